@@ -1,0 +1,6 @@
+//! The git engine of Cairn: bytes in, decisions out. No I/O, no async, no threads, no clock.
+
+#![deny(missing_docs)]
+
+pub mod object;
+pub mod source;

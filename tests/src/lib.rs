@@ -1,0 +1,1 @@
+//! Starts, faults and watches the real binaries.
