@@ -2,5 +2,14 @@
 
 #![deny(missing_docs)]
 
+pub mod capability;
+pub mod filter;
+pub mod limits;
 pub mod object;
+pub mod pktline;
+pub mod receive_pack;
+pub mod refs;
+pub mod request;
+pub mod scan;
 pub mod source;
+pub mod upload_pack;
