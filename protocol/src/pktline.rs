@@ -200,9 +200,15 @@ pub fn write_band(out: &mut Vec<u8>, band: u8, data: &[u8], max: usize) {
     frames.for_each(|chunk| write_parts(out, &[&[band], chunk]));
 }
 
-/// Writes `ERR msg`, after which nothing may follow; a message beyond one packet is cut off.
+/// Writes `ERR msg`, after which nothing may follow; a message beyond one packet is cut off. As in git, no newline
+/// ends it.
 pub fn write_error(out: &mut Vec<u8>, msg: &str) {
-    write_line(out, &[b"ERR ", msg.as_bytes()]);
+    const TAG: &[u8] = b"ERR ";
+    let msg = msg.as_bytes();
+    write_parts(
+        out,
+        &[TAG, msg.get(..PKT_PAYLOAD_BYTES_MAX - TAG.len()).unwrap_or(msg)],
+    );
 }
 
 /// Puts complete packets on side-band 1, as `sideband-all` wants it; flush, delim and the like stay bare.
@@ -263,9 +269,13 @@ mod tests {
     #[test]
     fn a_text_too_long_for_a_packet_is_cut_off_and_stays_one_line() {
         let mut out = Vec::new();
-        write_error(&mut out, &"x".repeat(70_000));
+        write_text(&mut out, &"x".repeat(70_000));
         assert_eq!(out.len(), PKT_BYTES_MAX);
         assert!(out.ends_with(b"x\n"));
+        out.clear();
+        write_error(&mut out, &"x".repeat(70_000));
+        assert_eq!(out.len(), PKT_BYTES_MAX);
+        assert!(out.starts_with(b"fff0ERR x") && out.ends_with(b"x"));
     }
 
     #[test]

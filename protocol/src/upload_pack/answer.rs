@@ -2,7 +2,7 @@
 
 use crate::{
     object::ObjectId,
-    pktline::{write_flush, write_line, write_text},
+    pktline::{write_data, write_flush, write_line, write_text},
     refs::RefName,
 };
 
@@ -69,13 +69,12 @@ pub fn write_shallow_v0(out: &mut Vec<u8>, shallow: &[ObjectId], unshallow: &[Ob
     write_flush(out);
 }
 
+/// As in git, no newlines end these.
 fn write_shallow_lines(out: &mut Vec<u8>, shallow: &[ObjectId], unshallow: &[ObjectId]) {
-    shallow
-        .iter()
-        .for_each(|id| write_text(out, &format!("shallow {id}")));
-    unshallow
-        .iter()
-        .for_each(|id| write_text(out, &format!("unshallow {id}")));
+    for (word, ids) in [("shallow", shallow), ("unshallow", unshallow)] {
+        ids.iter()
+            .for_each(|id| write_data(out, format!("{word} {id}").as_bytes()));
+    }
 }
 
 /// Writes the wanted-refs section of v2; the caller writes the delim that ends it.
@@ -87,12 +86,12 @@ pub fn write_wanted_refs(out: &mut Vec<u8>, refs: &[(ObjectId, RefName)]) {
 }
 
 /// Writes a whole `object-info` answer with its flush, for `ObjectInfo { size: true, .. }`; an object that the
-/// repository does not have gets an empty size, as from git.
+/// repository does not have gets an empty size. As in git, no newlines end these lines.
 pub fn write_object_info(out: &mut Vec<u8>, sizes: &[(ObjectId, Option<u64>)]) {
-    write_text(out, "size");
+    write_data(out, b"size");
     for (id, size) in sizes {
         let size = size.map(|size| size.to_string()).unwrap_or_default();
-        write_text(out, &format!("{id} {size}"));
+        write_data(out, format!("{id} {size}").as_bytes());
     }
     write_flush(out);
 }
