@@ -1,0 +1,239 @@
+//! From settings to a running server, and to an `App` without one for the command line.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::{App, HeadSeq, Parts};
+use crate::auth::ApiToken;
+use crate::clock::Clock;
+use crate::config::{Config, Given};
+use crate::edge::Edge;
+use crate::limits::TOKEN_KEPT_MS;
+use crate::store::catalog::{Catalog, CatalogError};
+use crate::store::maintain;
+use crate::{listen, random};
+
+/// Why the server did not start or did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The file system or the network failed.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        error: io::Error,
+    },
+    /// The catalog did not open.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Another server has the folder.
+    #[error("another server uses {0}")]
+    InUse(String),
+    /// The API token is too short to be one.
+    #[error("the API token in {0} is empty")]
+    EmptyToken(String),
+}
+
+fn doing<T>(what: impl Into<String>, done: io::Result<T>) -> Result<T, BootError> {
+    done.map_err(|error| BootError::Io {
+        what: what.into(),
+        error,
+    })
+}
+
+/// Heads of logs for forks. The one place where the catalog meets the repository files.
+pub fn head_seq(data: &Path) -> HeadSeq {
+    let repos = data.join("repos");
+    Arc::new(move |row| {
+        // A repository without a file has no entry.
+        let id = row.id.to_string();
+        let (first, rest) = id.split_at(2);
+        let file = repos
+            .join(first)
+            .join(rest.split_at(2).0)
+            .join(format!("{id}.sqlite"));
+        if file.exists() {
+            Err("this build does not read repository files".into())
+        } else {
+            Ok(0)
+        }
+    })
+}
+
+/// Makes the folder and opens what is in it. Safe beside a running server.
+pub fn open(config: Config, api_token: &str) -> Result<App, BootError> {
+    let catalog = Catalog::open(&config.data.join("catalog.sqlite"))?;
+    let (api_token, head_seq) = (ApiToken::new(api_token), head_seq(&config.data));
+    Ok(App::new(Parts {
+        config,
+        catalog,
+        api_token,
+        clock: Clock::System,
+        head_seq,
+    }))
+}
+
+/// Makes the data folder, open to its owner alone.
+pub fn make_folder(data: &Path) -> Result<(), BootError> {
+    doing(
+        format!("make {}", data.display()),
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(data),
+    )
+}
+
+/// Runs the server until it is told to stop.
+pub async fn serve(given: Given) -> Result<(), BootError> {
+    make_folder(&given.data)?;
+    let _lock = lock(&given.data)?;
+    let (api_token, is_new) = api_token(&given)?;
+    let listener = doing(
+        format!("listen on {}", given.listen),
+        TcpListener::bind(given.listen).await,
+    )?;
+    let address = doing("read the address", listener.local_addr())?;
+    let own_url = format!("http://{address}");
+    let public_url = given
+        .public_url
+        .as_deref()
+        .unwrap_or(&own_url)
+        .trim_end_matches('/')
+        .to_owned();
+    let config = Config {
+        data: given.data.clone(),
+        account: given.account.clone(),
+        public_url: public_url.clone(),
+    };
+    let app = open(config, &api_token)?;
+    doing("write the URL", fs::write(given.data.join("url"), &public_url))?;
+    sweep(&app).await?;
+
+    let mut term = doing("watch SIGTERM", signal(SignalKind::terminate()))?;
+    let mut int = doing("watch SIGINT", signal(SignalKind::interrupt()))?;
+    announce(
+        &given,
+        &own_url,
+        &public_url,
+        is_new.then_some(api_token.as_str()),
+    )?;
+    let stop = async move {
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        tracing::info!("stopping");
+    };
+    if !listen::serve(listener, Edge::new(app), stop).await {
+        tracing::warn!("some requests did not end in time and were cut");
+    }
+    Ok(())
+}
+
+/// Takes what earlier runs left behind.
+async fn sweep(app: &App) -> Result<(), BootError> {
+    app.catalog
+        .sweep_tokens(app.clock.now_ms() - TOKEN_KEPT_MS)
+        .await?;
+    let repos = app.config.data.join("repos");
+    let remove = |id| {
+        tracing::debug!(%id, folder = %repos.display(), "kept the file of a deleted repository");
+        Err("removing repository files is not wired".into())
+    };
+    // Until the store removes files, nothing is noted as removed.
+    if repos.exists() {
+        maintain::sweep_files(&app.catalog, remove).await?;
+    }
+    Ok(())
+}
+
+/// Held for as long as the server runs; the system frees it however the process ends.
+fn lock(data: &Path) -> Result<File, BootError> {
+    let path = data.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = doing(format!("open {}", path.display()), file)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(BootError::InUse(data.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(BootError::Io {
+            what: "lock the folder".into(),
+            error,
+        }),
+    }
+}
+
+/// The given token, the kept one, or a new one that is kept from now on; and whether it is new.
+fn api_token(given: &Given) -> Result<(String, bool), BootError> {
+    if let Some(token) = given
+        .api_token
+        .as_deref()
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+    {
+        return Ok((token.to_owned(), false));
+    }
+    let path = given.data.join("api-token");
+    match fs::read_to_string(&path) {
+        Ok(text) if text.trim().is_empty() => Err(BootError::EmptyToken(path.display().to_string())),
+        Ok(text) => Ok((text.trim().to_owned(), false)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let token = random::hex(&random::bytes::<32>());
+            // Whole or not at all: a crash must not leave a half-written token.
+            let draft = given.data.join("api-token.new");
+            let written = OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&draft)
+                .and_then(|mut file| {
+                    file.write_all(format!("{token}\n").as_bytes())
+                        .and_then(|()| file.sync_all())
+                })
+                .and_then(|()| fs::rename(&draft, &path));
+            doing(format!("write {}", path.display()), written)?;
+            Ok((token, true))
+        }
+        Err(error) => Err(BootError::Io {
+            what: format!("read {}", path.display()),
+            error,
+        }),
+    }
+}
+
+/// One line of JSON for programs on stdout; a new token and what to try for people on stderr.
+fn announce(given: &Given, url: &str, public_url: &str, new_token: Option<&str>) -> Result<(), BootError> {
+    let account = &given.account;
+    let line = json!({
+        "url": url,
+        "public_url": public_url,
+        "account": account,
+        "data": given.data,
+        "api_token_file": given.api_token.is_none().then(|| given.data.join("api-token")),
+    });
+    let mut out = io::stdout();
+    doing(
+        "write to stdout",
+        writeln!(out, "{line}").and_then(|()| out.flush()),
+    )?;
+    if let Some(token) = new_token {
+        let base = format!("{public_url}/client/v4/accounts/{account}/artifacts/namespaces/default");
+        let host = public_url.split_once("://").map_or(public_url, |(_, host)| host);
+        let scheme = public_url.split_once("://").map_or("http", |(scheme, _)| scheme);
+        eprintln!(
+            "A new API token, kept in {kept}:\n\n  {token}\n\nTry (TOKEN is what the first line answers):\n\
+             \n  curl -H 'Authorization: Bearer {token}' -d '{{\"name\":\"hello\"}}' {base}/repos\
+             \n  git push '{scheme}://x:TOKEN@{host}/git/default/hello.git' HEAD:main\
+             \n  git clone '{scheme}://x:TOKEN@{host}/git/default/hello.git'\n",
+            kept = given.data.join("api-token").display(),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What can go wrong, and what the other side is told about it.
+
+pub mod code;
+pub mod git;
+pub mod http;
+
+use crate::store::catalog::CatalogError;
+use code::Code;
+
+/// An answer that is not the wished one. `code` decides what the peer can do about it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// The number that clients act on.
+    pub code: Code,
+    /// HTTP status, where it is not the code's usual one.
+    pub status: Option<u16>,
+    /// For people; never a token or a body.
+    pub message: String,
+    /// The field that is at fault, as a JSON pointer.
+    pub pointer: Option<&'static str>,
+    /// For the log alone.
+    pub cause: Option<String>,
+}
+
+/// Result of an operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error with the code's usual status.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            status: None,
+            message: message.into(),
+            pointer: None,
+            cause: None,
+        }
+    }
+
+    /// Something in the input is wrong; `pointer` says what.
+    pub fn input(pointer: &'static str, message: impl Into<String>) -> Self {
+        Self::new(code::INVALID_INPUT, message).at(pointer)
+    }
+
+    /// Names the field at fault.
+    pub fn at(self, pointer: &'static str) -> Self {
+        Self {
+            pointer: Some(pointer),
+            ..self
+        }
+    }
+
+    /// Answers with another status than the code's usual one.
+    pub fn with_status(self, status: u16) -> Self {
+        Self {
+            status: Some(status),
+            ..self
+        }
+    }
+
+    /// Our own fault; the peer hears nothing of `cause`.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Self {
+            cause: Some(cause.to_string()),
+            ..Self::new(code::INTERNAL_ERROR, "Internal error")
+        }
+    }
+
+    /// No repository of that name.
+    pub fn repo_missing() -> Self {
+        Self::new(code::NOT_FOUND, "Repository not found")
+    }
+}
+
+impl From<CatalogError> for Error {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::NamespaceExists => Self::new(code::ALREADY_EXISTS, "Namespace already exists"),
+            CatalogError::NamespaceMissing => Self::new(code::NOT_FOUND, "Namespace not found"),
+            CatalogError::NamespaceInUse(count) => {
+                let message = format!("Namespace holds {count} repositories; delete them or pass force=true");
+                Self::new(code::INVALID_INPUT, message).with_status(409)
+            }
+            CatalogError::RepoExists(name) => {
+                Self::new(code::ALREADY_EXISTS, format!("repo already exists: {name}")).at("/name")
+            }
+            CatalogError::RepoMissing => Self::repo_missing(),
+            CatalogError::TokenMissing => Self::new(code::NOT_FOUND, "Token not found"),
+            error @ CatalogError::ForkTooDeep { .. } => Self::new(code::QUOTA_EXCEEDED, error.to_string()),
+            error => Self::internal(error),
+        }
+    }
+}

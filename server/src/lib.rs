@@ -1,0 +1,21 @@
+//! Cairn's server: where repositories live, who may do what with them, and the URLs under which that is asked.
+//!
+//! Arrows go one way: `smart_http`, `rest` → `ops` → `auth` → `store`. Only `store` names SQLite.
+
+pub mod app;
+pub mod auth;
+pub mod boot;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod edge;
+pub mod error;
+pub mod limits;
+pub mod listen;
+pub mod names;
+pub mod ops;
+pub mod random;
+pub mod rest;
+pub mod router;
+pub mod smart_http;
+pub mod store;

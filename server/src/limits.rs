@@ -1,0 +1,82 @@
+//! Every ceiling of the server, with its unit in its name.
+
+/// Connections served at once; further ones wait in the kernel's backlog.
+pub const CONNECTIONS_MAX: usize = 8_192;
+/// Wait for a request's complete header, and for the next request on an idle connection.
+pub const HEADER_READ_MS_MAX: u64 = 30_000;
+/// Wait for the first bytes of a connection, which tell HTTP/1 from HTTP/2.
+pub const FIRST_BYTES_MS_MAX: u64 = 15_000;
+/// Bytes that tell HTTP/1 from HTTP/2: the length of HTTP/2's preface.
+pub const FIRST_BYTES: usize = 24;
+/// Read buffer of an HTTP/1 connection, and so the most that a request's header may take.
+pub const HTTP1_BUFFER_BYTES_MAX: usize = 256 << 10;
+/// Fields in a request's header.
+pub const HEADER_FIELDS_MAX: usize = 128;
+/// Fields of an HTTP/2 request, summed as HPACK sums them.
+pub const HTTP2_HEADER_BYTES_MAX: u32 = 64 << 10;
+/// Requests at once on one HTTP/2 connection.
+pub const HTTP2_STREAMS_MAX: u32 = 128;
+/// Silence on an HTTP/2 connection before it is pinged, and then the wait for the pong.
+pub const HTTP2_PING_MS: u64 = 30_000;
+/// Pause after a failed `accept`, which is nearly always a lack of descriptors.
+pub const ACCEPT_PAUSE_MS: u64 = 50;
+/// Wait for running requests after SIGTERM or SIGINT; then they are cut.
+pub const DRAIN_MS_MAX: u64 = 20_000;
+
+/// Body of a REST request that carries settings only.
+pub const JSON_BODY_BYTES_MAX: usize = 256 << 10;
+/// Namespace and repository names.
+pub const NAME_BYTES_MAX: usize = 63;
+/// A repository's description.
+pub const DESCRIPTION_BYTES_MAX: usize = 4_096;
+/// A branch's name without `refs/heads/`; files of that name must fit on a client's disk.
+pub const BRANCH_BYTES_MAX: usize = 244;
+/// A search text; no name is longer.
+pub const SEARCH_BYTES_MAX: usize = NAME_BYTES_MAX;
+/// A pagination cursor as a client sends it back.
+pub const CURSOR_BYTES_MAX: usize = 512;
+
+/// Items on a page of repositories or namespaces.
+pub const PAGE_ITEMS_MAX: u64 = 200;
+/// Repositories on a page when nothing is asked for.
+pub const REPO_PAGE_ITEMS: u64 = 50;
+/// Namespaces on a page when nothing is asked for.
+pub const NAMESPACE_PAGE_ITEMS: u64 = 100;
+/// Tokens on a page.
+pub const TOKEN_PAGE_ITEMS_MAX: u64 = 100;
+/// Tokens on a page when nothing is asked for.
+pub const TOKEN_PAGE_ITEMS: u64 = 30;
+/// Highest page number, so that page × items stays far from overflow.
+pub const PAGE_NUMBER_MAX: u64 = 1 << 40;
+
+/// Shortest life of a repository token, in seconds.
+pub const TOKEN_TTL_SECONDS_MIN: i64 = 60;
+/// Longest life of a repository token, in seconds: one year.
+pub const TOKEN_TTL_SECONDS_MAX: i64 = 31_536_000;
+/// Life of a repository token when nothing is asked for, in seconds.
+pub const TOKEN_TTL_SECONDS: i64 = 86_400;
+/// How long a dead token stays in lists before it is swept, in milliseconds: 30 days.
+pub const TOKEN_KEPT_MS: i64 = 30 * 86_400_000;
+/// Longest credential looked at; ours have 65 characters.
+pub const CREDENTIAL_BYTES_MAX: usize = 512;
+
+/// Logs that a fork stands on. Each costs a lookup per missing object.
+pub const FORK_DEPTH_MAX: usize = 64;
+
+/// Catalog changes that wait for the writer; callers beyond it wait themselves.
+pub const CATALOG_QUEUE_JOBS_MAX: usize = 4_096;
+/// Catalog changes in one transaction, and so in one fsync.
+pub const CATALOG_BATCH_JOBS_MAX: usize = 1_024;
+/// Connections that read the catalog.
+pub const CATALOG_READERS_MAX: usize = 4;
+/// Wait for another process that writes to the catalog.
+pub const CATALOG_BUSY_MS_MAX: u64 = 10_000;
+/// Page cache of one catalog connection.
+pub const CATALOG_CACHE_KIB: i64 = 4_096;
+/// What stays of the catalog's write-ahead log after a checkpoint.
+pub const CATALOG_WAL_BYTES_KEPT: i64 = 16 << 20;
+
+const _: () = assert!(CATALOG_BATCH_JOBS_MAX <= CATALOG_QUEUE_JOBS_MAX);
+const _: () = assert!(FIRST_BYTES_MS_MAX <= HEADER_READ_MS_MAX);
+const _: () =
+    assert!(TOKEN_TTL_SECONDS >= TOKEN_TTL_SECONDS_MIN && TOKEN_TTL_SECONDS <= TOKEN_TTL_SECONDS_MAX);

@@ -1,0 +1,30 @@
+//! Change a repository's settings.
+
+use crate::app::App;
+use crate::auth::{Admin, Grant};
+use crate::error::{Error, Result};
+use crate::store::catalog::{RepoChange, RepoRow};
+
+/// Applies `change` to the repository of that name.
+pub async fn change(
+    app: &App,
+    _grant: Grant<Admin>,
+    namespace: &str,
+    name: &str,
+    change: RepoChange,
+) -> Result<RepoRow> {
+    let row = app
+        .catalog
+        .resolve(namespace, name)
+        .await?
+        .ok_or_else(Error::repo_missing)?;
+    let change = RepoChange {
+        description: change.description.map(super::description).transpose()?,
+        default_branch: change.default_branch.map(super::branch).transpose()?,
+        read_only: change.read_only,
+    };
+    Ok(app
+        .catalog
+        .change_repo(row.id, change, app.clock.now_ms())
+        .await?)
+}

@@ -1,0 +1,70 @@
+//! Fork a repository: a row that pins prefixes of logs. Nothing is copied, whatever the size of the base.
+
+use std::sync::Arc;
+
+use super::create::Created;
+use crate::app::App;
+use crate::auth::{self, Admin, Grant};
+use crate::error::{Error, Result};
+use crate::limits::TOKEN_TTL_SECONDS;
+use crate::store::catalog::{NewRepo, Scope};
+
+/// What a caller says of the fork.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// The base's namespace.
+    pub base_namespace: String,
+    /// The base's name.
+    pub base_name: String,
+    /// Where; the base's namespace if absent.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whether pushes are refused.
+    pub read_only: bool,
+    /// The last entry of the base that is seen; its head if absent.
+    pub at: Option<u64>,
+}
+
+/// Makes the fork.
+pub async fn fork(app: &App, _grant: Grant<Admin>, wish: Wish) -> Result<Created> {
+    let base = app
+        .catalog
+        .resolve(&wish.base_namespace, &wish.base_name)
+        .await?
+        .ok_or_else(Error::repo_missing)?;
+    let namespace = wish.namespace.as_deref().unwrap_or(&base.namespace);
+    let now_ms = app.clock.now_ms();
+    let token = auth::issue(Scope::Write, now_ms, TOKEN_TTL_SECONDS);
+    let new = NewRepo {
+        namespace: super::namespace_name(Some(namespace))?,
+        name: super::repo_name(wish.name.as_deref())?,
+        description: super::description(wish.description)?,
+        default_branch: base.default_branch.clone(),
+        object_format: base.object_format,
+        read_only: wish.read_only,
+        now_ms,
+        token: Some(token.row),
+    };
+    let (head_seq, base_id) = (Arc::clone(&app.head_seq), base.id);
+    let head = tokio::task::spawn_blocking(move || head_seq(&base))
+        .await
+        .map_err(Error::internal)?;
+    let head = head.map_err(Error::internal)?;
+    let seq = match wish.at {
+        Some(at) if at > head => {
+            return Err(Error::input(
+                "/at",
+                format!("the repository's last entry is {head}"),
+            ));
+        }
+        at => at.unwrap_or(head),
+    };
+    let row = app.catalog.fork_repo(base_id, seq, new).await?;
+    Ok(Created {
+        row,
+        token: token.plaintext,
+    })
+}

@@ -1,0 +1,94 @@
+//! What command lines ask to find out whether their settings are good, what probes ask, and the table of errors.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Response, StatusCode, header};
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use super::envelope;
+use super::page::{Paging, Query};
+use crate::app::App;
+use crate::auth::{Admin, Grant};
+use crate::error::{Error, Result, code};
+use crate::limits::PAGE_ITEMS_MAX;
+
+/// `GET /client/v4/user/tokens/verify`
+pub async fn verify(State(app): State<App>, _grant: Grant<Admin>) -> Response<Body> {
+    envelope::one(
+        StatusCode::OK,
+        json!({ "id": app.config.account, "status": "active" }),
+    )
+}
+
+/// `GET /client/v4/user`
+pub async fn user(State(app): State<App>, _grant: Grant<Admin>) -> Response<Body> {
+    let email = format!("{}@cairn.invalid", app.config.account);
+    envelope::one(
+        StatusCode::OK,
+        json!({ "id": app.config.account, "email": email }),
+    )
+}
+
+fn account(app: &App) -> Value {
+    json!({ "id": app.config.account, "name": app.config.account })
+}
+
+fn single(query: &Query, item: Value) -> Result<Response<Body>> {
+    let paging = Paging::new(query, 20, PAGE_ITEMS_MAX)?;
+    let items = if paging.window_from_start().skip == 0 {
+        vec![item]
+    } else {
+        Vec::new()
+    };
+    let info = paging.info(items.len(), 1, None);
+    Ok(envelope::list(items, info))
+}
+
+/// `GET /client/v4/accounts`
+pub async fn accounts(State(app): State<App>, _grant: Grant<Admin>, query: Query) -> Result<Response<Body>> {
+    single(&query, account(&app))
+}
+
+/// `GET /client/v4/memberships`
+pub async fn memberships(
+    State(app): State<App>,
+    _grant: Grant<Admin>,
+    query: Query,
+) -> Result<Response<Body>> {
+    single(
+        &query,
+        json!({ "id": app.config.account, "account": account(&app) }),
+    )
+}
+
+/// `GET /healthz`: the catalog answers.
+pub async fn health(State(app): State<App>) -> Result<Response<Body>> {
+    app.catalog.namespace("-").await?;
+    Ok(envelope::one(StatusCode::OK, json!({ "status": "ok" })))
+}
+
+/// `GET /docs/errors`
+pub async fn errors() -> Response<Body> {
+    let row = |code: &code::Code| {
+        let retry = if code.retry { "yes" } else { "no" };
+        format!(
+            "| {} | {} | {} | {retry} | {} |\n",
+            code.number, code.name, code.status, code.meaning
+        )
+    };
+    let rows: String = code::ALL.iter().map(row).collect();
+    let page =
+        format!("# Error codes\n\n| code | name | status | retry | meaning |\n|---|---|---|---|---|\n{rows}");
+    ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], page).into_response()
+}
+
+/// Everything that is no route.
+pub async fn missing() -> Error {
+    Error::new(code::NOT_FOUND, "Route not found")
+}
+
+/// A route that does not know the method.
+pub async fn method() -> Error {
+    Error::new(code::INVALID_INPUT, "Method not allowed").with_status(405)
+}

@@ -1,0 +1,37 @@
+//! Parts of the path, percent-decoded, with or without the account in front.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+
+use crate::app::App;
+use crate::error::Error;
+
+/// `{ns}`, `{name}` and `{id}` of a route; empty where the route has no such part.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// The namespace.
+    pub ns: String,
+    /// The repository.
+    pub name: String,
+    /// The token.
+    pub id: String,
+}
+
+impl FromRequestParts<App> for Names {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let params = RawPathParams::from_request_parts(parts, app).await;
+        let params = params.map_err(|_| Error::input("/path", "the path is not UTF-8"))?;
+        let mut names = Self::default();
+        for (key, value) in &params {
+            match key {
+                "ns" => names.ns = value.to_owned(),
+                "name" => names.name = value.to_owned(),
+                "id" => names.id = value.to_owned(),
+                _ => {}
+            }
+        }
+        Ok(names)
+    }
+}

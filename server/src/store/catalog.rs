@@ -1,0 +1,151 @@
+//! The catalog: namespaces, repositories, tokens. Everything that is known of a repository without opening its file.
+//!
+//! One writer thread takes what is waiting into one transaction, so that a thousand creates share one fsync; readers
+//! are a small pool. Other processes (the command line beside a running server) may write too: SQLite's lock orders
+//! them. The statements are ones that PostgreSQL would take, but for `WITHOUT ROWID` and the pragmas in `schema`.
+
+mod forks;
+mod namespaces;
+mod page;
+mod readers;
+mod repos;
+mod schema;
+mod tokens;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+pub use namespaces::NamespaceRow;
+pub use page::{Listed, Window};
+pub use repos::{Direction, NewRepo, RepoChange, RepoPage, RepoRow, Sort};
+pub use tokens::{NewToken, Scope, TokenHash, TokenRow, TokenState};
+
+use readers::Readers;
+use writer::Writer;
+
+/// Why the catalog did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// SQLite failed.
+    #[error("catalog: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The file system failed.
+    #[error("catalog file: {0}")]
+    Io(#[from] std::io::Error),
+    /// The transaction that carried this change did not commit.
+    #[error("catalog commit failed: {0}")]
+    Commit(Arc<str>),
+    /// The catalog is shutting down.
+    #[error("catalog is closed")]
+    Closed,
+    /// The work panicked; its changes were rolled back.
+    #[error("catalog work panicked")]
+    Panicked,
+    /// A row does not hold what this program writes.
+    #[error("catalog holds a bad {0}")]
+    Corrupt(&'static str),
+    /// The catalog was written by a newer program.
+    #[error("catalog has schema {found}, this program knows {known}")]
+    Newer {
+        /// Version in the file.
+        found: i64,
+        /// Version of this program.
+        known: i64,
+    },
+    /// The namespace is taken.
+    #[error("namespace already exists")]
+    NamespaceExists,
+    /// There is no such namespace.
+    #[error("namespace not found")]
+    NamespaceMissing,
+    /// The namespace holds repositories.
+    #[error("namespace holds {0} repositories")]
+    NamespaceInUse(u64),
+    /// The name is taken.
+    #[error("repo already exists: {0}")]
+    RepoExists(String),
+    /// There is no such repository.
+    #[error("repository not found")]
+    RepoMissing,
+    /// There is no such token.
+    #[error("token not found")]
+    TokenMissing,
+    /// The fork would stand on too many logs.
+    #[error("a fork may stand on {max} logs, this one would stand on {depth}")]
+    ForkTooDeep {
+        /// Logs that it would stand on.
+        depth: usize,
+        /// Logs that it may stand on.
+        max: usize,
+    },
+}
+
+/// Result of catalog work.
+pub type Result<T> = std::result::Result<T, CatalogError>;
+
+/// The open catalog. Clones share it.
+#[derive(Clone)]
+pub struct Catalog {
+    writer: Writer,
+    readers: Arc<Readers>,
+}
+
+impl Catalog {
+    /// Opens `path`, making it where it is absent. Blocks.
+    pub fn open(path: &Path) -> Result<Self> {
+        let conn = schema::open_writer(path)?;
+        Ok(Self {
+            writer: Writer::start(conn)?,
+            readers: Arc::new(Readers::new(path)),
+        })
+    }
+
+    /// Runs `work` in the next batch; answers once it is durable. Started work finishes even if the caller is dropped.
+    async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        self.writer.submit(work).await
+    }
+
+    /// Runs `work` on one snapshot.
+    async fn read<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        self.readers.run(work).await
+    }
+
+    /// What SQLite finds wrong with the file; empty where nothing is.
+    pub async fn integrity(&self) -> Result<Vec<String>> {
+        self.read(|conn| {
+            let mut check = conn.prepare("PRAGMA integrity_check")?;
+            let lines = check
+                .query_map([], |row| row.get::<_, String>(0))?
+                .collect::<std::result::Result<Vec<_>, _>>()?;
+            Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        })
+        .await
+    }
+
+    /// Writes a consistent copy to `to`, which must not exist. Changes made meanwhile are in it or not, each as a whole.
+    pub async fn copy_to(&self, to: &Path) -> Result<()> {
+        let to = to.to_owned();
+        let copy = to.clone();
+        self.read(move |conn| {
+            let name = copy
+                .to_str()
+                .ok_or(CatalogError::Corrupt("backup path: not UTF-8"))?;
+            conn.execute("VACUUM INTO ?1", [name])?;
+            Ok(())
+        })
+        .await?;
+        std::fs::File::open(&to)?.sync_all()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! Tables, indexes and pragmas of the catalog.
+//!
+//! `n` is a row's number: counted up by the one writer, never reused (rows are marked deleted, not removed), so the order of `n` is the
+//! order of creation. Columns that hold the usual value as NULL or 0 cost no byte, which counts with a million forks.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{CatalogError, Result};
+use crate::limits::{CATALOG_BUSY_MS_MAX, CATALOG_CACHE_KIB, CATALOG_WAL_BYTES_KEPT};
+
+/// Version of the tables below.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE namespaces (
+    n          INTEGER PRIMARY KEY,
+    name       TEXT    NOT NULL,
+    folded     TEXT    NOT NULL,
+    repo_count INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    deleted_at INTEGER
+);
+CREATE UNIQUE INDEX namespaces_name ON namespaces (folded) WHERE deleted_at IS NULL;
+
+-- spelling: the name where it differs from `folded`. object_format: 0 SHA-1, 1 SHA-256.
+-- chain: the pinned logs below the own one, nearest first. dropped: 1 once the file of a deleted one is gone.
+CREATE TABLE repos (
+    n              INTEGER PRIMARY KEY,
+    id             TEXT    NOT NULL,
+    namespace      INTEGER NOT NULL,
+    folded         TEXT    NOT NULL,
+    spelling       TEXT,
+    description    TEXT,
+    default_branch TEXT    NOT NULL,
+    object_format  INTEGER NOT NULL,
+    read_only      INTEGER NOT NULL,
+    created_at     INTEGER NOT NULL,
+    updated_at     INTEGER NOT NULL,
+    last_push_at   INTEGER,
+    source         TEXT,
+    chain          BLOB,
+    deleted_at     INTEGER,
+    dropped        INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX repos_id      ON repos (id);
+CREATE UNIQUE INDEX repos_name    ON repos (namespace, folded) WHERE deleted_at IS NULL;
+CREATE INDEX        repos_newest  ON repos (namespace, n)      WHERE deleted_at IS NULL;
+CREATE INDEX        repos_deleted ON repos (namespace, folded) WHERE deleted_at IS NOT NULL;
+CREATE INDEX        repos_to_drop ON repos (n)                 WHERE deleted_at IS NOT NULL AND dropped = 0;
+
+-- Which live repository pins whose log: a file may go when nobody pins it.
+CREATE TABLE pins (
+    base INTEGER NOT NULL,
+    repo INTEGER NOT NULL,
+    PRIMARY KEY (base, repo)
+) WITHOUT ROWID;
+
+-- hash: the first 16 bytes of the token's SHA-256. scope: 0 read, 1 write.
+CREATE TABLE tokens (
+    hash       BLOB    NOT NULL PRIMARY KEY,
+    repo       INTEGER NOT NULL,
+    scope      INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    revoked_at INTEGER
+) WITHOUT ROWID;
+CREATE INDEX tokens_repo ON tokens (repo, created_at);
+";
+
+/// Opens the catalog for writing and brings its tables up to date.
+pub(super) fn open_writer(path: &Path) -> Result<Connection> {
+    let conn = Connection::open(path)?;
+    conn.busy_timeout(Duration::from_millis(CATALOG_BUSY_MS_MAX))?;
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "cache_size", -CATALOG_CACHE_KIB)?;
+    conn.pragma_update(None, "journal_size_limit", CATALOG_WAL_BYTES_KEPT)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    match version(&conn)? {
+        0 => {
+            conn.execute_batch(TABLES)?;
+            conn.pragma_update(None, "user_version", VERSION)?;
+        }
+        VERSION => {}
+        found => {
+            return Err(CatalogError::Newer {
+                found,
+                known: VERSION,
+            });
+        }
+    }
+    conn.execute_batch("COMMIT")?;
+    Ok(conn)
+}
+
+/// Opens the catalog for reading.
+pub(super) fn open_reader(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(Duration::from_millis(CATALOG_BUSY_MS_MAX))?;
+    conn.pragma_update(None, "cache_size", -CATALOG_CACHE_KIB)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
+
+fn version(conn: &Connection) -> Result<i64> {
+    Ok(conn.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
