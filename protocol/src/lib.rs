@@ -3,4 +3,5 @@
 #![deny(missing_docs)]
 
 pub mod object;
+pub mod pack;
 pub mod source;
