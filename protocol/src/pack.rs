@@ -22,7 +22,7 @@ mod table;
 mod window;
 mod worker;
 
-pub use check::{Check, LinksOnly};
+pub use check::{Check, LinksOnly, ReadObject};
 pub use error::{Class, PackError};
 pub use facts::{CommitLinks, Commits, TagLink};
 pub use index::{Entry, EntryBase, IndexedPack, Known, NothingKnown, RefBase};

@@ -4,6 +4,9 @@ use crate::object::{Kind, ObjectId};
 use crate::pack::PackError;
 use crate::pack::links::for_each_link;
 
+/// Answers an object of the pack, or `None` where the pack does not have it.
+pub type ReadObject<'a> = dyn Fn(&ObjectId) -> Result<Option<Vec<u8>>, PackError> + 'a;
+
 /// Judges objects as they are resolved, on all workers at once.
 pub trait Check: Sync {
     /// Judges one commit, tree or tag, and calls `links` with the raw id and kind of every object it names.
@@ -17,7 +20,7 @@ pub trait Check: Sync {
 
     /// Called once when all objects are resolved. `read` answers objects of the pack, `None` for others: blobs that
     /// only their names in trees make interesting (`.gitmodules`) are judged here.
-    fn finish(&self, read: &dyn Fn(&ObjectId) -> Result<Option<Vec<u8>>, PackError>) -> Result<(), PackError>;
+    fn finish(&self, read: &ReadObject<'_>) -> Result<(), PackError>;
 }
 
 /// Follows links, and judges nothing but what that takes.
@@ -32,11 +35,15 @@ impl Check for LinksOnly {
         data: &[u8],
         links: &mut dyn FnMut(&[u8], Kind),
     ) -> Result<(), PackError> {
-        let bad = |why: crate::pack::links::BadObject| PackError::Object { kind, id: *id, why: why.to_string() };
+        let bad = |why: crate::pack::links::BadObject| PackError::Object {
+            kind,
+            id: *id,
+            why: why.to_string(),
+        };
         for_each_link(id.algo(), kind, data, links).map_err(bad)
     }
 
-    fn finish(&self, _: &dyn Fn(&ObjectId) -> Result<Option<Vec<u8>>, PackError>) -> Result<(), PackError> {
+    fn finish(&self, _: &ReadObject<'_>) -> Result<(), PackError> {
         Ok(())
     }
 }

@@ -36,14 +36,19 @@ const REF_DELTA: u8 = 7;
 
 /// Reads the header at the start of `bytes`. `None`: more bytes are needed. Errors count from the entry's start.
 pub fn decode(algo: HashAlgo, bytes: &[u8]) -> Result<Option<EntryHeader>, PackError> {
-    let Some((number, size, used)) = decode_size(bytes)? else { return Ok(None) };
+    let Some((number, size, used)) = decode_size(bytes)? else {
+        return Ok(None);
+    };
     let rest = bytes.get(used..).unwrap_or_default();
     let (kind, more) = match number {
         OFS_DELTA => match decode_back(rest)? {
             Some((back, more)) => (EntryKind::Ofs { back }, more),
             None => return Ok(None),
         },
-        REF_DELTA => match rest.get(..algo.bytes()).and_then(|raw| ObjectId::from_bytes(algo, raw)) {
+        REF_DELTA => match rest
+            .get(..algo.bytes())
+            .and_then(|raw| ObjectId::from_bytes(algo, raw))
+        {
             Some(id) => (EntryKind::Ref(id), algo.bytes()),
             None => return Ok(None),
         },
@@ -52,7 +57,11 @@ pub fn decode(algo: HashAlgo, bytes: &[u8]) -> Result<Option<EntryHeader>, PackE
             None => return Err(malformed("unknown entry type")),
         },
     };
-    Ok(Some(EntryHeader { kind, size, header_bytes: used + more }))
+    Ok(Some(EntryHeader {
+        kind,
+        size,
+        header_bytes: used + more,
+    }))
 }
 
 fn malformed(why: &'static str) -> PackError {
@@ -61,7 +70,9 @@ fn malformed(why: &'static str) -> PackError {
 
 /// Type number, size, bytes used.
 fn decode_size(bytes: &[u8]) -> Result<Option<(u8, u64, usize)>, PackError> {
-    let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
+    let Some((&first, rest)) = bytes.split_first() else {
+        return Ok(None);
+    };
     let number = (first >> 4) & 7;
     let mut size = u64::from(first & 15);
     let mut more = first & 0x80 != 0;
@@ -84,11 +95,15 @@ fn decode_back(bytes: &[u8]) -> Result<Option<(u64, usize)>, PackError> {
     let mut back = 0_u64;
     for (at, &byte) in bytes.iter().enumerate() {
         if at > 0 {
-            back = back + 1; // below 2^57 here
+            back += 1; // below 2^57 here
         }
         back = back << 7 | u64::from(byte & 0x7f);
         if byte & 0x80 == 0 {
-            return if back == 0 { Err(malformed("delta against itself")) } else { Ok(Some((back, at + 1))) };
+            return if back == 0 {
+                Err(malformed("delta against itself"))
+            } else {
+                Ok(Some((back, at + 1)))
+            };
         }
         if back >= (1 << 57) - 1 {
             return Err(malformed("delta base distance overflows 64 bits"));

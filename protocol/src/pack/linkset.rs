@@ -62,7 +62,11 @@ impl LinkSet {
     pub(crate) fn new(algo: HashAlgo) -> Self {
         let random = RandomState::new();
         let seed = [random.hash_one(0), random.hash_one(1)];
-        Self { width: algo.bytes(), seed, shards: (0..LINK_SHARDS).map(|_| Mutex::default()).collect() }
+        Self {
+            width: algo.bytes(),
+            seed,
+            shards: (0..LINK_SHARDS).map(|_| Mutex::default()).collect(),
+        }
     }
 
     fn hash(&self, id: &[u8]) -> u64 {
@@ -177,7 +181,9 @@ enum Recent {
 
 /// Whether the cache has it; if not, it has now.
 fn seen<const N: usize>(slots: &mut [([u8; N], Naming)], id: &[u8], naming: Naming) -> bool {
-    let Some(id) = id.first_chunk::<N>() else { return false };
+    let Some(id) = id.first_chunk::<N>() else {
+        return false;
+    };
     let place = usize::from(u16::from_le_bytes([id[0], id[1]])) & (RECENT_SLOTS - 1);
     let slot = &mut slots[place];
     let hit = slot.0 == *id && slot.1 & naming == naming;
@@ -195,7 +201,11 @@ impl<'a> LinkWriter<'a> {
             20 => Recent::Sha1(vec![([0; 20], 0); RECENT_SLOTS]),
             _ => Recent::Sha256(vec![([0; 32], 0); RECENT_SLOTS]),
         };
-        Self { set, recent, pending: vec![Vec::new(); LINK_SHARDS] }
+        Self {
+            set,
+            recent,
+            pending: vec![Vec::new(); LINK_SHARDS],
+        }
     }
 
     pub(crate) fn name(&mut self, id: &[u8], naming: Naming) {

@@ -9,7 +9,8 @@ use crate::pack::delta::{self, DeltaError};
 use crate::pack::entry::EntryKind;
 use crate::pack::inflate::{Inflater, TOO_LONG, TOO_SHORT};
 use crate::pack::limits::{
-    ENTRY_BYTES_MIN, OBJECTS_MAX, PACK_HEADER_BYTES, RESOLVED_BYTES_FLOOR, RESOLVED_BYTES_PER_PACK_BYTE, STEP_BYTES,
+    ENTRY_BYTES_MIN, OBJECTS_MAX, PACK_HEADER_BYTES, RESOLVED_BYTES_FLOOR, RESOLVED_BYTES_PER_PACK_BYTE,
+    STEP_BYTES,
 };
 use crate::pack::table::{Stored, Table};
 use crate::pack::window::{PackBytes, Window};
@@ -80,7 +81,8 @@ pub fn scan(
         out: vec![0; STEP_BYTES],
         table: Table::new(options.algo),
         ref_bases: Vec::new(),
-        resolved_bytes_left: RESOLVED_BYTES_FLOOR.saturating_add(bytes.len().saturating_mul(RESOLVED_BYTES_PER_PACK_BYTE)),
+        resolved_bytes_left: RESOLVED_BYTES_FLOOR
+            .saturating_add(bytes.len().saturating_mul(RESOLVED_BYTES_PER_PACK_BYTE)),
     };
     let count = scanner.pack_header()?;
     for done in 0..count {
@@ -90,12 +92,23 @@ pub fn scan(
         }
     }
     progress(count, count);
-    let Scanner { window, mut table, mut ref_bases, .. } = scanner;
+    let Scanner {
+        window,
+        mut table,
+        mut ref_bases,
+        ..
+    } = scanner;
     table.end = window.end();
     let trailer = window.finish()?;
     table.shrink();
     ref_bases.shrink_to_fit();
-    Ok(Scanned { options: *options, table, ref_bases, trailer, pack_bytes: bytes.len() })
+    Ok(Scanned {
+        options: *options,
+        table,
+        ref_bases,
+        trailer,
+        pack_bytes: bytes.len(),
+    })
 }
 
 struct Scanner<'a> {
@@ -110,13 +123,22 @@ struct Scanner<'a> {
 
 impl Scanner<'_> {
     fn pack_header(&mut self) -> Result<u32, PackError> {
-        let [magic, version, count] =
-            [self.window.take::<4>()?, self.window.take::<4>()?, self.window.take::<4>()?];
+        let [magic, version, count] = [
+            self.window.take::<4>()?,
+            self.window.take::<4>()?,
+            self.window.take::<4>()?,
+        ];
         if magic != *b"PACK" {
-            return Err(PackError::Malformed { at: 0, why: "not a pack" });
+            return Err(PackError::Malformed {
+                at: 0,
+                why: "not a pack",
+            });
         }
         if !matches!(u32::from_be_bytes(version), 2 | 3) {
-            return Err(PackError::Malformed { at: 4, why: "unknown pack version" });
+            return Err(PackError::Malformed {
+                at: 4,
+                why: "unknown pack version",
+            });
         }
         let count = u32::from_be_bytes(count);
         let max = self.options.objects_max.min(OBJECTS_MAX);
@@ -124,7 +146,10 @@ impl Scanner<'_> {
             return Err(PackError::TooManyObjects { count, max });
         }
         if u64::from(count) > (self.window.end() - PACK_HEADER_BYTES) / ENTRY_BYTES_MIN {
-            return Err(PackError::Malformed { at: 8, why: "more entries than the pack has room for" });
+            return Err(PackError::Malformed {
+                at: 8,
+                why: "more entries than the pack has room for",
+            });
         }
         Ok(count)
     }
@@ -141,7 +166,10 @@ impl Scanner<'_> {
             }
             EntryKind::Ofs { back } => {
                 let base = at.checked_sub(back).and_then(|base| self.table.find_offset(base));
-                let base = base.ok_or(PackError::Malformed { at, why: "delta base is not an entry" })?;
+                let base = base.ok_or(PackError::Malformed {
+                    at,
+                    why: "delta base is not an entry",
+                })?;
                 let result = self.delta(at, header.size)?;
                 self.table.push_delta(at, Stored::Ofs, base, result);
             }
@@ -157,13 +185,18 @@ impl Scanner<'_> {
 
     fn admit(&self, bytes: u64) -> Result<(), PackError> {
         let max = self.options.object_bytes_max;
-        if bytes > max { Err(PackError::ObjectTooLarge { bytes, max }) } else { Ok(()) }
+        if bytes > max {
+            Err(PackError::ObjectTooLarge { bytes, max })
+        } else {
+            Ok(())
+        }
     }
 
     fn account(&mut self, bytes: u64) -> Result<(), PackError> {
         let left = self.resolved_bytes_left.checked_sub(bytes);
         self.resolved_bytes_left = left.ok_or(PackError::TooMuch {
-            max: RESOLVED_BYTES_FLOOR.saturating_add(self.window.end().saturating_mul(RESOLVED_BYTES_PER_PACK_BYTE)),
+            max: RESOLVED_BYTES_FLOOR
+                .saturating_add(self.window.end().saturating_mul(RESOLVED_BYTES_PER_PACK_BYTE)),
         })?;
         Ok(())
     }
@@ -197,7 +230,10 @@ impl Scanner<'_> {
         loop {
             let room = (size - done + 1).min(self.out.len() as u64) as usize;
             let out = self.out.get_mut(..room).unwrap_or_default();
-            let step = self.inflater.step(self.window.available(), out).map_err(|error| error.moved_to(at))?;
+            let step = self
+                .inflater
+                .step(self.window.available(), out)
+                .map_err(|error| error.moved_to(at))?;
             self.window.consume(step.used);
             done += step.written as u64;
             if done > size {
@@ -205,11 +241,18 @@ impl Scanner<'_> {
             }
             sink(out.get(..step.written).unwrap_or_default());
             if step.done {
-                return if done == size { Ok(()) } else { Err(TOO_SHORT.moved_to(at)) };
+                return if done == size {
+                    Ok(())
+                } else {
+                    Err(TOO_SHORT.moved_to(at))
+                };
             }
-            let stuck = step.used == 0 && step.written == 0;
-            if (stuck || self.window.available().is_empty()) && !self.window.fill()? && stuck {
-                return Err(PackError::Truncated { at });
+            if step.used == 0 && step.written == 0 {
+                if !self.window.fill()? {
+                    return Err(PackError::Truncated { at });
+                }
+            } else if self.window.available().is_empty() {
+                self.window.fill()?;
             }
         }
     }

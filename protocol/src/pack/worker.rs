@@ -75,10 +75,18 @@ impl Reader<'_> {
         let header = entry::decode(table.algo, &self.buffer).map_err(|error| error.moved_to(at))?;
         let header = header.ok_or(PackError::Truncated { at })?;
         if header.size > self.bytes_max {
-            return Err(PackError::ObjectTooLarge { bytes: header.size, max: self.bytes_max });
+            return Err(PackError::ObjectTooLarge {
+                bytes: header.size,
+                max: self.bytes_max,
+            });
         }
         out.clear();
-        let Self { bytes, inflater, buffer, .. } = self;
+        let Self {
+            bytes,
+            inflater,
+            buffer,
+            ..
+        } = self;
         let mut stream = inflater.start(header.size, out)?;
         let (mut used, mut read_to) = (header.header_bytes, buffer.len() as u64);
         loop {
@@ -136,10 +144,25 @@ impl<'r, 'a> Worker<'r, 'a> {
             bytes_max: resolver.options.object_bytes_max,
         };
         let commits = Commits::new(resolver.table.algo);
-        let batch = Batch { deltas: vec![], ids: vec![], commits, tags: vec![], done: 0 };
+        let batch = Batch {
+            deltas: vec![],
+            ids: vec![],
+            commits,
+            tags: vec![],
+            done: 0,
+        };
         let links = LinkWriter::new(&resolver.links, resolver.table.len() < 1_000);
         let (stack, delta, result, spare) = Default::default();
-        Self { resolver, reader, links, stack, delta, result, spare, batch }
+        Self {
+            resolver,
+            reader,
+            links,
+            stack,
+            delta,
+            result,
+            spare,
+            batch,
+        }
     }
 
     /// Takes roots until none is left, or another worker failed.
@@ -168,7 +191,9 @@ impl<'r, 'a> Worker<'r, 'a> {
     fn entry_root(&mut self, index: u32) -> Result<(), PackError> {
         let resolver = self.resolver;
         let table = &resolver.table;
-        let (Stored::Whole, Some(kind)) = (table.stored(index), table.kind(index)) else { return Ok(()) };
+        let (Stored::Whole, Some(kind)) = (table.stored(index), table.kind(index)) else {
+            return Ok(());
+        };
         self.batch.done += 1;
         if kind == Kind::Blob
             && resolver.forest.first_child(index) == NONE
@@ -209,11 +234,20 @@ impl<'r, 'a> Worker<'r, 'a> {
     fn frame(&self, place: Place, id: &ObjectId, depth: u32) -> Frame {
         let forest = &self.resolver.forest;
         let (group, next_ofs) = match place {
-            Place::Entry(index) => (forest.groups.claim(id.as_bytes(), index), forest.first_child(index)),
+            Place::Entry(index) => (
+                forest.groups.claim(id.as_bytes(), index),
+                forest.first_child(index),
+            ),
             Place::External(group) => (Some(group), NONE),
         };
         let next_ref = group.map_or(NONE, |group| forest.groups.first_child(group));
-        Frame { place, data: None, depth, next_ref, next_ofs }
+        Frame {
+            place,
+            data: None,
+            depth,
+            next_ref,
+            next_ofs,
+        }
     }
 
     /// Puts `result` on the stack, unless nothing is built upon it.
@@ -227,7 +261,10 @@ impl<'r, 'a> Worker<'r, 'a> {
         }
         let held = &self.resolver.held_bytes;
         held.fetch_add(data.capacity() as u64, Ordering::Relaxed);
-        self.stack.push(Frame { data: Some(data), ..frame });
+        self.stack.push(Frame {
+            data: Some(data),
+            ..frame
+        });
         let older = self.stack.len() - 1;
         for frame in self.stack.iter_mut().take(older) {
             if held.load(Ordering::Relaxed) <= self.resolver.options.cache_bytes {
@@ -241,9 +278,13 @@ impl<'r, 'a> Worker<'r, 'a> {
 
     /// Takes the top off the stack and keeps its buffer. `false` where the stack is empty.
     fn pop(&mut self) -> bool {
-        let Some(frame) = self.stack.pop() else { return false };
+        let Some(frame) = self.stack.pop() else {
+            return false;
+        };
         if let Some(data) = frame.data {
-            self.resolver.held_bytes.fetch_sub(data.capacity() as u64, Ordering::Relaxed);
+            self.resolver
+                .held_bytes
+                .fetch_sub(data.capacity() as u64, Ordering::Relaxed);
             self.spare = data;
         }
         true
@@ -253,7 +294,11 @@ impl<'r, 'a> Worker<'r, 'a> {
     fn descend(&mut self, kind: Kind) -> Result<(), PackError> {
         let resolver = self.resolver;
         while let Some(top) = self.stack.last_mut() {
-            let next = if top.next_ref != NONE { &mut top.next_ref } else { &mut top.next_ofs };
+            let next = if top.next_ref != NONE {
+                &mut top.next_ref
+            } else {
+                &mut top.next_ofs
+            };
             let child = *next;
             if child == NONE {
                 self.pop();
@@ -283,12 +328,18 @@ impl<'r, 'a> Worker<'r, 'a> {
         let at = table.offset(index);
         let top = self.stack.last();
         let base = top.and_then(|top| top.data.as_deref()).unwrap_or_default();
-        delta::apply(base, &self.delta, &mut self.result, resolver.options.object_bytes_max)
-            .map_err(|source| PackError::Delta { at, source })?;
+        delta::apply(
+            base,
+            &self.delta,
+            &mut self.result,
+            resolver.options.object_bytes_max,
+        )
+        .map_err(|source| PackError::Delta { at, source })?;
         if top.is_some_and(Frame::is_spent) {
             self.pop();
         }
-        let id = hash_object(table.algo, kind, &self.result).map_err(|Collision| PackError::Collision { at })?;
+        let id =
+            hash_object(table.algo, kind, &self.result).map_err(|Collision| PackError::Collision { at })?;
         table.set_kind(index, kind);
         self.batch.deltas.push(index);
         self.batch.ids.extend_from_slice(id.as_bytes());
@@ -306,11 +357,18 @@ impl<'r, 'a> Worker<'r, 'a> {
         }
         let algo = self.resolver.table.algo;
         let (data, links) = (self.result.as_slice(), &mut self.links);
-        let bad = |BadObject(why)| PackError::Object { kind, id: *id, why: why.to_owned() };
+        let bad = |BadObject(why)| PackError::Object {
+            kind,
+            id: *id,
+            why: why.to_owned(),
+        };
         match kind {
             Kind::Blob => return Ok(()),
             Kind::Tree => {}
-            Kind::Commit => self.batch.commits.push(index, &commit_head(algo, data).map_err(bad)?),
+            Kind::Commit => self
+                .batch
+                .commits
+                .push(index, &commit_head(algo, data).map_err(bad)?),
             Kind::Tag => {
                 let (target, kind) = tag_target(algo, data).map_err(bad)?;
                 self.batch.tags.push(TagLink { index, target, kind });
@@ -336,7 +394,9 @@ impl<'r, 'a> Worker<'r, 'a> {
     }
 
     fn rebuild_top(&mut self) -> Result<(), PackError> {
-        let Some((top, waiting)) = self.stack.split_last_mut() else { return Ok(()) };
+        let Some((top, waiting)) = self.stack.split_last_mut() else {
+            return Ok(());
+        };
         let mut waiting = waiting.iter().rev().peekable();
         let mut path = Vec::new();
         let mut place = top.place;
@@ -355,10 +415,16 @@ impl<'r, 'a> Worker<'r, 'a> {
             Some(base) => replay(self.resolver, &mut self.reader, base, &path)?,
             None => {
                 let base = self.resolver.load(place, &mut self.reader)?;
-                if path.is_empty() { base } else { replay(self.resolver, &mut self.reader, &base, &path)? }
+                if path.is_empty() {
+                    base
+                } else {
+                    replay(self.resolver, &mut self.reader, &base, &path)?
+                }
             }
         };
-        self.resolver.held_bytes.fetch_add(data.capacity() as u64, Ordering::Relaxed);
+        self.resolver
+            .held_bytes
+            .fetch_add(data.capacity() as u64, Ordering::Relaxed);
         top.data = Some(data);
         Ok(())
     }
@@ -372,7 +438,11 @@ impl<'r, 'a> Worker<'r, 'a> {
             place = below;
         }
         let base = self.resolver.load(place, &mut self.reader)?;
-        if path.is_empty() { Ok(base) } else { replay(self.resolver, &mut self.reader, &base, &path) }
+        if path.is_empty() {
+            Ok(base)
+        } else {
+            replay(self.resolver, &mut self.reader, &base, &path)
+        }
     }
 }
 
@@ -388,11 +458,20 @@ fn replay(
     for index in path.iter().rev() {
         reader.read(&resolver.table, *index, &mut delta)?;
         let at = resolver.table.offset(*index);
-        delta::apply(current.as_deref().unwrap_or(base), &delta, &mut next, resolver.options.object_bytes_max)
-            .map_err(|source| PackError::Delta { at, source })?;
-        let before = resolver.rebuilt_bytes.fetch_add(next.len() as u64, Ordering::Relaxed);
+        delta::apply(
+            current.as_deref().unwrap_or(base),
+            &delta,
+            &mut next,
+            resolver.options.object_bytes_max,
+        )
+        .map_err(|source| PackError::Delta { at, source })?;
+        let before = resolver
+            .rebuilt_bytes
+            .fetch_add(next.len() as u64, Ordering::Relaxed);
         if before > REBUILT_BYTES_MAX {
-            return Err(PackError::TooMuch { max: REBUILT_BYTES_MAX });
+            return Err(PackError::TooMuch {
+                max: REBUILT_BYTES_MAX,
+            });
         }
         let last = current.replace(std::mem::take(&mut next));
         next = last.unwrap_or_default();

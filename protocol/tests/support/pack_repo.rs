@@ -1,6 +1,7 @@
 //! Repositories made by stock git, and packs of them.
 
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -20,13 +21,32 @@ pub struct Repo {
 
 pub fn options(algo: HashAlgo) -> IndexOptions {
     let cache_bytes = 1 << 20;
-    IndexOptions { algo, cache_bytes, object_bytes_max: 64 << 20, objects_max: 1_000_000, fsck: true }
+    IndexOptions {
+        algo,
+        cache_bytes,
+        object_bytes_max: 64 << 20,
+        objects_max: 1_000_000,
+        fsck: true,
+    }
 }
 
 impl Repo {
     pub fn new(algo: HashAlgo) -> Self {
-        let repo = Self { dir: tempfile::tempdir().unwrap(), algo };
-        repo.git(&["init", "-q", "-b", "main", &format!("--object-format={}", algo.name()), "."], b"");
+        let repo = Self {
+            dir: tempfile::tempdir().unwrap(),
+            algo,
+        };
+        repo.git(
+            &[
+                "init",
+                "-q",
+                "-b",
+                "main",
+                &format!("--object-format={}", algo.name()),
+                ".",
+            ],
+            b"",
+        );
         repo
     }
 
@@ -42,7 +62,11 @@ impl Repo {
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", self.path())
             .env("GIT_CONFIG_NOSYSTEM", "1")
-            .envs([("GIT_AUTHOR_NAME", "A"), ("GIT_AUTHOR_EMAIL", "a@x"), ("GIT_AUTHOR_DATE", "1700000000 +0000")])
+            .envs([
+                ("GIT_AUTHOR_NAME", "A"),
+                ("GIT_AUTHOR_EMAIL", "a@x"),
+                ("GIT_AUTHOR_DATE", "1700000000 +0000"),
+            ])
             .envs([("GIT_COMMITTER_NAME", "C"), ("GIT_COMMITTER_EMAIL", "c@x")])
             .env("GIT_COMMITTER_DATE", "1700000001 +0100")
             .stdin(Stdio::piped())
@@ -55,7 +79,11 @@ impl Repo {
         let writer = std::thread::spawn(move || drop(input.write_all(&stdin)));
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap();
-        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "git {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         output.stdout
     }
 
@@ -63,7 +91,9 @@ impl Repo {
     pub fn with_history(algo: HashAlgo, commits: u32) -> Self {
         let repo = Self::new(algo);
         let mut stream = Vec::new();
-        let mut text: Vec<String> = (0..120).map(|line| format!("line {line} {}\n", line * line)).collect();
+        let mut text: Vec<String> = (0..120)
+            .map(|line| format!("line {line} {}\n", line * line))
+            .collect();
         for commit in 1..=commits {
             text[(commit as usize * 7) % 120] = format!("changed by {commit}\n");
             if commit % 5 == 0 {
@@ -71,15 +101,30 @@ impl Repo {
             }
             let body = text.concat();
             let from = if commit > 1 { "" } else { "reset refs/heads/main\n" };
-            write!(stream, "{from}commit refs/heads/main\ncommitter C <c@x> {} +0000\n", 1_700_000_000 + commit).unwrap();
-            write!(stream, "data 5\nsays\nM 100644 inline dir/{}/file\ndata {}\n{body}\n", commit % 3, body.len()).unwrap();
+            write!(
+                stream,
+                "{from}commit refs/heads/main\ncommitter C <c@x> {} +0000\n",
+                1_700_000_000 + commit
+            )
+            .unwrap();
+            write!(
+                stream,
+                "data 5\nsays\nM 100644 inline dir/{}/file\ndata {}\n{body}\n",
+                commit % 3,
+                body.len()
+            )
+            .unwrap();
             write!(stream, "M 100755 inline run\ndata 8\nrun {commit:04}\n").unwrap();
             write!(stream, "M 120000 inline link\ndata 3\nrun\n").unwrap();
             if algo == HashAlgo::Sha1 {
                 write!(stream, "M 160000 {:040x} module\n", commit + 1).unwrap();
             }
             if commit % 10 == 0 {
-                write!(stream, "tag v{commit}\nfrom refs/heads/main\ntagger C <c@x> 1700000000 +0000\ndata 3\ntag\n").unwrap();
+                write!(
+                    stream,
+                    "tag v{commit}\nfrom refs/heads/main\ntagger C <c@x> 1700000000 +0000\ndata 3\ntag\n"
+                )
+                .unwrap();
             }
         }
         repo.git(&["fast-import", "--quiet"], &stream);
@@ -94,7 +139,9 @@ impl Repo {
     pub fn pack_file(&self) -> PathBuf {
         let dir = self.path().join(".git/objects/pack");
         let mut packs = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-        packs.find(|path| path.extension().is_some_and(|end| end == "pack")).unwrap()
+        packs
+            .find(|path| path.extension().is_some_and(|end| end == "pack"))
+            .unwrap()
     }
 
     pub fn pack_objects(&self, flags: &[&str], revs: &str) -> Vec<u8> {
@@ -106,7 +153,10 @@ impl Repo {
     /// Every object: id, kind, size.
     pub fn objects(&self) -> Vec<(ObjectId, Kind, u64)> {
         let out = self.git(&["cat-file", "--batch-check", "--batch-all-objects"], b"");
-        let mut objects: Vec<_> = out.split(|byte| *byte == b'\n').filter_map(|line| self.object(line)).collect();
+        let mut objects: Vec<_> = out
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| self.object(line))
+            .collect();
         objects.sort_unstable();
         objects
     }
@@ -130,7 +180,9 @@ pub struct Has(pub HashMap<ObjectId, (Kind, Vec<u8>)>);
 impl Has {
     pub fn reachable(repo: &Repo, rev: &str) -> Self {
         let list = repo.git(&["rev-list", "--objects", "--no-object-names", rev], b"");
-        let ids = list.split(|byte| *byte == b'\n').filter_map(|hex| ObjectId::from_hex(repo.algo, hex));
+        let ids = list
+            .split(|byte| *byte == b'\n')
+            .filter_map(|hex| ObjectId::from_hex(repo.algo, hex));
         Self(ids.map(|id| (id, read(repo, &id))).collect())
     }
 }
@@ -147,7 +199,10 @@ impl Known for Has {
     }
 
     fn kinds(&self, ids: &[ObjectId]) -> Result<Vec<Option<Kind>>, SourceError> {
-        Ok(ids.iter().map(|id| self.0.get(id).map(|(kind, _)| *kind)).collect())
+        Ok(ids
+            .iter()
+            .map(|id| self.0.get(id).map(|(kind, _)| *kind))
+            .collect())
     }
 }
 
@@ -171,5 +226,9 @@ pub fn index(algo: HashAlgo, pack: &Vec<u8>) -> Result<IndexedPack, PackError> {
 }
 
 pub fn facts(pack: &IndexedPack) -> Vec<(ObjectId, Kind, u64)> {
-    pack.sorted().iter().map(|index| pack.entry(*index)).map(|entry| (entry.id, entry.kind, entry.size)).collect()
+    pack.sorted()
+        .iter()
+        .map(|index| pack.entry(*index))
+        .map(|entry| (entry.id, entry.kind, entry.size))
+        .collect()
 }
