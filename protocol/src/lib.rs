@@ -6,6 +6,7 @@ pub mod capability;
 pub mod filter;
 pub mod limits;
 pub mod object;
+pub mod pack;
 pub mod pktline;
 pub mod receive_pack;
 pub mod refs;

@@ -1,0 +1,53 @@
+//! Ceilings of the pack code, with units.
+
+/// Deepest delta chain that is followed, in links; `git pack-objects` cannot write a deeper one (12-bit depth).
+pub const DELTA_DEPTH_MAX: u32 = 4_095;
+
+/// One read from a pack, and the piece in which objects are inflated while scanning.
+pub const STEP_BYTES: usize = 64 << 10;
+
+/// Bytes that hold any entry header: 10 of size, and 10 of an offset or 32 of an id.
+pub const ENTRY_HEADER_BYTES_MAX: usize = 42;
+
+/// The shortest entry: one byte of header, eight of an empty zlib stream. Tells counts that lie.
+pub const ENTRY_BYTES_MIN: u64 = 9;
+
+/// The pack header: `PACK`, version, count.
+pub const PACK_HEADER_BYTES: u64 = 12;
+
+/// Most entries in one pack: the four topmost numbers stand for other things than entries.
+pub const OBJECTS_MAX: u32 = u32::MAX - 4;
+
+/// What a pack may inflate to in all, whatever its size: 16 GiB cost some ten seconds of hashing.
+pub const RESOLVED_BYTES_FLOOR: u64 = 16 << 30;
+
+/// What a pack may inflate to beyond the floor, per byte of pack. Long histories of git and Linux reach 30 to 60.
+pub const RESOLVED_BYTES_PER_PACK_BYTE: u64 = 512;
+
+/// What may be built again because the cache of ancestors was too small. Real packs stay below a hundredth of it.
+pub const REBUILT_BYTES_MAX: u64 = 64 << 30;
+
+/// Scratch buffers that a worker keeps from one delta tree to the next.
+pub const SCRATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Entries that a worker takes at a time.
+pub const ROOTS_AT_ONCE: u64 = 16;
+
+/// Results that a worker holds back before it takes the lock to hand them over.
+pub const BATCH_OBJECTS: usize = 512;
+
+/// Ids that are asked of the repository at a time.
+pub const KNOWN_BATCH: usize = 1_024;
+
+/// Slots of the cache of lately named ids, per worker: 0.7 MB for SHA-1.
+pub const RECENT_SLOTS: usize = 1 << 15;
+
+/// Shards of the set of named ids.
+pub const LINK_SHARDS: usize = 32;
+
+/// Named ids that a worker holds back per shard before it takes the shard's lock.
+pub const LINK_BATCH: usize = 64;
+
+const _: () = assert!(RECENT_SLOTS.is_power_of_two() && RECENT_SLOTS <= 1 << 16);
+const _: () = assert!(LINK_SHARDS.is_power_of_two());
+const _: () = assert!(ENTRY_HEADER_BYTES_MAX < STEP_BYTES);
