@@ -1,7 +1,72 @@
-//! The only door to SQLite: the catalog, and a file for each repository that holds anything.
+//! Where bytes live. Nothing outside this module knows that a repository is a local SQLite file.
 
 pub mod catalog;
+pub mod files;
 pub mod id;
 pub mod maintain;
+pub mod repo;
 
+use cairn_protocol::object::ObjectId;
+use cairn_protocol::source::SourceError;
+
+pub use files::Files;
 pub use id::{Pin, RepoId};
+
+/// Why the store could not do what it was asked. The text is for logs, never for peers.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite refused or failed. Nothing was made visible.
+    #[error("sqlite: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The file system refused or failed.
+    #[error("file system: {0}")]
+    Io(#[from] std::io::Error),
+    /// An object that something new leans on is not visible to the repository.
+    #[error("object {id} is not in the repository")]
+    MissingObject {
+        /// The object that was looked for.
+        id: ObjectId,
+    },
+    /// A place that the snapshot does not show was asked for.
+    #[error("no object at source {source_index}, ordinal {ordinal}")]
+    NoSuchPlace {
+        /// Index of the source.
+        source_index: u16,
+        /// Place in the source.
+        ordinal: u32,
+    },
+    /// A repository's file that must exist does not.
+    #[error("the file of repository {repo} is missing")]
+    MissingFile {
+        /// The repository.
+        repo: RepoId,
+    },
+    /// Stored bytes contradict each other.
+    #[error("corrupt: {0}")]
+    Corrupt(String),
+    /// A named limit was exceeded.
+    #[error("{what} is {seen}, allowed is {max}")]
+    TooLarge {
+        /// What is too large, with its unit.
+        what: &'static str,
+        /// What was seen.
+        seen: u64,
+        /// What is allowed.
+        max: u64,
+    },
+    /// The caller asked for something that has no meaning.
+    #[error("{0}")]
+    Misuse(&'static str),
+}
+
+impl StoreError {
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt(what.into())
+    }
+}
+
+impl From<StoreError> for SourceError {
+    fn from(error: StoreError) -> Self {
+        SourceError(Box::new(error))
+    }
+}

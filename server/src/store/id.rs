@@ -39,6 +39,11 @@ impl RepoId {
         Self(raw)
     }
 
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("only ASCII gets in")
+    }
+
     /// Its text's bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -49,7 +54,7 @@ const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 impl fmt::Display for RepoId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(std::str::from_utf8(&self.0).map_err(|_| fmt::Error)?)
+        out.write_str(self.as_str())
     }
 }
 

@@ -1,0 +1,177 @@
+//! The open repository files: a bounded cache, so that an idle repository costs no memory and no descriptor.
+//!
+//! Only a file that nothing holds (no snapshot, stage or commit) is closed to make room; while more files than allowed
+//! are busy, the cache is larger than allowed. Lock order: `slots`, then one `Slot`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use cairn_protocol::object::HashAlgo;
+
+use super::StoreError;
+pub use super::id::{Pin, RepoId};
+use super::repo::Repo;
+use super::repo::file::{Access, RepoFile};
+use super::repo::limits::SOURCES_MAX;
+use super::repo::schema;
+
+/// All repository files under one data folder.
+#[derive(Clone)]
+pub struct Files(Arc<Inner>);
+
+struct Inner {
+    data_dir: PathBuf,
+    open_max: usize,
+    access: Access,
+    clock: AtomicU64,
+    slots: Mutex<HashMap<RepoId, Arc<Slot>>>,
+    templates: [OnceLock<Vec<u8>>; 2],
+}
+
+#[derive(Default)]
+struct Slot {
+    used_at: AtomicU64,
+    file: Mutex<Option<Arc<RepoFile>>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Files {
+    /// The files under `data_dir`, of which about `open_max` stay open. This process is their only writer.
+    pub fn open(data_dir: &Path, open_max: usize) -> Self {
+        Self::with_access(data_dir, open_max, Access::Write)
+    }
+
+    /// For `fsck` and `backup` beside a serving process: changes and sweeps nothing.
+    pub fn open_read_only(data_dir: &Path, open_max: usize) -> Self {
+        Self::with_access(data_dir, open_max, Access::ReadOnly)
+    }
+
+    fn with_access(data_dir: &Path, open_max: usize, access: Access) -> Self {
+        Self(Arc::new(Inner {
+            data_dir: data_dir.to_owned(),
+            open_max,
+            access,
+            clock: AtomicU64::new(0),
+            slots: Mutex::default(),
+            templates: [OnceLock::new(), OnceLock::new()],
+        }))
+    }
+
+    /// A repository that sees `chain`: its own log first, then the prefixes that it is forked from. Opens nothing.
+    pub fn repo(&self, algo: HashAlgo, chain: &[Pin]) -> Result<Repo, StoreError> {
+        let [own, bases @ ..] = chain else { return Err(StoreError::Misuse("a chain starts with the own log")) };
+        if own.seq.is_some() || bases.iter().any(|pin| pin.seq.is_none()) {
+            return Err(StoreError::Misuse("the own log is not pinned, and every other source is"));
+        }
+        if chain.len() > SOURCES_MAX {
+            let (seen, max) = (chain.len() as u64, SOURCES_MAX as u64);
+            return Err(StoreError::TooLarge { what: "number of sources", seen, max });
+        }
+        Ok(Repo::new(self.clone(), algo, chain.into()))
+    }
+
+    /// Where a repository's file is, whether it exists or not.
+    pub fn path(&self, id: RepoId) -> PathBuf {
+        let text = id.as_str();
+        let (first, rest) = text.split_at(2);
+        let (second, _) = rest.split_at(2);
+        self.0.data_dir.join("repos").join(first).join(second).join(format!("{text}.sqlite"))
+    }
+
+    /// How many files are open.
+    pub fn open_count(&self) -> usize {
+        locked(&self.0.slots).len()
+    }
+
+    /// The open file of a repository; `None` where it has none yet.
+    pub(crate) fn get(&self, id: RepoId, algo: HashAlgo) -> Result<Option<Arc<RepoFile>>, StoreError> {
+        self.enter(id, algo, false)
+    }
+
+    /// The open file of a repository, made where there is none.
+    pub(crate) fn get_or_create(&self, id: RepoId, algo: HashAlgo) -> Result<Arc<RepoFile>, StoreError> {
+        self.enter(id, algo, true)?.ok_or(StoreError::MissingFile { repo: id })
+    }
+
+    fn enter(&self, id: RepoId, algo: HashAlgo, create: bool) -> Result<Option<Arc<RepoFile>>, StoreError> {
+        let slot = self.slot(id);
+        let mut file = locked(&slot.file);
+        if let Some(open) = &*file {
+            open.expect_algo(algo)?;
+            return Ok(Some(Arc::clone(open)));
+        }
+        let path = self.path(id);
+        if !path.try_exists()? {
+            if !create || self.0.access == Access::ReadOnly {
+                drop(file);
+                self.forget_if_empty(id);
+                return Ok(None);
+            }
+            schema::create_file(&path, self.template(algo)?)?;
+        }
+        let open = Arc::new(RepoFile::open(&path, algo, self.0.access)?);
+        *file = Some(Arc::clone(&open));
+        Ok(Some(open))
+    }
+
+    fn slot(&self, id: RepoId) -> Arc<Slot> {
+        let now = self.0.clock.fetch_add(1, Ordering::Relaxed);
+        let mut slots = locked(&self.0.slots);
+        if !slots.contains_key(&id) && slots.len() >= self.0.open_max {
+            let closed = evict(&mut slots, self.0.open_max);
+            // Closing checkpoints: not under the lock of all files. SQLite's own locks keep a re-opening in order.
+            drop(slots);
+            drop(closed);
+            slots = locked(&self.0.slots);
+        }
+        let slot = Arc::clone(slots.entry(id).or_default());
+        slot.used_at.store(now, Ordering::Relaxed);
+        slot
+    }
+
+    /// Slots of repositories without a file would push out open ones.
+    fn forget_if_empty(&self, id: RepoId) {
+        let mut slots = locked(&self.0.slots);
+        let is_empty = |slot: &mut Arc<Slot>| locked(&slot.file).is_none();
+        // Two: the map's and our caller's own.
+        if slots.get_mut(&id).is_some_and(|slot| Arc::strong_count(slot) <= 2 && is_empty(slot)) {
+            slots.remove(&id);
+        }
+    }
+
+    fn template(&self, algo: HashAlgo) -> Result<&[u8], StoreError> {
+        let cell = match algo {
+            HashAlgo::Sha1 => &self.0.templates[0],
+            HashAlgo::Sha256 => &self.0.templates[1],
+        };
+        if let Some(bytes) = cell.get() {
+            return Ok(bytes);
+        }
+        let bytes = schema::template(algo)?;
+        Ok(cell.get_or_init(|| bytes))
+    }
+}
+
+/// Takes out the idle files that were used longest ago, down to one below the limit.
+///
+/// A slot that only the map holds cannot be entered while the map is locked, and a file that only its slot holds is
+/// used by nobody.
+fn evict(slots: &mut HashMap<RepoId, Arc<Slot>>, open_max: usize) -> Vec<Arc<Slot>> {
+    let is_idle = |slot: &Arc<Slot>| {
+        Arc::strong_count(slot) == 1
+            && locked(&slot.file).as_ref().is_none_or(|file| Arc::strong_count(file) == 1)
+    };
+    let mut idle: Vec<(u64, RepoId)> = slots
+        .iter()
+        .filter(|(_, slot)| is_idle(slot))
+        .map(|(id, slot)| (slot.used_at.load(Ordering::Relaxed), *id))
+        .collect();
+    idle.sort_unstable();
+    let surplus = (slots.len() + 1).saturating_sub(open_max);
+    idle.iter().take(surplus).filter_map(|(_, id)| slots.remove(id)).collect()
+}

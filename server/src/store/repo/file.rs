@@ -1,0 +1,243 @@
+//! One open repository file: its writer, its readers, and what is kept of its packs in memory.
+//!
+//! Lock order: `writer`, then `packs`; `readers`, `kinds` and `packs` are leaves of each other.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
+
+use cairn_protocol::object::HashAlgo;
+use roaring::RoaringBitmap;
+use rusqlite::Connection;
+
+use super::graph::PackCommits;
+use super::limits::READERS_IDLE_MAX;
+use super::record::bitmap_from;
+use super::schema::{self, Use};
+use crate::store::StoreError;
+
+/// Whether this process is the file's one writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Write,
+    ReadOnly,
+}
+
+/// A live pack. Nothing of it ever changes.
+pub(crate) struct PackMeta {
+    pub(crate) id: u32,
+    pub(crate) base_ordinal: u32,
+    pub(crate) object_count: u32,
+    pub(crate) bytes: u64,
+    pub(crate) whole: bool,
+    pub(crate) seq: u64,
+    /// Places whose objects an older pack or a base has already.
+    pub(crate) dups: RoaringBitmap,
+    /// The first id prefix of each index shard; empty where the ids are in `object`.
+    pub(crate) fanout: Vec<u64>,
+    pub(crate) graph: OnceLock<Arc<PackCommits>>,
+}
+
+impl PackMeta {
+    pub(crate) fn end(&self) -> u32 {
+        self.base_ordinal.saturating_add(self.object_count)
+    }
+}
+
+/// The live packs in order of their ordinals. Only ever appended to, so a prefix of it is a snapshot.
+#[derive(Default)]
+pub(crate) struct Packs {
+    pub(crate) head: u64,
+    pub(crate) list: Vec<Arc<PackMeta>>,
+    by_id: HashMap<u32, usize>,
+    sharded: Vec<usize>,
+}
+
+impl Packs {
+    pub(crate) fn push(&mut self, pack: PackMeta) {
+        self.by_id.insert(pack.id, self.list.len());
+        if !pack.fanout.is_empty() {
+            self.sharded.push(self.list.len());
+        }
+        self.list.push(Arc::new(pack));
+    }
+
+    /// One past the last ordinal.
+    pub(crate) fn limit(&self) -> u32 {
+        self.list.last().map_or(0, |pack| pack.end())
+    }
+
+    /// One past the last ordinal as of an entry.
+    pub(crate) fn limit_at(&self, seq: u64) -> u32 {
+        let visible = self.list.partition_point(|pack| pack.seq <= seq);
+        visible.checked_sub(1).and_then(|last| self.list.get(last)).map_or(0, |pack| pack.end())
+    }
+
+    pub(crate) fn at(&self, ordinal: u32) -> Option<&Arc<PackMeta>> {
+        self.list.get(self.list.partition_point(|pack| pack.end() <= ordinal))
+    }
+
+    pub(crate) fn by_id(&self, id: u32) -> Option<&Arc<PackMeta>> {
+        self.list.get(*self.by_id.get(&id)?)
+    }
+
+    pub(crate) fn sharded(&self) -> impl Iterator<Item = &Arc<PackMeta>> {
+        self.sharded.iter().filter_map(|index| self.list.get(*index))
+    }
+
+    fn load(conn: &Connection) -> Result<Self, StoreError> {
+        let mut packs = Self::default();
+        conn.execute_batch("BEGIN")?;
+        let head = conn.query_row("SELECT max(seq) FROM entry", [], |row| row.get::<_, Option<i64>>(0))?;
+        packs.head = head.unwrap_or(0) as u64;
+        let mut select = conn.prepare(
+            "SELECT id, base_ordinal, object_count, bytes, whole, seq, dups, fanout FROM pack
+             WHERE live = 1 ORDER BY base_ordinal",
+        )?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            packs.push(PackMeta {
+                id: row.get(0)?,
+                base_ordinal: row.get(1)?,
+                object_count: row.get(2)?,
+                bytes: row.get::<_, i64>(3)? as u64,
+                whole: row.get(4)?,
+                seq: row.get::<_, i64>(5)? as u64,
+                dups: bitmap_from(row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?)?,
+                fanout: fanout_from(row.get_ref(7)?.as_blob().map_err(rusqlite::Error::from)?),
+                graph: OnceLock::new(),
+            });
+        }
+        drop(rows);
+        drop(select);
+        conn.execute_batch("COMMIT")?;
+        Ok(packs)
+    }
+}
+
+pub(crate) fn fanout_from(bytes: &[u8]) -> Vec<u64> {
+    bytes.as_chunks::<8>().0.iter().map(|eight| u64::from_le_bytes(*eight)).collect()
+}
+
+/// Ordinals by kind (by `Kind` as a number; 0 for all canonical ones), as far as they were asked for.
+#[derive(Default)]
+pub(crate) struct KindSets {
+    pub(crate) pack_count: usize,
+    pub(crate) sets: [RoaringBitmap; 5],
+}
+
+/// An open repository file.
+pub(crate) struct RepoFile {
+    path: PathBuf,
+    pub(crate) algo: HashAlgo,
+    access: Access,
+    writer: Mutex<Option<Connection>>,
+    readers: Mutex<Vec<Connection>>,
+    packs: RwLock<Packs>,
+    pub(crate) kinds: Mutex<KindSets>,
+}
+
+impl RepoFile {
+    /// Opens an existing file. A writer sweeps what a crash left: call it only where no stage of the file can be alive.
+    pub(crate) fn open(path: &Path, algo: HashAlgo, access: Access) -> Result<Self, StoreError> {
+        let conn = schema::connect(path, if access == Access::Write { Use::Write } else { Use::ReadOnly })?;
+        schema::check_meta(&conn, algo)?;
+        let packs = Packs::load(&conn)?;
+        let (mut writer, mut readers) = (None, Vec::new());
+        if access == Access::Write {
+            sweep(&conn)?;
+            writer = Some(conn);
+        } else {
+            readers.push(conn);
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            algo,
+            access,
+            writer: Mutex::new(writer),
+            readers: Mutex::new(readers),
+            packs: RwLock::new(packs),
+            kinds: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn expect_algo(&self, algo: HashAlgo) -> Result<(), StoreError> {
+        if self.algo == algo {
+            return Ok(());
+        }
+        Err(StoreError::corrupt(format!("object format {}, expected {}", self.algo.name(), algo.name())))
+    }
+
+    pub(crate) fn packs(&self) -> RwLockReadGuard<'_, Packs> {
+        self.packs.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Runs `work` with a connection that may only read. One that failed is not used again.
+    pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let idle = locked(&self.readers).pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => {
+                schema::connect(&self.path, if self.access == Access::Write { Use::Read } else { Use::ReadOnly })?
+            }
+        };
+        let out = work(&conn)?;
+        let mut readers = locked(&self.readers);
+        if readers.len() < READERS_IDLE_MAX {
+            readers.push(conn);
+        }
+        Ok(out)
+    }
+
+    /// Runs `work` in one IMMEDIATE transaction, and `publish` once it is durable, before the next writer's turn.
+    ///
+    /// After any error the connection is given up: the next writer opens a new one and reads back what is in the
+    /// file, because a failed flush leaves open whether the entry is there.
+    pub(crate) fn write<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+        publish: impl FnOnce(&T, &mut Packs),
+    ) -> Result<T, StoreError> {
+        if self.access == Access::ReadOnly {
+            return Err(StoreError::Misuse("the files are open for reading only"));
+        }
+        let mut writer = locked(&self.writer);
+        let conn = match writer.take() {
+            Some(conn) => conn,
+            None => {
+                let conn = schema::connect(&self.path, Use::Write)?;
+                let packs = Packs::load(&conn)?;
+                *self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = packs;
+                conn
+            }
+        };
+        // Taken out of its place: a panic or an error below drops it, which rolls back.
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        let out = work(&conn)?;
+        conn.execute_batch("COMMIT")?;
+        publish(&out, &mut self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        *writer = Some(conn);
+        Ok(out)
+    }
+}
+
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Deletes the packs that were staged when an earlier process ended.
+fn sweep(conn: &Connection) -> Result<(), StoreError> {
+    let left: Vec<u32> = conn
+        .prepare("SELECT id FROM pack WHERE live = 0")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for pack in left {
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        schema::delete_staged(conn, pack)?;
+        conn.execute_batch("COMMIT")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! Ceilings of the repository store, with their units.
+
+/// Bytes of one `chunk` row of a pack. The worst random read depends on it, throughput hardly.
+pub const CHUNK_BYTES: usize = 256 << 10;
+/// Records in one row.
+pub const RECORDS_PER_ROW: u32 = 4_096;
+/// Ids in one index shard: about 6 KiB, read for each lookup.
+pub const SHARD_IDS: usize = 512;
+/// Packs of fewer objects go to the `object` table, one row an object; larger ones write sorted shards.
+pub const SHARDED_OBJECTS_MIN: u32 = 1_000;
+/// Packs up to this size wait in memory and are written in the transaction of their entry.
+pub const SMALL_PACK_BYTES_MAX: u64 = 1 << 20;
+/// Objects of a pack that waits in memory.
+pub const SMALL_PACK_OBJECTS_MAX: u32 = 20_000;
+/// Bytes of one transaction while staging: the WAL stays bounded, other stages get their turn.
+pub const STAGE_TRANSACTION_BYTES: usize = 8 << 20;
+/// Bytes after which a row of commit links is full.
+pub const COMMIT_ROW_BYTES: usize = 128 << 10;
+/// Rows of one section of one pack (20 bits of the row's number).
+pub const SECTION_ROWS_MAX: u64 = 1 << 20;
+/// Largest pack: what its chunk rows can number, 256 GiB.
+pub const PACK_BYTES_MAX: u64 = SECTION_ROWS_MAX * CHUNK_BYTES as u64;
+/// Sources of one repository: its own log and the prefixes below it.
+pub const SOURCES_MAX: usize = 1_000;
+/// Deepest delta chain that is followed, in links; `git pack-objects` cannot write a deeper one.
+pub const DELTA_DEPTH_MAX: usize = 4_095;
+/// One object after inflation.
+pub const OBJECT_BYTES_MAX: u64 = 512 << 20;
+/// Idle read connections kept for one file.
+pub const READERS_IDLE_MAX: usize = 4;
+/// Refs read in one statement.
+pub const REFS_BATCH: usize = 1_000;
+/// How long a statement waits for another process's lock, in milliseconds.
+pub const BUSY_MS_MAX: u64 = 10_000;
+
+// Every record of the largest pack has a row to live in.
+const _: () = assert!(SECTION_ROWS_MAX * RECORDS_PER_ROW as u64 >= u32::MAX as u64);

@@ -1,0 +1,143 @@
+//! The layout of a repository's file, how it is made and opened.
+//!
+//! `chunk` holds all parts of all packs: a row's number is `pack << 22 | section << 20 | n`, so that a pack is one
+//! range of rows. Sections: the pack's bytes, its records, its commit links, its sorted id index.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use cairn_protocol::object::HashAlgo;
+use rusqlite::{Connection, OpenFlags};
+
+use super::limits::BUSY_MS_MAX;
+use crate::store::StoreError;
+
+/// Goes up when files of an older layout can no longer be read as they are.
+const LAYOUT: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE entry (seq INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, actor TEXT NOT NULL, kind TEXT NOT NULL,
+    nonce BLOB NOT NULL, pack INTEGER);
+-- new NULL: the ref was deleted. Keyed by name, so that the refs as of a seq are one ordered scan.
+CREATE TABLE ref_change (name BLOB NOT NULL, seq INTEGER NOT NULL, old BLOB, new BLOB, peeled BLOB,
+    PRIMARY KEY (name, seq)) WITHOUT ROWID;
+-- id NULL: a ref of a base that this fork deleted.
+CREATE TABLE ref (name BLOB PRIMARY KEY, id BLOB, peeled BLOB) WITHOUT ROWID;
+CREATE TABLE pack (id INTEGER PRIMARY KEY, key BLOB NOT NULL, live INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    object_count INTEGER NOT NULL, base_ordinal INTEGER, seq INTEGER, whole INTEGER NOT NULL,
+    commits BLOB NOT NULL, trees BLOB NOT NULL, tags BLOB NOT NULL, dups BLOB NOT NULL, fanout BLOB NOT NULL);
+CREATE TABLE chunk (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE object (id BLOB PRIMARY KEY, ordinal INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE reach (source INTEGER NOT NULL, key BLOB NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (source, key)) WITHOUT ROWID;
+";
+
+/// A part of a pack in `chunk`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    Bytes = 0,
+    Records = 1,
+    Commits = 2,
+    Index = 3,
+}
+
+/// A number as SQLite holds it. All that are stored are far below the limit.
+pub(crate) fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The number of a row of `chunk`.
+pub(crate) fn row_id(pack: u32, section: Section, n: u32) -> i64 {
+    i64::from(pack) << 22 | (section as i64) << 20 | i64::from(n)
+}
+
+/// All rows of a pack in `chunk`.
+pub(crate) fn pack_rows(pack: u32) -> (i64, i64) {
+    (i64::from(pack) << 22, ((i64::from(pack) + 1) << 22) - 1)
+}
+
+/// The bytes of a file without entries.
+pub(crate) fn template(algo: HashAlgo) -> Result<Vec<u8>, StoreError> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("template.sqlite");
+    let conn = Connection::open(&path)?;
+    conn.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;")?;
+    conn.execute_batch(TABLES)?;
+    conn.execute("INSERT INTO meta VALUES ('algo', ?1), ('layout', ?2)", (algo.name(), LAYOUT))?;
+    conn.close().map_err(|(_, error)| error)?;
+    Ok(fs::read(&path)?)
+}
+
+/// Makes a file whole or not at all: a crash leaves at most a temporary file, which is never opened.
+pub(crate) fn create_file(path: &Path, template: &[u8]) -> Result<(), StoreError> {
+    let folder = path.parent().ok_or(StoreError::Misuse("a repository file lies in a folder"))?;
+    create_folders(folder)?;
+    let mut made = tempfile::Builder::new().suffix(".tmp").tempfile_in(folder)?;
+    made.write_all(template)?;
+    made.as_file().sync_data()?;
+    made.persist_noclobber(path).map_err(|failed| failed.error)?;
+    sync_folder(folder)
+}
+
+/// `create_dir_all`, with each new name made durable in its parent.
+fn create_folders(folder: &Path) -> Result<(), StoreError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent().ok_or(StoreError::Misuse("a data folder has a parent"))?;
+    create_folders(parent)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
+        _ => {}
+    }
+    sync_folder(parent)
+}
+
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    Ok(fs::File::open(folder)?.sync_all()?)
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Write,
+    Read,
+    /// Beside another process that serves.
+    ReadOnly,
+}
+
+/// Opens a connection to an existing file.
+pub(crate) fn connect(path: &Path, to: Use) -> Result<Connection, StoreError> {
+    let open = if to == Use::ReadOnly { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+    let conn = Connection::open_with_flags(path, open | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
+    conn.execute_batch("PRAGMA cache_size = -512; PRAGMA synchronous = FULL;")?;
+    if to != Use::Write {
+        conn.execute_batch("PRAGMA query_only = ON;")?;
+    }
+    Ok(conn)
+}
+
+/// Refuses a file of another layout or hash.
+pub(crate) fn check_meta(conn: &Connection, algo: HashAlgo) -> Result<(), StoreError> {
+    let layout: i64 = conn.query_row("SELECT value FROM meta WHERE key = 'layout'", [], |row| row.get(0))?;
+    if layout != LAYOUT {
+        return Err(StoreError::corrupt(format!("layout {layout}, this program reads {LAYOUT}")));
+    }
+    let name: String = conn.query_row("SELECT value FROM meta WHERE key = 'algo'", [], |row| row.get(0))?;
+    if name != algo.name() {
+        return Err(StoreError::corrupt(format!("object format {name}, expected {}", algo.name())));
+    }
+    Ok(())
+}
+
+/// Deletes a staged pack; a live one stays.
+pub(crate) fn delete_staged(conn: &Connection, pack: u32) -> Result<(), StoreError> {
+    if conn.execute("DELETE FROM pack WHERE id = ?1 AND live = 0", [pack])? == 1 {
+        conn.execute("DELETE FROM chunk WHERE id BETWEEN ?1 AND ?2", pack_rows(pack))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,437 @@
+//! A repository as of one entry: what walks, plans and answers read.
+//!
+//! Holds no transaction between calls. Packs never change and are only appended, so cutting every source at an
+//! ordinal is all that a snapshot needs.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use cairn_protocol::object::{HashAlgo, Kind, ObjectId};
+use cairn_protocol::source::{Base, CommitNode, ObjRef, ObjectSource, Record, SourceError};
+use roaring::RoaringBitmap;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::file::{KindSets, PackMeta, RepoFile, locked};
+use super::graph::PackCommits;
+use super::index::{find_in_file, read_pack, read_record, read_row};
+use super::limits::{DELTA_DEPTH_MAX, OBJECT_BYTES_MAX, RECORDS_PER_ROW};
+use super::object::{apply_delta, entry_data, inflate};
+use super::record::{Place, RawBase, RawRecord, bitmap_from, record_bytes};
+use super::refs::{self, Level, RefRow};
+use super::schema::{Section, row_id};
+use crate::store::StoreError;
+use crate::store::files::{Files, Pin};
+
+/// A pack as readers see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackRow {
+    /// Its number in the file.
+    pub id: u32,
+    /// The ordinal of its first object.
+    pub base_ordinal: u32,
+    /// How many objects.
+    pub object_count: u32,
+    /// Bytes, header and trailer included.
+    pub bytes: u64,
+    /// Whether all its objects were reachable from refs when its entry was committed.
+    pub whole: bool,
+    /// The entry that brought it.
+    pub seq: u64,
+}
+
+/// One source as far as it is visible.
+#[derive(Clone)]
+pub(crate) struct View {
+    /// No file: an empty log.
+    pub(crate) file: Option<Arc<RepoFile>>,
+    pub(crate) seq: u64,
+    pub(crate) limit: u32,
+}
+
+impl View {
+    fn of(file: Option<Arc<RepoFile>>, pin: &Pin, seq: Option<u64>) -> Result<Self, StoreError> {
+        let Some(file) = file else {
+            return match seq {
+                None | Some(0) => Ok(Self { file: None, seq: 0, limit: 0 }),
+                Some(_) => Err(StoreError::MissingFile { repo: pin.id }),
+            };
+        };
+        let packs = file.packs();
+        let seq = seq.unwrap_or(packs.head);
+        if seq > packs.head {
+            return Err(StoreError::TooLarge { what: "seq", seen: seq, max: packs.head });
+        }
+        let limit = packs.limit_at(seq);
+        drop(packs);
+        Ok(Self { file: Some(file), seq, limit })
+    }
+}
+
+/// A repository as of one entry of its own log.
+#[derive(Clone)]
+pub struct Snapshot {
+    algo: HashAlgo,
+    views: Arc<[View]>,
+}
+
+impl Snapshot {
+    pub(crate) fn open(files: &Files, algo: HashAlgo, chain: &[Pin], at: Option<u64>) -> Result<Self, StoreError> {
+        let open = |(index, pin): (usize, &Pin)| {
+            View::of(files.get(pin.id, algo)?, pin, if index == 0 { at } else { pin.seq })
+        };
+        Ok(Self { algo, views: chain.iter().enumerate().map(open).collect::<Result<_, _>>()? })
+    }
+
+    /// The last visible entry of the own log; 0 before the first.
+    pub fn seq(&self) -> u64 {
+        self.views.first().map_or(0, |view| view.seq)
+    }
+
+    /// The hash that names the objects.
+    pub fn algo(&self) -> HashAlgo {
+        self.algo
+    }
+
+    pub(crate) fn levels(&self) -> Vec<Level<'_>> {
+        self.views.iter().filter_map(|view| Some(Level::At(view.file.as_deref()?, view.seq))).collect()
+    }
+
+    /// Calls `each` with the refs whose names start with `prefix`, in byte order, until it answers false.
+    pub fn refs(&self, prefix: &[u8], each: &mut dyn FnMut(RefRow) -> bool) -> Result<(), StoreError> {
+        refs::scan_all(&self.levels(), prefix, each)
+    }
+
+    /// One ref by its full name.
+    pub fn reference(&self, name: &[u8]) -> Result<Option<RefRow>, StoreError> {
+        refs::get(&self.levels(), name)
+    }
+
+    /// How many refs there are.
+    pub fn refs_count(&self) -> Result<u64, StoreError> {
+        let mut count = 0;
+        self.refs(b"", &mut |_| {
+            count += 1;
+            true
+        })?;
+        Ok(count)
+    }
+
+    /// What `Repo::save_set` kept, by this repository or by a base about a source that both see.
+    pub fn saved_set(&self, source: u16, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        for (level, view) in self.views.iter().take(usize::from(source) + 1).enumerate() {
+            let Some(file) = &view.file else { continue };
+            // The base counts its sources from itself.
+            let source = i64::from(source) - level as i64;
+            let found = file.read(|conn| {
+                let mut select = conn.prepare_cached("SELECT data FROM reach WHERE source = ?1 AND key = ?2")?;
+                Ok(select.query_row((source, key), |row| row.get(0)).optional()?)
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The visible packs of a source, in order of their ordinals.
+    pub fn packs(&self, source: u16) -> Result<Vec<PackRow>, StoreError> {
+        let view = self.view(source)?;
+        let Some(file) = &view.file else { return Ok(Vec::new()) };
+        let packs = file.packs();
+        let visible = packs.list.iter().take_while(|pack| pack.base_ordinal < view.limit);
+        let row = |pack: &Arc<PackMeta>| PackRow {
+            id: pack.id,
+            base_ordinal: pack.base_ordinal,
+            object_count: pack.object_count,
+            bytes: pack.bytes,
+            whole: pack.whole,
+            seq: pack.seq,
+        };
+        Ok(visible.map(row).collect())
+    }
+
+    /// The canonical ordinals of the objects of one kind.
+    pub fn kinds(&self, source: u16, kind: Kind) -> Result<RoaringBitmap, StoreError> {
+        self.kind_set(source, kind as usize)
+    }
+
+    /// All canonical ordinals.
+    pub fn canonical(&self, source: u16) -> Result<RoaringBitmap, StoreError> {
+        self.kind_set(source, 0)
+    }
+
+    fn kind_set(&self, source: u16, which: usize) -> Result<RoaringBitmap, StoreError> {
+        let view = self.view(source)?;
+        let Some(file) = &view.file else { return Ok(RoaringBitmap::new()) };
+        let mut kinds = locked(&file.kinds);
+        extend_kinds(file, &mut kinds)?;
+        let mut set = kinds.sets.get(which).cloned().unwrap_or_default();
+        drop(kinds);
+        set.remove_range(view.limit..);
+        Ok(set)
+    }
+
+    /// One past the last ordinal of the own log.
+    pub(crate) fn own_limit(&self) -> u32 {
+        self.views.first().map_or(0, |view| view.limit)
+    }
+
+    pub(crate) fn shows_no_objects(&self) -> bool {
+        self.views.iter().all(|view| view.limit == 0)
+    }
+
+    pub(crate) fn views(&self) -> &[View] {
+        &self.views
+    }
+
+    fn view(&self, source: u16) -> Result<&View, StoreError> {
+        self.views
+            .get(usize::from(source))
+            .ok_or(StoreError::NoSuchPlace { source_index: source, ordinal: 0 })
+    }
+
+    /// The file and pack of a visible place, and where in the pack it is.
+    fn locate(&self, at: ObjRef) -> Result<(&RepoFile, Arc<PackMeta>, u32), StoreError> {
+        let missing = StoreError::NoSuchPlace { source_index: at.source, ordinal: at.ordinal };
+        let view = self.view(at.source)?;
+        let Some(file) = view.file.as_deref().filter(|_| at.ordinal < view.limit) else { return Err(missing) };
+        let pack = file.packs().at(at.ordinal).cloned().ok_or(missing)?;
+        let index = at.ordinal - pack.base_ordinal;
+        Ok((file, pack, index))
+    }
+
+    /// The canonical place of an object in the sources from `from` on.
+    pub(crate) fn find_from(&self, from: u16, id: &ObjectId) -> Result<Option<ObjRef>, StoreError> {
+        for (source, view) in self.views.iter().enumerate().skip(usize::from(from)) {
+            let Some(file) = view.file.as_deref().filter(|_| view.limit > 0) else { continue };
+            if let Some(ordinal) = file.read(|conn| find_in_file(file, conn, id, view.limit))? {
+                return Ok(Some(ObjRef { source: source as u16, ordinal }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The canonical place that a place read from source `from` means.
+    fn resolve(&self, from: u16, file: &RepoFile, pack: &PackMeta, place: Place) -> Result<ObjRef, StoreError> {
+        match place {
+            Place::Chain(at) => match at.source.checked_add(from) {
+                Some(source) => Ok(ObjRef { source, ordinal: at.ordinal }),
+                None => Err(StoreError::corrupt("a reference leaves the chain of sources")),
+            },
+            Place::InPack(index) if !pack.dups.contains(index) => {
+                Ok(ObjRef { source: from, ordinal: pack.base_ordinal.saturating_add(index) })
+            }
+            Place::InPack(index) => {
+                let id = file.read(|conn| read_record(conn, self.algo, pack.id, index))?.id;
+                self.find_from(from, &id)?.ok_or(StoreError::MissingObject { id })
+            }
+        }
+    }
+
+    fn record_of(&self, source: u16, file: &RepoFile, pack: &PackMeta, raw: &RawRecord) -> Result<Record, StoreError> {
+        let base = match raw.base {
+            RawBase::None => Base::None,
+            RawBase::Ofs(place) => Base::Ofs(self.resolve(source, file, pack, place)?),
+            RawBase::Ref(place) => Base::Ref(self.resolve(source, file, pack, place)?),
+        };
+        Ok(Record {
+            id: raw.id,
+            kind: raw.kind,
+            size: raw.size,
+            pack: pack.id,
+            offset: raw.offset,
+            entry_bytes: u64::from(raw.entry_bytes),
+            base,
+        })
+    }
+
+    fn read_whole(&self, at: ObjRef) -> Result<(Kind, Vec<u8>), StoreError> {
+        let mut deltas: Vec<Vec<u8>> = Vec::new();
+        let (mut at, mut delta_bytes, mut kind) = (at, 0, None);
+        let mut whole = loop {
+            let (file, pack, index) = self.locate(at)?;
+            let (raw, entry) = file.read(|conn| {
+                let raw = read_record(conn, self.algo, pack.id, index)?;
+                let mut entry = vec![0; raw.entry_bytes as usize];
+                read_pack(conn, pack.id, raw.offset, &mut entry)?;
+                Ok((raw, entry))
+            })?;
+            kind = kind.or(Some(raw.kind));
+            let (_, size, data) = entry_data(&entry, self.algo.bytes())?;
+            let data = inflate(data, size)?;
+            at = match raw.base {
+                RawBase::None => break data,
+                RawBase::Ofs(place) | RawBase::Ref(place) => self.resolve(at.source, file, &pack, place)?,
+            };
+            delta_bytes += size;
+            deltas.push(data);
+            if deltas.len() > DELTA_DEPTH_MAX || delta_bytes > OBJECT_BYTES_MAX {
+                return Err(StoreError::corrupt("a delta chain is too deep or too large"));
+            }
+        };
+        while let Some(delta) = deltas.pop() {
+            whole = apply_delta(&whole, &delta)?;
+        }
+        Ok((kind.ok_or(StoreError::Misuse("no entry was read"))?, whole))
+    }
+
+    fn graph(&self, source: u16, file: &RepoFile, pack: &PackMeta) -> Result<Arc<PackCommits>, StoreError> {
+        if let Some(graph) = pack.graph.get() {
+            return Ok(Arc::clone(graph));
+        }
+        let (first, last) = (row_id(pack.id, Section::Commits, 0), row_id(pack.id, Section::Index, 0) - 1);
+        let rows = file.read(|conn| {
+            let mut select = conn.prepare_cached("SELECT data FROM chunk WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+            Ok(select.query_map((first, last), |row| row.get(0))?.collect::<Result<Vec<Vec<u8>>, _>>()?)
+        })?;
+        // Kept for every chain that reads this file: sources count from the file.
+        let canonical = |place| {
+            let at = self.resolve(source, file, pack, place)?;
+            Ok(Place::Chain(ObjRef { source: at.source - source, ordinal: at.ordinal }))
+        };
+        let mut graph = PackCommits::default();
+        rows.iter().try_for_each(|row| graph.extend(row, &canonical))?;
+        Ok(Arc::clone(pack.graph.get_or_init(|| Arc::new(graph))))
+    }
+
+    pub(crate) fn commit_node(&self, at: ObjRef) -> Result<CommitNode, StoreError> {
+        let (file, pack, index) = self.locate(at)?;
+        let graph = self.graph(at.source, file, &pack)?;
+        let row = graph.get(index).ok_or_else(|| StoreError::corrupt(format!("{at:?} is not a commit")))?;
+        let resolve = |place: &Place| self.resolve(at.source, file, &pack, *place);
+        Ok(CommitNode {
+            tree: resolve(&row.tree)?,
+            parents: row.parents.iter().map(resolve).collect::<Result<_, _>>()?,
+            time: row.time,
+            generation: row.generation,
+        })
+    }
+
+    fn pack_records(
+        &self,
+        (source, file, pack): (u16, &RepoFile, &PackMeta),
+        range: Range<u32>,
+        each: &mut dyn FnMut(u32, &Record),
+    ) -> Result<(), StoreError> {
+        let bytes = record_bytes(self.algo);
+        let mut row = Vec::new();
+        let mut index = range.start;
+        while index < range.end {
+            let n = index / RECORDS_PER_ROW;
+            file.read(|conn| read_row(conn, row_id(pack.id, Section::Records, n), &mut row))?;
+            let end = ((n + 1) * RECORDS_PER_ROW).min(range.end);
+            let first = (index % RECORDS_PER_ROW) as usize;
+            for raw in row.chunks_exact(bytes).skip(first).take((end - index) as usize) {
+                if pack.dups.is_empty() || !pack.dups.contains(index) {
+                    let raw = RawRecord::decode(self.algo, raw)?;
+                    each(pack.base_ordinal + index, &self.record_of(source, file, pack, &raw)?);
+                }
+                index += 1;
+            }
+            if index != end {
+                return Err(StoreError::corrupt(format!("pack {} lacks records", pack.id)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ObjectSource for Snapshot {
+    fn limits(&self) -> Vec<u32> {
+        self.views.iter().map(|view| view.limit).collect()
+    }
+
+    fn lookup(&self, id: &ObjectId) -> Result<Option<ObjRef>, SourceError> {
+        Ok(self.find_from(0, id)?)
+    }
+
+    fn record(&self, at: ObjRef) -> Result<Record, SourceError> {
+        let (file, pack, index) = self.locate(at)?;
+        let raw = file.read(|conn| read_record(conn, self.algo, pack.id, index))?;
+        Ok(self.record_of(at.source, file, &pack, &raw)?)
+    }
+
+    fn records(
+        &self,
+        source: u16,
+        range: Range<u32>,
+        each: &mut dyn FnMut(u32, &Record),
+    ) -> Result<(), SourceError> {
+        let mut ordinal = range.start;
+        while ordinal < range.end {
+            let (file, pack, index) = self.locate(ObjRef { source, ordinal })?;
+            let end = range.end.min(pack.end());
+            self.pack_records((source, file, &pack), index..end - pack.base_ordinal, each)?;
+            ordinal = end;
+        }
+        Ok(())
+    }
+
+    fn read(&self, at: ObjRef) -> Result<(Kind, Vec<u8>), SourceError> {
+        Ok(self.read_whole(at)?)
+    }
+
+    fn commit(&self, at: ObjRef) -> Result<CommitNode, SourceError> {
+        Ok(self.commit_node(at)?)
+    }
+
+    fn pack_bytes(&self, source: u16, pack: u32, offset: u64, into: &mut [u8]) -> Result<(), SourceError> {
+        let view = self.view(source)?;
+        let missing = StoreError::NoSuchPlace { source_index: source, ordinal: 0 };
+        let Some(file) = view.file.as_deref() else { return Err(missing.into()) };
+        let found = file.packs().by_id(pack).cloned().filter(|pack| pack.base_ordinal < view.limit);
+        let pack = found.ok_or(missing)?;
+        if offset.checked_add(into.len() as u64).is_none_or(|end| end > pack.bytes) {
+            return Err(StoreError::corrupt(format!("{} bytes at {offset} leave pack {}", into.len(), pack.id)).into());
+        }
+        Ok(file.read(|conn| read_pack(conn, pack.id, offset, into))?)
+    }
+}
+
+/// Brings the kind sets of a file up to its last pack.
+fn extend_kinds(file: &RepoFile, kinds: &mut KindSets) -> Result<(), StoreError> {
+    let fresh: Vec<Arc<PackMeta>> = file.packs().list.iter().skip(kinds.pack_count).cloned().collect();
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    file.read(|conn| {
+        for pack in &fresh {
+            let mut rest = RoaringBitmap::new();
+            rest.insert_range(0..pack.object_count);
+            rest -= &pack.dups;
+            let whole = rest.clone();
+            let named = pack_kinds(conn, pack.id)?;
+            for (kind, mut set) in named {
+                set &= &whole;
+                rest -= &set;
+                shift_into(&set, pack.base_ordinal, kinds.sets.get_mut(kind as usize));
+            }
+            shift_into(&rest, pack.base_ordinal, kinds.sets.get_mut(Kind::Blob as usize));
+            shift_into(&whole, pack.base_ordinal, kinds.sets.get_mut(0));
+            kinds.pack_count += 1;
+        }
+        kinds.sets.iter_mut().for_each(|set| {
+            set.optimize();
+        });
+        Ok(())
+    })
+}
+
+fn pack_kinds(conn: &Connection, pack: u32) -> Result<[(Kind, RoaringBitmap); 3], StoreError> {
+    let mut select = conn.prepare_cached("SELECT commits, trees, tags FROM pack WHERE id = ?1")?;
+    let [commits, trees, tags]: [Vec<u8>; 3] =
+        select.query_row([pack], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+    Ok([
+        (Kind::Commit, bitmap_from(&commits)?),
+        (Kind::Tree, bitmap_from(&trees)?),
+        (Kind::Tag, bitmap_from(&tags)?),
+    ])
+}
+
+fn shift_into(set: &RoaringBitmap, by: u32, into: Option<&mut RoaringBitmap>) {
+    let Some(into) = into else { return };
+    let mut runs = set.iter();
+    while let Some(run) = runs.next_range() {
+        into.insert_range(run.start().saturating_add(by)..=run.end().saturating_add(by));
+    }
+}

@@ -1,0 +1,130 @@
+//! Durability and life of files: stages, crashes, the cache, checks and copies.
+
+use super::*;
+use cairn_protocol::source::ObjectSource;
+use rusqlite::Connection;
+
+use crate::store::repo::fsck::{backup, fsck};
+
+fn big_pack() -> TestPack {
+    let mut pack = TestPack::new(SHA1);
+    let mut noise = 1_u64;
+    let mut filler = vec![0; 3 << 20];
+    filler.fill_with(|| {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (noise >> 56) as u8
+    });
+    pack.blob(&filler);
+    pack.finish()
+}
+
+fn counts(data: &Data) -> (u32, u32) {
+    let conn = Connection::open(data.files.path(id_of(1))).unwrap();
+    let count = |table| conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
+    (count("pack"), count("chunk"))
+}
+
+#[test]
+fn a_stage_is_invisible_and_leaves_nothing_when_dropped() {
+    let data = data();
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    let pack = big_pack();
+    let staged = repo.stage(&pack, &pack.bytes, true).unwrap();
+    assert!(counts(&data).1 > 10);
+    let snapshot = repo.snapshot(None).unwrap();
+    assert_eq!((snapshot.limits(), snapshot.lookup(&pack.entries[0].id).unwrap()), (vec![0], None));
+    assert_eq!(snapshot.packs(0).unwrap(), []);
+    let refused = repo.commit_entry(entry(Some(staged), vec![moved("refs/a", oid(1), oid(2))])).unwrap();
+    assert_eq!(refused.seq, None);
+    assert_eq!(counts(&data), (0, 0), "an entry that is refused discards its stage");
+}
+
+#[test]
+fn what_a_crash_left_staged_is_swept_by_the_next_writer_only() {
+    let mut data = data();
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    let pack = big_pack();
+    ok(&push(&repo, None, vec![create("refs/a", oid(1))]));
+    let staged = repo.stage(&pack, &pack.bytes, true).unwrap();
+    let path = data.files.path(id_of(1));
+    // The process ends: nothing runs that would tidy up.
+    let (copy, wal) = (std::fs::read(&path).unwrap(), std::fs::read(path.with_extension("sqlite-wal")).unwrap());
+    drop((staged, repo));
+    data.files = Files::open(data.folder.path(), 1);
+    std::fs::write(&path, copy).unwrap();
+    std::fs::write(path.with_extension("sqlite-wal"), wal).unwrap();
+    let _ = std::fs::remove_file(path.with_extension("sqlite-shm"));
+    let beside = Files::open_read_only(data.folder.path(), 4);
+    let found = fsck(&beside, SHA1, &[own(1)]);
+    assert!(found.iter().any(|finding| finding.contains("staged pack is left over")), "{found:?}");
+    assert!(counts(&data).0 == 1, "reading sweeps nothing");
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    assert_eq!(repo.snapshot(None).unwrap().seq(), 1);
+    assert_eq!(counts(&data), (0, 0));
+    ok(&push(&repo, Some(&pack), vec![create("refs/b", pack.entries[0].id)]));
+}
+
+#[test]
+fn the_cache_closes_idle_files_and_never_busy_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files::open(folder.path(), 2);
+    let repos: Vec<_> = (1..=5).map(|n| files.repo(SHA1, &[own(n)]).unwrap()).collect();
+    let pack = big_pack();
+    let staged = repos[0].stage(&pack, &pack.bytes, true).unwrap();
+    for repo in &repos[1..] {
+        ok(&push(repo, None, vec![create("refs/a", oid(1))]));
+        assert!(files.open_count() <= 2, "{} open", files.open_count());
+    }
+    let update = vec![create("refs/a", pack.entries[0].id)];
+    ok(&repos[0].commit_entry(entry(Some(staged), update)).unwrap());
+    let held: Vec<_> = repos.iter().map(|repo| repo.snapshot(None).unwrap()).collect();
+    assert_eq!(files.open_count(), 5, "busy files stay");
+    assert!(held.iter().all(|snapshot| snapshot.seq() == 1 && snapshot.refs_count().unwrap() == 1));
+    drop(held);
+    assert_eq!(repos[0].snapshot(None).unwrap().limits(), [1]);
+    files.repo(SHA1, &[own(6)]).unwrap().snapshot(None).unwrap();
+    assert!(files.open_count() <= 2);
+}
+
+#[test]
+fn a_check_finds_a_flipped_byte_a_missing_object_and_a_ref_astray() {
+    let data = data();
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    let pack = big_pack();
+    ok(&push(&repo, Some(&pack), vec![create("refs/a", pack.entries[0].id)]));
+    assert_eq!(fsck(&data.files, SHA1, &[own(1)]), Vec::<String>::new());
+    let conn = Connection::open(data.files.path(id_of(1))).unwrap();
+    conn.execute("UPDATE ref SET id = ?1", [oid(3).as_bytes()]).unwrap();
+    let row = (1 << 22) + 3;
+    let mut chunk: Vec<u8> = conn.query_row("SELECT data FROM chunk WHERE id = ?1", [row], |row| row.get(0)).unwrap();
+    chunk[77] ^= 1;
+    conn.execute("UPDATE chunk SET data = ?2 WHERE id = ?1", (row, chunk)).unwrap();
+    let found = fsck(&data.files, SHA1, &[own(1)]);
+    for what in ["refs that differ from the ref log", "trailer differs", "object 0", "which is missing"] {
+        assert!(found.iter().any(|finding| finding.contains(what)), "{what}: {found:?}");
+    }
+}
+
+#[test]
+fn a_copy_made_while_pushes_go_on_is_whole() {
+    let data = data();
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    let pack = big_pack();
+    ok(&push(&repo, Some(&pack), vec![create("refs/a", pack.entries[0].id)]));
+    let other = tempfile::tempdir().unwrap();
+    let there = Files::open(other.path(), 4);
+    std::thread::scope(|scope| {
+        let pushes = scope.spawn(|| {
+            for n in 0..50 {
+                ok(&push(&repo, None, vec![create(&format!("refs/n{n}"), pack.entries[0].id)]));
+            }
+        });
+        backup(&data.files.path(id_of(1)), &there.path(id_of(1))).unwrap();
+        pushes.join().unwrap();
+    });
+    assert_eq!(fsck(&there, SHA1, &[own(1)]), Vec::<String>::new());
+    let copy = there.repo(SHA1, &[own(1)]).unwrap();
+    let seq = copy.snapshot(None).unwrap().seq();
+    assert_eq!(copy.snapshot(None).unwrap().refs_count().unwrap(), seq);
+    assert_eq!(ok(&push(&copy, None, vec![create("refs/more", pack.entries[0].id)])), seq + 1);
+}
