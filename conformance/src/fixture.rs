@@ -23,8 +23,12 @@ impl Script {
         let who = format!("A U Thor <author@example.com> {time} +0000");
         self.line(&format!("commit refs/heads/{branch}\nauthor {who}\ncommitter {who}"));
         self.data(&format!("commit {} on {branch}\n", self.commits));
+        let own = format!("refs/heads/{branch}");
         for (at, parent) in from.iter().enumerate() {
-            self.line(&format!("{} {parent}", if at == 0 { "from" } else { "merge" }));
+            // A branch goes on from itself anyway, and fast-import refuses to be told so.
+            if at > 0 || *parent != own {
+                self.line(&format!("{} {parent}", if at == 0 { "from" } else { "merge" }));
+            }
         }
         for (path, content) in files {
             self.line(&format!("M 100644 inline {path}"));
