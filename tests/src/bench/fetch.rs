@@ -16,6 +16,8 @@ use crate::stock::{Git, Input, Usage};
 /// Repeat cheap requests until one sample holds so many seconds of CPU.
 const SAMPLE_SECONDS: f64 = 0.4;
 const REPEATS_MAX: u32 = 200;
+/// The checksum at a pack's end.
+const TRAILER_BYTES: u64 = 20;
 pub const BITMAP: &str = "git, bitmap";
 pub const PLAIN: &str = "git, plain";
 
@@ -295,27 +297,22 @@ fn indexed(context: &mut Context, source: &Source, pack: &Path, complete: bool) 
             format!("{}/objects\n", source.plain),
         )?;
     }
-    let listed = String::from_utf8(
-        context
-            .git
-            .output(&["show-index"], Input::File(&index(context, &scratch, pack)?))?,
-    )?;
-    let oids = listed
-        .lines()
-        .filter_map(|line| line.split(' ').nth(1))
-        .map(str::to_owned)
-        .collect();
-    std::fs::remove_dir_all(scratch)?;
-    Ok(oids)
-}
-
-fn index(context: &Context, scratch: &str, pack: &Path) -> Result<std::path::PathBuf> {
-    let args = ["-C", scratch, "index-pack", "--stdin", "--strict", "--fix-thin"];
-    let named = context.git.output(&args, Input::File(pack))?;
-    let named = String::from_utf8(named)?;
+    let args = ["-C", &scratch, "index-pack", "--stdin", "--strict", "--fix-thin"];
+    let named = String::from_utf8(context.git.output(&args, Input::File(pack))?)?;
     let hash = named
         .split_whitespace()
         .last()
         .ok_or("index-pack names no pack")?;
-    Ok(format!("{scratch}/objects/pack/pack-{hash}.idx").into())
+    let index = format!("{scratch}/objects/pack/pack-{hash}.idx");
+    let listed = String::from_utf8(context.git.output(&["show-index"], Input::File(index.as_ref()))?)?;
+    // Bases that --fix-thin appended stand where the trailing checksum was; they were not sent.
+    let sent_bytes = pack.metadata()?.len() - TRAILER_BYTES;
+    let sent = listed.lines().filter_map(|line| {
+        let (offset, rest) = line.split_once(' ')?;
+        let oid = rest.split(' ').next()?;
+        (offset.parse::<u64>().ok()? < sent_bytes).then(|| oid.to_owned())
+    });
+    let oids = sent.collect();
+    std::fs::remove_dir_all(scratch)?;
+    Ok(oids)
 }
