@@ -2,7 +2,10 @@
 //!
 //! Refused: lengths that are no hex, 0003, and lengths above 65520.
 
-use crate::limits::{PKT_BYTES_MAX, PKT_PAYLOAD_BYTES_MAX};
+use crate::{
+    limits::{PKT_BYTES_MAX, PKT_PAYLOAD_BYTES_MAX},
+    object::ObjectId,
+};
 
 /// Data bytes of one large side-band frame (`side-band-64k`).
 pub const BAND_DATA_MAX: usize = PKT_PAYLOAD_BYTES_MAX - 1;
@@ -138,14 +141,42 @@ impl<'a> Iterator for Packets<'a> {
     }
 }
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// Writes one packet made of `parts`, which together must fit.
 fn write_parts(out: &mut Vec<u8>, parts: &[&[u8]]) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let length = 4 + parts.iter().map(|part| part.len()).sum::<usize>();
+    let length = 4 + bytes_of(parts);
     debug_assert!(length <= PKT_BYTES_MAX, "callers split");
     out.reserve(length);
     out.extend([12, 8, 4, 0].map(|shift| HEX[length >> shift & 15]));
     parts.iter().for_each(|part| out.extend_from_slice(part));
+}
+
+fn bytes_of(parts: &[&[u8]]) -> usize {
+    parts.iter().map(|part| part.len()).sum()
+}
+
+/// An id in hex, without the formatter: answers hold tens of thousands.
+pub(crate) struct Hex {
+    digits: [u8; 64],
+    len: usize,
+}
+
+impl Hex {
+    pub(crate) fn new(id: &ObjectId) -> Self {
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(id.as_bytes()) {
+            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        Self {
+            digits,
+            len: 2 * id.algo().bytes(),
+        }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.digits.get(..self.len).unwrap_or_default()
+    }
 }
 
 /// Writes data: one packet, `0004` for none; more than `PKT_PAYLOAD_BYTES_MAX` becomes several packets.
@@ -164,12 +195,15 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
 
 /// Writes a line made of `parts` and the newline after it; what does not fit one packet is cut off.
 pub fn write_line(out: &mut Vec<u8>, parts: &[&[u8]]) {
-    let bytes: usize = parts.iter().map(|part| part.len()).sum();
-    if bytes < PKT_PAYLOAD_BYTES_MAX {
-        let mut all: Vec<&[u8]> = Vec::with_capacity(parts.len() + 1);
-        all.extend_from_slice(parts);
-        all.push(b"\n");
-        return write_parts(out, &all);
+    const FEW: usize = 8;
+    let mut ended: [&[u8]; FEW] = [b""; FEW];
+    let fits = bytes_of(parts) < PKT_PAYLOAD_BYTES_MAX;
+    if let (true, Some((newline, rest))) = (fits, ended.split_last_mut())
+        && let Some(head) = rest.get_mut(..parts.len())
+    {
+        head.copy_from_slice(parts);
+        *newline = b"\n";
+        return write_parts(out, &ended);
     }
     let mut line = parts.concat();
     line.truncate(PKT_PAYLOAD_BYTES_MAX - 1);

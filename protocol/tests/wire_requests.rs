@@ -3,8 +3,8 @@
 use cairn_protocol::{
     filter::Filter,
     limits::{
-        COMMANDS_MAX, DEEPEN_NOTS_MAX, PUSH_HEADER_BYTES_MAX, PUSH_OPTIONS_MAX, REF_PREFIXES_MAX,
-        SERVER_OPTIONS_MAX,
+        COMMANDS_MAX, DEEPEN_NOTS_MAX, HAVES_MAX, OBJECT_INFO_IDS_MAX, PUSH_HEADER_BYTES_MAX,
+        PUSH_OPTIONS_MAX, REF_PREFIXES_MAX, SERVER_OPTIONS_MAX, SHALLOWS_MAX, WANTS_MAX,
     },
     object::{HashAlgo, ObjectId},
     pktline::{write_data, write_delim, write_flush},
@@ -439,4 +439,37 @@ fn push_limits_hold_at_the_limit_and_not_past_it() {
         parse_push(&endless, HashAlgo::Sha1),
         Err(RequestError::PushHeader)
     );
+}
+
+#[test]
+fn lists_of_ids_hold_at_the_limit_and_not_past_it() {
+    let cases = [
+        ("fetch", "want", WANTS_MAX),
+        ("fetch", "have", HAVES_MAX),
+        ("fetch", "shallow", SHALLOWS_MAX),
+        ("object-info", "oid", OBJECT_INFO_IDS_MAX),
+    ];
+    for (command, word, max) in cases {
+        let lines = |count: usize| {
+            let head = [format!("command={command}"), "0001".into()];
+            let ids = (0..count).map(|number| format!("{word} {number:040x}"));
+            packets(
+                &head
+                    .into_iter()
+                    .chain(ids)
+                    .chain(["0000".into()])
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert!(parse_v2(&lines(max), HashAlgo::Sha1).is_ok(), "{word}");
+        let past = parse_v2(&lines(max + 1), HashAlgo::Sha1).expect_err(word);
+        assert_eq!(past.class(), Class::TooLarge, "{word}: {past}");
+    }
+    let shallow = |count: usize| {
+        let ids = (0..count).map(|number| format!("shallow {number:040x}"));
+        packets(&ids.chain(["0000".into()]).collect::<Vec<_>>())
+    };
+    assert!(parse_push(&shallow(SHALLOWS_MAX), HashAlgo::Sha1).is_ok());
+    let past = parse_push(&shallow(SHALLOWS_MAX + 1), HashAlgo::Sha1).expect_err("too many");
+    assert_eq!(past.class(), Class::TooLarge);
 }

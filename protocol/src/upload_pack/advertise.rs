@@ -3,7 +3,7 @@
 use crate::{
     capability::AGENT,
     object::{HashAlgo, ObjectId},
-    pktline::{write_flush, write_line, write_text},
+    pktline::{Hex, write_flush, write_line, write_text},
     refs::RefName,
 };
 
@@ -91,17 +91,17 @@ pub fn advertise_v0(
     }
     let mut unsaid = Some(capabilities);
     for shown in refs.iter().filter(|r| fetching || r.name != b"HEAD") {
-        let id = shown.id.to_string();
+        let id = Hex::new(&shown.id);
         match unsaid.take() {
             Some(words) => write_line(out, &[id.as_bytes(), b" ", shown.name, b"\0", &words]),
             None => write_line(out, &[id.as_bytes(), b" ", shown.name]),
         }
         if let Some(peeled) = shown.peeled.filter(|_| fetching) {
-            write_line(out, &[peeled.to_string().as_bytes(), b" ", shown.name, b"^{}"]);
+            write_line(out, &[Hex::new(&peeled).as_bytes(), b" ", shown.name, b"^{}"]);
         }
     }
     if let Some(words) = unsaid {
-        let null = ObjectId::null(algo).to_string();
+        let null = Hex::new(&ObjectId::null(algo));
         write_line(out, &[null.as_bytes(), b" capabilities^{}\0", &words]);
     }
     write_flush(out);

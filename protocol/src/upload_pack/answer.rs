@@ -2,7 +2,7 @@
 
 use crate::{
     object::ObjectId,
-    pktline::{write_data, write_flush, write_line, write_text},
+    pktline::{Hex, write_data, write_flush, write_line, write_text},
     refs::RefName,
 };
 
@@ -14,11 +14,12 @@ pub fn write_ls_refs_line(
     symref_target: Option<&[u8]>,
     peeled: Option<&ObjectId>,
 ) {
-    let id = id.map_or_else(|| "unborn".to_owned(), ToString::to_string);
-    let (peeled_key, peeled) = match peeled {
-        Some(peeled) => (&b" peeled:"[..], peeled.to_string()),
-        None => (&b""[..], String::new()),
+    let (id, peeled) = (id.map(Hex::new), peeled.map(Hex::new));
+    let (peeled_key, peeled): (&[u8], _) = match &peeled {
+        Some(peeled) => (b" peeled:", peeled.as_bytes()),
+        None => (b"", &b""[..]),
     };
+    let id = id.as_ref().map_or(&b"unborn"[..], Hex::as_bytes);
     let symref_key: &[u8] = if symref_target.is_some() {
         b" symref-target:"
     } else {
@@ -27,15 +28,7 @@ pub fn write_ls_refs_line(
     let target = symref_target.unwrap_or_default();
     write_line(
         out,
-        &[
-            id.as_bytes(),
-            b" ",
-            name.as_ref(),
-            symref_key,
-            target,
-            peeled_key,
-            peeled.as_bytes(),
-        ],
+        &[id, b" ", name.as_ref(), symref_key, target, peeled_key, peeled],
     );
 }
 
@@ -81,7 +74,7 @@ fn write_shallow_lines(out: &mut Vec<u8>, shallow: &[ObjectId], unshallow: &[Obj
 pub fn write_wanted_refs(out: &mut Vec<u8>, refs: &[(ObjectId, RefName)]) {
     write_section(out, "wanted-refs");
     for (id, name) in refs {
-        write_line(out, &[id.to_string().as_bytes(), b" ", name.as_bytes()]);
+        write_line(out, &[Hex::new(id).as_bytes(), b" ", name.as_bytes()]);
     }
 }
 
@@ -119,7 +112,7 @@ pub fn write_ack(out: &mut Vec<u8>, id: &ObjectId, ack: Ack) {
 
 /// Writes `ACK <id>`, after which the pack follows in v0 and v1.
 pub fn write_final_ack(out: &mut Vec<u8>, id: &ObjectId) {
-    write_text(out, &format!("ACK {id}"));
+    write_line(out, &[b"ACK ", Hex::new(id).as_bytes()]);
 }
 
 /// Writes `NAK`.
