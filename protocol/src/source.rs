@@ -93,6 +93,9 @@ pub trait ObjectSource {
     /// A commit's links; an error where `at` is no commit.
     fn commit(&self, at: ObjRef) -> Result<CommitNode, SourceError>;
 
+    /// Bytes of a pack, header and trailer included.
+    fn pack_len(&self, source: u16, pack: u32) -> Result<u64, SourceError>;
+
     /// Reads `into.len()` bytes of a pack, from `offset`. An error where the pack ends before.
     fn pack_bytes(&self, source: u16, pack: u32, offset: u64, into: &mut [u8]) -> Result<(), SourceError>;
 }

@@ -1,15 +1,17 @@
 //! What every handler shares.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 
 use crate::auth::ApiToken;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::ops::Served;
+use crate::ops::plans::{Plans, Visible};
 use crate::store::catalog::{Catalog, RepoRow};
-
-/// The seq of the last entry in a repository's own log; 0 where it has none. May open files: called on a blocking thread.
-pub type HeadSeq =
-    Arc<dyn Fn(&RepoRow) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> + Send + Sync + 'static>;
+use crate::store::{Files, StoreError};
 
 /// The server's shared state. Clones are cheap.
 #[derive(Clone)]
@@ -25,14 +27,41 @@ pub struct Parts {
     pub api_token: ApiToken,
     /// The time.
     pub clock: Clock,
-    /// Heads of logs, from the repository files.
-    pub head_seq: HeadSeq,
+    /// The repository files.
+    pub files: Files,
+    /// Ready plans of fetches.
+    pub plans: Arc<Plans>,
+    /// Visible sets of snapshots.
+    pub visible: Arc<Visible>,
+    /// Turns to index a large pack.
+    pub index_turns: Arc<Semaphore>,
 }
 
 impl App {
     /// Ties the parts together.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// A repository as git operations take it.
+    pub fn served(&self, row: &RepoRow) -> Result<Served, StoreError> {
+        Ok(Served {
+            repo: self.files.repo(row.object_format, &row.pins)?,
+            algo: row.object_format,
+            default_branch: row.default_branch.clone(),
+            plans: Arc::clone(&self.plans),
+            visible: Arc::clone(&self.visible),
+        })
+    }
+
+    /// The last entry in a repository's own log; 0 where it has none. Blocks.
+    pub fn head_seq(&self, row: &RepoRow) -> Result<u64, StoreError> {
+        Ok(self.files.repo(row.object_format, &row.pins)?.snapshot(None)?.seq())
+    }
+
+    /// Where uploads wait.
+    pub fn spool_dir(&self) -> PathBuf {
+        self.config.data.join("tmp")
     }
 
     /// Where git finds a repository.

@@ -8,16 +8,17 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{App, HeadSeq, Parts};
+use crate::app::{App, Parts};
 use crate::auth::ApiToken;
 use crate::clock::Clock;
 use crate::config::{Config, Given};
 use crate::edge::Edge;
-use crate::limits::TOKEN_KEPT_MS;
+use crate::limits::{INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
 use crate::store::catalog::{Catalog, CatalogError};
-use crate::store::maintain;
+use crate::store::{Files, maintain};
 use crate::{listen, random};
 
 /// Why the server did not start or did not run.
@@ -49,35 +50,22 @@ fn doing<T>(what: impl Into<String>, done: io::Result<T>) -> Result<T, BootError
     })
 }
 
-/// Heads of logs for forks. The one place where the catalog meets the repository files.
-pub fn head_seq(data: &Path) -> HeadSeq {
-    let repos = data.join("repos");
-    Arc::new(move |row| {
-        // A repository without a file has no entry.
-        let id = row.id.to_string();
-        let (first, rest) = id.split_at(2);
-        let file = repos
-            .join(first)
-            .join(rest.split_at(2).0)
-            .join(format!("{id}.sqlite"));
-        if file.exists() {
-            Err("this build does not read repository files".into())
-        } else {
-            Ok(0)
-        }
-    })
-}
-
 /// Makes the folder and opens what is in it. Safe beside a running server.
 pub fn open(config: Config, api_token: &str) -> Result<App, BootError> {
     let catalog = Catalog::open(&config.data.join("catalog.sqlite"))?;
-    let (api_token, head_seq) = (ApiToken::new(api_token), head_seq(&config.data));
+    let api_token = ApiToken::new(api_token);
+    let files = Files::open(&config.data, OPEN_FILES_MAX);
+    let spool = config.data.join("tmp");
+    doing(format!("make {}", spool.display()), fs::create_dir_all(&spool))?;
     Ok(App::new(Parts {
         config,
         catalog,
         api_token,
         clock: Clock::System,
-        head_seq,
+        files,
+        plans: Arc::default(),
+        visible: Arc::default(),
+        index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
     }))
 }
 
@@ -138,14 +126,9 @@ async fn sweep(app: &App) -> Result<(), BootError> {
     app.catalog
         .sweep_tokens(app.clock.now_ms() - TOKEN_KEPT_MS)
         .await?;
-    let repos = app.config.data.join("repos");
-    let remove = |id| {
-        tracing::debug!(%id, folder = %repos.display(), "kept the file of a deleted repository");
-        Err("removing repository files is not wired".into())
-    };
-    // Until the store removes files, nothing is noted as removed.
-    if repos.exists() {
-        maintain::sweep_files(&app.catalog, remove).await?;
+    let removed = maintain::sweep_files(&app.catalog, |id| Ok(app.files.remove(id)?)).await?;
+    if removed > 0 {
+        tracing::info!(removed, "removed the files of deleted repositories");
     }
     Ok(())
 }

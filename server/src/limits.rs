@@ -80,3 +80,30 @@ const _: () = assert!(CATALOG_BATCH_JOBS_MAX <= CATALOG_QUEUE_JOBS_MAX);
 const _: () = assert!(FIRST_BYTES_MS_MAX <= HEADER_READ_MS_MAX);
 const _: () =
     assert!(TOKEN_TTL_SECONDS >= TOKEN_TTL_SECONDS_MIN && TOKEN_TTL_SECONDS <= TOKEN_TTL_SECONDS_MAX);
+
+/// An inflated fetch request: 262,144 wants and as many haves of SHA-256 fit.
+pub const FETCH_REQUEST_BYTES_MAX: usize = 48 << 20;
+/// Commands and push options in front of a pack.
+pub const PUSH_HEADER_BYTES_MAX: usize = 64 << 20;
+/// One pushed pack, before inflation.
+pub const PUSH_PACK_BYTES_MAX: u64 = 4 << 30;
+/// What is taken and dropped behind a pack that is too large, so that the client gets to read why.
+pub const PUSH_DRAIN_BYTES_MAX: u64 = 1 << 30;
+/// Objects in one pushed pack.
+pub const PUSH_OBJECTS_MAX: u32 = 20_000_000;
+/// One object, inflated. Whole objects stream; resolving a delta holds up to three of these.
+pub const OBJECT_BYTES_MAX: u64 = 256 << 20;
+/// An upload that is kept in memory; a larger one goes to a file without a name.
+pub const SPOOL_MEMORY_BYTES_MAX: usize = 1 << 20;
+/// Delta bases kept while one pack is indexed.
+pub const INDEX_CACHE_BYTES: u64 = 16 << 20;
+/// Threads that index one pack.
+pub const INDEX_THREADS_MAX: usize = 8;
+/// Large packs indexed at once; others wait on disk. Their memory adds up, their cores do not.
+pub const INDEX_LARGE_MAX: usize = 1;
+/// Plans of recent fetches, all repositories together.
+pub const PLAN_CACHE_BYTES: usize = 32 << 20;
+/// Visible sets of recent snapshots, all repositories together.
+pub const VISIBLE_CACHE_BYTES: usize = 16 << 20;
+/// Repository files open at once. Each takes up to four descriptors and some 100 KB.
+pub const OPEN_FILES_MAX: usize = 512;

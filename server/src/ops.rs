@@ -3,8 +3,16 @@
 pub mod change;
 pub mod create;
 pub mod delete;
+pub mod fetch;
 pub mod fork;
+pub mod git;
+pub mod plans;
+pub mod push;
+pub mod spool;
 pub mod tokens;
+pub mod visible;
+
+pub use git::{OpError, Served};
 
 use crate::error::Error;
 use crate::limits::DESCRIPTION_BYTES_MAX;

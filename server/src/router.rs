@@ -19,7 +19,7 @@ pub fn router(app: App) -> Router {
         .nest("/client/v4/accounts/{account}/artifacts", artifacts())
         .nest("/v1/api", artifacts())
         // /git/{ns}/{repo}[.git]/info/refs, /git-upload-pack, /git-receive-pack
-        .merge(smart_http::routes(&app))
+        .merge(smart_http::routes())
         .fallback(diagnose::missing)
         .method_not_allowed_fallback(diagnose::method)
         .with_state(app)

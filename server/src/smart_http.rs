@@ -1,10 +1,120 @@
-//! Git's smart HTTP routes.
+//! git's smart HTTP: `info/refs`, `git-upload-pack`, `git-receive-pack`.
+//!
+//! Before the first byte of a body an error is an HTTP status; after it, side-band 3.
+
+mod body;
+mod receive_pack;
+mod upload_pack;
 
 use axum::Router;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use cairn_protocol::upload_pack::Service;
 
 use crate::app::App;
+use crate::auth::{self, Access, GitAccess, GitDenied, Read, Write};
+use crate::ops::{OpError, Served, fetch};
 
-/// The routes under `/git/`; merged into the table of `router`.
-pub fn routes(_app: &App) -> Router<App> {
+/// The routes of git. `repo` may end in `.git`.
+pub fn routes() -> Router<App> {
     Router::new()
+        .route("/git/{ns}/{repo}/info/refs", get(info_refs))
+        .route("/git/{ns}/{repo}/git-upload-pack", post(upload_pack::serve))
+        .route("/git/{ns}/{repo}/git-receive-pack", post(receive_pack::serve))
+}
+
+/// What git answers carry so that no cache on the way keeps them.
+const NO_CACHE: [(header::HeaderName, &str); 3] = [
+    (header::EXPIRES, "Fri, 01 Jan 1980 00:00:00 GMT"),
+    (header::PRAGMA, "no-cache"),
+    (header::CACHE_CONTROL, "no-cache, max-age=0, must-revalidate"),
+];
+
+/// A plain text answer with an error status.
+fn refuse(status: StatusCode, text: impl Into<String>) -> Response {
+    let mut text = text.into();
+    text.push('\n');
+    (status, NO_CACHE, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+fn denied(denied: GitDenied) -> Response {
+    match denied {
+        GitDenied::Unauthenticated => {
+            let mut answer = refuse(StatusCode::UNAUTHORIZED, "a repository token is needed");
+            let realm = HeaderValue::from_static("Basic realm=\"Cairn\"");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
+            answer
+        }
+        GitDenied::Forbidden => refuse(StatusCode::FORBIDDEN, "the token may not write to this repository"),
+        GitDenied::ReadOnly => refuse(StatusCode::FORBIDDEN, "the repository is read-only"),
+        GitDenied::Catalog(error) => {
+            tracing::error!(%error, "the catalog could not be asked");
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+        }
+    }
+}
+
+/// The HTTP status of an error before the first byte.
+fn failed(error: &OpError) -> Response {
+    if error.is_ours() {
+        tracing::error!(error = %error, "a git request failed");
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, error.for_peer());
+    }
+    refuse(StatusCode::BAD_REQUEST, error.for_peer())
+}
+
+/// 0, 1 or 2, as the `Git-Protocol` header asks; the highest of several, as git takes it.
+fn protocol_version(headers: &HeaderMap) -> u8 {
+    let Some(value) = headers.get("git-protocol").and_then(|value| value.to_str().ok()) else { return 0 };
+    let versions = value.split(':').filter_map(|part| part.strip_prefix("version="));
+    versions.filter_map(|version| version.parse().ok()).filter(|version| *version <= 2).max().unwrap_or(0)
+}
+
+/// Opens the repository for a caller with enough rights.
+async fn open<A: Access>(
+    app: &App,
+    headers: &HeaderMap,
+    ns: &str,
+    repo: &str,
+) -> Result<(Served, GitAccess<A>), Response> {
+    let repo = repo.strip_suffix(".git").unwrap_or(repo);
+    let now = app.clock.now_ms();
+    let access = auth::git_grant(&app.catalog, now, headers, ns, repo).await.map_err(denied)?;
+    let served = app.served(&access.row).map_err(|error| failed(&error.into()))?;
+    Ok((served, access))
+}
+
+async fn info_refs(
+    State(app): State<App>,
+    Path((ns, repo)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let service = query.split('&').find_map(|pair| pair.strip_prefix("service="));
+    let service = match service {
+        Some("git-upload-pack") => Service::UploadPack,
+        Some("git-receive-pack") => Service::ReceivePack,
+        Some(_) => return refuse(StatusCode::FORBIDDEN, "unknown service"),
+        None => return refuse(StatusCode::NOT_FOUND, "the dumb protocol is not served; use git 1.6.6 or newer"),
+    };
+    let served = match service {
+        Service::UploadPack => open::<Read>(&app, &headers, &ns, &repo).await.map(|(served, _)| served),
+        Service::ReceivePack => open::<Write>(&app, &headers, &ns, &repo).await.map(|(served, _)| served),
+    };
+    let served = match served {
+        Ok(served) => served,
+        Err(answer) => return answer,
+    };
+    let version = protocol_version(&headers);
+    let work = move || fetch::advertise(&served, service, version);
+    match body::blocking(work).await {
+        Ok(bytes) => {
+            let kind = format!("application/x-{}-advertisement", service.name());
+            (NO_CACHE, [(header::CONTENT_TYPE, kind)], bytes).into_response()
+        }
+        Err(error) => failed(&error),
+    }
 }

@@ -90,6 +90,11 @@ impl Commits {
         })
     }
 
+    /// The commit that is entry `index` of the pack.
+    pub fn find(&self, index: u32) -> Option<CommitLinks<'_>> {
+        self.get(self.facts.binary_search_by_key(&index, |fact| fact.index).ok()?)
+    }
+
     /// All of them, in pack order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = CommitLinks<'_>> {
         (0..self.len()).map(|nth| self.get(nth).expect("each fact has its part of the arena"))

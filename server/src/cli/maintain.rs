@@ -7,7 +7,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Failure, Place};
-use crate::store::maintain;
+use crate::store::catalog::RepoRow;
+use crate::store::repo::fsck;
+use crate::store::{Files, maintain};
+
+/// Repository files that a check keeps open.
+const FSCK_FILES_MAX: usize = 8;
 
 #[derive(Args)]
 pub(super) struct FsckArgs {
@@ -29,8 +34,10 @@ pub(super) struct BackupArgs {
 /// Fails where something is wrong.
 pub(super) async fn fsck(args: FsckArgs) -> Result<ExitCode, Failure> {
     let app = args.place.open()?;
-    // The check of repository files goes in here.
-    let report = maintain::fsck_all(&app.catalog, |_repo| Ok(Vec::new())).await?;
+    // Read-only: a server may be at work in the same folder.
+    let files = Files::open_read_only(&app.config.data, FSCK_FILES_MAX);
+    let check = |row: &RepoRow| Ok(fsck::fsck(&files, row.object_format, &row.pins));
+    let report = maintain::fsck_all(&app.catalog, check).await?;
     if args.json {
         println!(
             "{}",
@@ -53,11 +60,9 @@ pub(super) async fn fsck(args: FsckArgs) -> Result<ExitCode, Failure> {
 
 pub(super) async fn backup(args: BackupArgs) -> Result<(), Failure> {
     let app = args.place.open()?;
-    // The copy of repository files goes in here; until then a folder that holds some is not backed up by halves.
-    let repos = app.config.data.join("repos");
-    maintain::backup_all(&app.catalog, &args.to, |_to| match repos.exists() {
-        true => Err("copying repository files is not wired".into()),
-        false => Ok(()),
+    maintain::backup_all(&app.catalog, &args.to, |to| {
+        let (from, to) = (app.config.data.join("repos"), to.join("repos"));
+        Ok(fsck::backup_folder(&from, &to)?)
     })
     .await
 }

@@ -1,7 +1,5 @@
 //! Fork a repository: a row that pins prefixes of logs. Nothing is copied, whatever the size of the base.
 
-use std::sync::Arc;
-
 use super::create::Created;
 use crate::app::App;
 use crate::auth::{self, Admin, Grant};
@@ -48,8 +46,8 @@ pub async fn fork(app: &App, _grant: Grant<Admin>, wish: Wish) -> Result<Created
         now_ms,
         token: Some(token.row),
     };
-    let (head_seq, base_id) = (Arc::clone(&app.head_seq), base.id);
-    let head = tokio::task::spawn_blocking(move || head_seq(&base))
+    let (opened, base_id) = (app.clone(), base.id);
+    let head = tokio::task::spawn_blocking(move || opened.head_seq(&base))
         .await
         .map_err(Error::internal)?;
     let head = head.map_err(Error::internal)?;

@@ -75,6 +75,20 @@ impl Files {
         Ok(Repo::new(self.clone(), algo, chain.into()))
     }
 
+    /// Deletes the file of a repository that no reader or writer has any more; one that is gone already is success.
+    pub fn remove(&self, id: RepoId) -> std::io::Result<()> {
+        let path = self.path(id);
+        for ending in ["-wal", "-shm", ""] {
+            let mut name = path.clone().into_os_string();
+            name.push(ending);
+            match std::fs::remove_file(&name) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Where a repository's file is, whether it exists or not.
     pub fn path(&self, id: RepoId) -> PathBuf {
         let text = id.as_str();

@@ -77,6 +77,11 @@ impl Repo {
         commit::commit_entry(self, entry)
     }
 
+    /// Makes the file of the own log where there is none yet, so that `save_set` keeps what it is given.
+    pub fn ensure_file(&self) -> Result<(), StoreError> {
+        self.files.get_or_create(self.id(), self.algo).map(|_| ())
+    }
+
     /// Keeps a set that was computed from the objects of a source, under a key of the caller's making.
     ///
     /// It must be a fact for ever, whatever is committed or forked later: what a commit reaches in the source, say.

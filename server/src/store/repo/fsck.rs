@@ -183,3 +183,25 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
     std::fs::rename(&copy, to)?;
     schema::sync_folder(folder)
 }
+
+/// Copies every repository file below `from` to the same place below `to`, one after another. A file that is deleted
+/// meanwhile is left out.
+pub fn backup_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let entries = match std::fs::read_dir(from) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            backup_folder(&source, &target)?;
+        } else if source.extension().is_some_and(|ending| ending == "sqlite") {
+            match backup(&source, &target) {
+                Err(_) if !source.try_exists()? => {}
+                done => done?,
+            }
+        }
+    }
+    Ok(())
+}

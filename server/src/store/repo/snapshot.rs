@@ -20,7 +20,7 @@ use super::record::{Place, RawBase, RawRecord, bitmap_from, record_bytes};
 use super::refs::{self, Level, RefRow};
 use super::schema::{Section, row_id};
 use crate::store::StoreError;
-use crate::store::files::{Files, Pin};
+use crate::store::files::{Files, Pin, RepoId};
 
 /// A pack as readers see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub struct PackRow {
 /// One source as far as it is visible.
 #[derive(Clone)]
 pub(crate) struct View {
+    pub(crate) id: RepoId,
     /// No file: an empty log.
     pub(crate) file: Option<Arc<RepoFile>>,
     pub(crate) seq: u64,
@@ -52,7 +53,7 @@ impl View {
     fn of(file: Option<Arc<RepoFile>>, pin: &Pin, seq: Option<u64>) -> Result<Self, StoreError> {
         let Some(file) = file else {
             return match seq {
-                None | Some(0) => Ok(Self { file: None, seq: 0, limit: 0 }),
+                None | Some(0) => Ok(Self { id: pin.id, file: None, seq: 0, limit: 0 }),
                 Some(_) => Err(StoreError::MissingFile { repo: pin.id }),
             };
         };
@@ -63,7 +64,7 @@ impl View {
         }
         let limit = packs.limit_at(seq);
         drop(packs);
-        Ok(Self { file: Some(file), seq, limit })
+        Ok(Self { id: pin.id, file: Some(file), seq, limit })
     }
 }
 
@@ -85,6 +86,16 @@ impl Snapshot {
     /// The last visible entry of the own log; 0 before the first.
     pub fn seq(&self) -> u64 {
         self.views.first().map_or(0, |view| view.seq)
+    }
+
+    /// The last visible entry of a source; 0 before its first, and for sources that the repository does not have.
+    pub fn source_seq(&self, source: u16) -> u64 {
+        self.views.get(usize::from(source)).map_or(0, |view| view.seq)
+    }
+
+    /// Names what the snapshot shows: each source and its last visible entry, own log first.
+    pub fn fingerprint(&self) -> Vec<(RepoId, u64)> {
+        self.views.iter().map(|view| (view.id, view.seq)).collect()
     }
 
     /// The hash that names the objects.
@@ -375,16 +386,27 @@ impl ObjectSource for Snapshot {
         Ok(self.commit_node(at)?)
     }
 
+    fn pack_len(&self, source: u16, pack: u32) -> Result<u64, SourceError> {
+        Ok(self.pack(source, pack)?.1.bytes)
+    }
+
     fn pack_bytes(&self, source: u16, pack: u32, offset: u64, into: &mut [u8]) -> Result<(), SourceError> {
-        let view = self.view(source)?;
-        let missing = StoreError::NoSuchPlace { source_index: source, ordinal: 0 };
-        let Some(file) = view.file.as_deref() else { return Err(missing.into()) };
-        let found = file.packs().by_id(pack).cloned().filter(|pack| pack.base_ordinal < view.limit);
-        let pack = found.ok_or(missing)?;
+        let (file, pack) = self.pack(source, pack)?;
         if offset.checked_add(into.len() as u64).is_none_or(|end| end > pack.bytes) {
             return Err(StoreError::corrupt(format!("{} bytes at {offset} leave pack {}", into.len(), pack.id)).into());
         }
         Ok(file.read(|conn| read_pack(conn, pack.id, offset, into))?)
+    }
+}
+
+impl Snapshot {
+    /// A visible pack and the file that holds it.
+    fn pack(&self, source: u16, pack: u32) -> Result<(&RepoFile, Arc<PackMeta>), StoreError> {
+        let view = self.view(source)?;
+        let missing = StoreError::NoSuchPlace { source_index: source, ordinal: 0 };
+        let Some(file) = view.file.as_deref() else { return Err(missing) };
+        let found = file.packs().by_id(pack).cloned().filter(|pack| pack.base_ordinal < view.limit);
+        Ok((file, found.ok_or(missing)?))
     }
 }
 

@@ -1,0 +1,170 @@
+//! Which objects a commit's tree brings that its parents' trees do not have.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::{ObjSet, Reader, TREE_DEPTH_MAX, WalkError};
+use crate::object::{Kind, TreeEntry, TreeIter};
+use crate::source::{CommitNode, ObjRef};
+
+/// A tree that the walk compares with, and whether the other side has it already.
+#[derive(Clone)]
+pub struct Other {
+    /// The tree.
+    pub tree: ObjRef,
+    /// Whether the fetching side has it.
+    pub had: bool,
+}
+
+/// Grows a set of objects to send, tree by tree.
+pub struct TreeWalk<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    /// What is to be sent, the objects that are reached so far.
+    pub set: ObjSet,
+    /// Objects seen on the side that the client has: bases for thin deltas.
+    pub had: ObjSet,
+}
+
+impl<'r, 'a> TreeWalk<'r, 'a> {
+    /// Starts with `set` as what is already reached: nothing in it is entered again.
+    pub fn new(reader: &'r mut Reader<'a>, set: ObjSet) -> Self {
+        Self { reader, set, had: ObjSet::new() }
+    }
+
+    /// Adds `tree` and everything below it, except what one of `others` has under the same path.
+    pub fn add(&mut self, tree: ObjRef, others: &[Other]) -> Result<(), WalkError> {
+        self.descend(tree, others, 0)
+    }
+
+    /// Adds one blob or tag.
+    pub fn add_leaf(&mut self, at: ObjRef) {
+        self.set.insert(at);
+    }
+
+    /// A commit's links.
+    pub fn commit(&self, at: ObjRef) -> Result<CommitNode, WalkError> {
+        Ok(self.reader.source.commit(at)?)
+    }
+
+    fn descend(&mut self, tree: ObjRef, others: &[Other], depth: usize) -> Result<(), WalkError> {
+        if depth > TREE_DEPTH_MAX {
+            return Err(WalkError::TooDeep);
+        }
+        if let Some(same) = others.iter().find(|other| other.tree == tree) {
+            if same.had {
+                self.had.insert(tree);
+            }
+            return Ok(());
+        }
+        if self.had.contains(tree) || !self.set.insert(tree) {
+            return Ok(());
+        }
+        let data = self.tree(tree)?;
+        let mut olds = Vec::new();
+        for other in others.iter().take(OTHERS_PAIRED_MAX) {
+            if other.had {
+                self.had.insert(other.tree);
+            }
+            olds.push((self.tree(other.tree)?, other.had));
+        }
+        let algo = self.reader.algo();
+        let mut olds: Vec<_> = olds.iter().map(|(data, had)| (TreeIter::new(algo, data).peekable(), *had)).collect();
+        let mut below = Vec::new();
+        for entry in TreeIter::new(algo, &data) {
+            let entry = entry.map_err(|e| self.corrupt(tree, e))?;
+            // Trees are sorted, so that one pass over each side pairs what has the same name.
+            let mut pairs = [None; OTHERS_PAIRED_MAX];
+            let mut same = false;
+            for ((old, had), pair) in olds.iter_mut().zip(&mut pairs) {
+                while let Some(Ok(_)) = old.next_if(|old| matches!(old, Ok(o) if sorts_before(o, &entry))) {}
+                if let Some(Ok(old)) = old.peek().filter(|old| matches!(old, Ok(o) if o.name == entry.name)) {
+                    same |= old.id == entry.id;
+                    *pair = Some((old.mode, old.id, *had));
+                }
+            }
+            let Some(kind) = entry.link_kind().filter(|_| !same) else { continue };
+            let mut next = Vec::new();
+            for (mode, id, had) in pairs.into_iter().flatten().filter(|(mode, ..)| *mode != GITLINK) {
+                let old = self.reader.find(id)?;
+                if had {
+                    self.had.insert(old);
+                }
+                if mode == TREE && kind == Kind::Tree {
+                    next.push(Other { tree: old, had });
+                }
+            }
+            let at = self.reader.find(entry.id)?;
+            if kind == Kind::Tree {
+                below.push((at, next));
+            } else if !self.had.contains(at) {
+                self.set.insert(at);
+            }
+        }
+        drop((olds, data));
+        below.into_iter().try_for_each(|(at, next)| self.descend(at, &next, depth + 1))
+    }
+
+    fn tree(&mut self, at: ObjRef) -> Result<Rc<[u8]>, WalkError> {
+        let (kind, data) = self.reader.read(at)?;
+        if kind != Kind::Tree {
+            return Err(self.corrupt(at, "a tree entry names another kind of object"));
+        }
+        Ok(data)
+    }
+
+    fn corrupt(&self, at: ObjRef, why: impl ToString) -> WalkError {
+        match self.reader.source.record(at) {
+            Ok(record) => WalkError::Corrupt { id: record.id, why: why.to_string() },
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Everything below `tree` that is at most `levels` deep, the tree itself at 1: what `tree:<levels>` keeps.
+    /// `best` remembers with how many levels each tree was entered, so that a deeper visit is not lost.
+    pub fn add_shallow(
+        &mut self,
+        tree: ObjRef,
+        levels: u64,
+        best: &mut HashMap<ObjRef, u64>,
+    ) -> Result<(), WalkError> {
+        let mut stack = vec![(tree, levels)];
+        while let Some((at, levels)) = stack.pop() {
+            if levels == 0 || best.get(&at).is_some_and(|entered| *entered >= levels) {
+                continue;
+            }
+            best.insert(at, levels);
+            self.set.insert(at);
+            if levels == 1 {
+                continue;
+            }
+            let data = self.tree(at)?;
+            for entry in TreeIter::new(self.reader.algo(), &data) {
+                let entry = entry.map_err(|e| self.corrupt(at, e))?;
+                let Some(kind) = entry.link_kind() else { continue };
+                let child = self.reader.find(entry.id)?;
+                match kind {
+                    Kind::Tree => stack.push((child, levels - 1)),
+                    _ => {
+                        self.set.insert(child);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many of a commit's parents its tree is compared with; further parents of an octopus only save a few bytes.
+const OTHERS_PAIRED_MAX: usize = 4;
+const TREE: u32 = 0o040000;
+const GITLINK: u32 = 0o160000;
+
+/// git's order of tree entries: by bytes, where a tree's name counts as ending in `/`.
+fn sorts_before(a: &TreeEntry<'_>, b: &TreeEntry<'_>) -> bool {
+    let common = a.name.len().min(b.name.len());
+    let tail = |entry: &TreeEntry<'_>| {
+        let slash = if entry.mode == TREE { b'/' } else { 0 };
+        entry.name.get(common).copied().unwrap_or(slash)
+    };
+    (a.name.get(..common), tail(a)) < (b.name.get(..common), tail(b))
+}

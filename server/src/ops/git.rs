@@ -1,0 +1,90 @@
+//! What the operations of git share: the repository they serve, and how they fail.
+
+use std::sync::Arc;
+
+use cairn_protocol::object::{HashAlgo, ObjectId};
+use cairn_protocol::pack::PackError;
+use cairn_protocol::refs::RefName;
+use cairn_protocol::source::SourceError;
+use cairn_protocol::upload_pack::RequestError;
+use cairn_protocol::walk::WalkError;
+
+use super::plans::{Plans, Visible};
+use crate::store::StoreError;
+use crate::store::repo::Repo;
+
+/// A repository that a caller may use, with what its operations share.
+#[derive(Clone)]
+pub struct Served {
+    /// Its log and pinned sources.
+    pub repo: Repo,
+    /// Its object format.
+    pub algo: HashAlgo,
+    /// Its default branch, without `refs/heads/`.
+    pub default_branch: String,
+    /// Ready plans of all repositories.
+    pub plans: Arc<Plans>,
+    /// Visible sets of all repositories.
+    pub visible: Arc<Visible>,
+}
+
+impl Served {
+    /// What `HEAD` points to.
+    pub fn head(&self) -> RefName {
+        RefName::new(format!("refs/heads/{}", self.default_branch).as_bytes())
+            .expect("a default branch is checked when it is set")
+    }
+}
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpError {
+    /// The request cannot be read.
+    #[error(transparent)]
+    Wire(#[from] RequestError),
+    /// The request asks for something that cannot be.
+    #[error("{0}")]
+    Request(String),
+    /// A want that no visible ref reaches.
+    #[error("upload-pack: not our ref {0}")]
+    NotOurRef(ObjectId),
+    /// A `want-ref` that is not there.
+    #[error("unknown ref {0}")]
+    UnknownRef(RefName),
+    /// A walk failed.
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    /// The pushed pack is refused.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The disk failed.
+    #[error("the server could not keep the upload: {0}")]
+    Spool(#[from] std::io::Error),
+}
+
+impl From<SourceError> for OpError {
+    fn from(error: SourceError) -> Self {
+        Self::Walk(WalkError::Source(error))
+    }
+}
+
+impl OpError {
+    /// What the peer is told. Faults of ours are named, not described: details are for the log.
+    pub fn for_peer(&self) -> String {
+        match self {
+            Self::Store(_) | Self::Spool(_) => "internal error: the repository could not be read or written".into(),
+            Self::Walk(WalkError::NothingSelected) => self.to_string(),
+            Self::Walk(_) => "internal error: the repository could not be walked".into(),
+            _ => self.to_string(),
+        }
+    }
+
+    /// Whether it is ours: worth a line in the log.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Spool(_))
+            || matches!(self, Self::Walk(error) if !matches!(error, WalkError::NothingSelected))
+    }
+}

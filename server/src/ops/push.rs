@@ -1,0 +1,326 @@
+//! Push: index the pack, check it, judge the commands, commit one entry, report.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+
+use cairn_protocol::object::{Kind, ObjectId, tag_target};
+use cairn_protocol::pack::{FsckRules, IndexOptions, IndexedPack, Known, PackError, scan};
+use cairn_protocol::receive_pack::{Command, Outcome, PushRequest};
+use cairn_protocol::refs::{RefName, is_pushable};
+use cairn_protocol::source::{ObjectSource, SourceError};
+use cairn_protocol::walk::{Reader, is_ancestor};
+
+use super::spool::Spool;
+use super::visible::mark_unclean;
+use super::{OpError, Served};
+use crate::limits::{INDEX_CACHE_BYTES, INDEX_THREADS_MAX, OBJECT_BYTES_MAX, PUSH_OBJECTS_MAX};
+use crate::store::repo::{EntryKind, Expected, NewEntry, RefUpdate, Snapshot, UpdateResult};
+
+/// What a push did.
+pub struct Pushed {
+    /// Whether the pack was taken, and why not.
+    pub unpack: Result<(), String>,
+    /// What became of each command, in order.
+    pub results: Vec<(Vec<u8>, Outcome)>,
+    /// The entry, if one was made.
+    pub seq: Option<u64>,
+}
+
+/// The repository as packs see it: bases of thin packs and the far ends of links. One lock around one snapshot, since
+/// a snapshot's connection serves one thread.
+struct KnownObjects<'a> {
+    snapshot: Mutex<&'a Snapshot>,
+    served: &'a Served,
+}
+
+impl Known for KnownObjects<'_> {
+    fn find(&self, id: &ObjectId) -> Result<Option<(Kind, Vec<u8>)>, SourceError> {
+        let snapshot = self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(at) = snapshot.lookup(id)? else { return Ok(None) };
+        let mut reader = Reader::new(*snapshot, self.served.algo);
+        let (kind, data) = reader.read(at).map_err(|e| SourceError(Box::new(e)))?;
+        Ok(Some((kind, data.to_vec())))
+    }
+
+    fn kinds(&self, ids: &[ObjectId]) -> Result<Vec<Option<Kind>>, SourceError> {
+        let snapshot = self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let kind = |id: &ObjectId| -> Result<Option<Kind>, SourceError> {
+            snapshot.lookup(id)?.map(|at| Ok(snapshot.record(at)?.kind)).transpose()
+        };
+        ids.iter().map(kind).collect()
+    }
+}
+
+/// Who pushes, and when.
+pub struct By {
+    /// For the log: a token's id.
+    pub actor: String,
+    /// Milliseconds since 1970.
+    pub time_ms: i64,
+    /// Random.
+    pub nonce: [u8; 16],
+}
+
+/// Does a push. Blocks. `progress` is told in words how far the work is.
+pub fn push(
+    served: &Served,
+    request: &PushRequest,
+    upload: Option<&Spool>,
+    by: By,
+    progress: &mut dyn FnMut(String),
+) -> Result<Pushed, OpError> {
+    let snapshot = served.repo.snapshot(None)?;
+    let indexed = match upload.map(|upload| index(served, &snapshot, upload, progress)) {
+        None => None,
+        Some(Ok(pack)) => Some(pack),
+        Some(Err(OpError::Pack(error))) => return Ok(refused(request, &error.to_string())),
+        Some(Err(error)) => return Err(error),
+    };
+    let judge = Judge { served, snapshot: &snapshot, pack: indexed.as_ref() };
+    let mut judged: Vec<Result<RefUpdate, String>> = Vec::new();
+    for command in &request.commands {
+        judged.push(judge.command(command)?);
+    }
+    if request.atomic && judged.iter().any(Result::is_err) {
+        for one in &mut judged {
+            if one.is_ok() {
+                *one = Err("atomic push failed".to_owned());
+            }
+        }
+    }
+    let updates: Vec<RefUpdate> = judged.iter().filter_map(|one| one.as_ref().ok().cloned()).collect();
+    let mut outcomes = Vec::new();
+    let mut seq = None;
+    if !updates.is_empty() {
+        if judge.hides_objects(&updates)? {
+            mark_unclean(served, &snapshot)?;
+        }
+        let whole = judge.is_whole(&updates);
+        let staged = match (&indexed, upload) {
+            (Some(pack), Some(upload)) if pack.len() > 0 => Some(served.repo.stage(pack, upload, whole)?),
+            _ => None,
+        };
+        let has_pack = staged.is_some();
+        let By { actor, time_ms, nonce } = by;
+        let entry = NewEntry {
+            kind: EntryKind::Push,
+            actor,
+            time_ms,
+            nonce,
+            staged,
+            updates,
+            atomic: request.atomic,
+        };
+        let committed = served.repo.commit_entry(entry)?;
+        seq = committed.seq;
+        if has_pack && seq.is_some() && committed.results.iter().any(|one| !matches!(one, UpdateResult::Ok)) {
+            mark_unclean(served, &snapshot)?;
+        }
+        outcomes = committed.results;
+    }
+    Ok(Pushed { unpack: Ok(()), results: report(request, judged, outcomes), seq })
+}
+
+/// Every command refused, since the pack was.
+fn refused(request: &PushRequest, why: &str) -> Pushed {
+    let one = |command: &Command| (command.name.clone(), Outcome::Refused("unpacker error".to_owned()));
+    Pushed { unpack: Err(why.to_owned()), results: request.commands.iter().map(one).collect(), seq: None }
+}
+
+fn report(
+    request: &PushRequest,
+    judged: Vec<Result<RefUpdate, String>>,
+    outcomes: Vec<UpdateResult>,
+) -> Vec<(Vec<u8>, Outcome)> {
+    let failed = outcomes.iter().any(|one| !matches!(one, UpdateResult::Ok));
+    let mut outcomes = outcomes.into_iter();
+    let mut out = Vec::new();
+    for (command, judged) in request.commands.iter().zip(judged) {
+        let outcome = match judged {
+            Err(why) => Outcome::Refused(why),
+            Ok(_) => match outcomes.next() {
+                Some(UpdateResult::Ok) if request.atomic && failed => {
+                    Outcome::Refused("atomic transaction failed".to_owned())
+                }
+                Some(UpdateResult::Ok) => Outcome::Ok,
+                Some(UpdateResult::Stale { now: Some(now) }) => {
+                    Outcome::Refused(format!("stale info: the ref is at {now}"))
+                }
+                Some(UpdateResult::Stale { now: None }) => {
+                    Outcome::Refused("stale info: the ref does not exist".to_owned())
+                }
+                Some(UpdateResult::Conflict { with }) => {
+                    Outcome::Refused(format!("cannot lock ref: '{}' exists", String::from_utf8_lossy(&with)))
+                }
+                None => Outcome::Refused("internal error: no result".to_owned()),
+            },
+        };
+        out.push((command.name.clone(), outcome));
+    }
+    out
+}
+
+fn index(
+    served: &Served,
+    snapshot: &Snapshot,
+    upload: &Spool,
+    progress: &mut dyn FnMut(String),
+) -> Result<IndexedPack, OpError> {
+    let options = IndexOptions {
+        algo: served.algo,
+        cache_bytes: INDEX_CACHE_BYTES,
+        object_bytes_max: OBJECT_BYTES_MAX,
+        objects_max: PUSH_OBJECTS_MAX,
+        fsck: true,
+    };
+    let scanned = scan(upload, &options, &mut |done, total| {
+        progress(format!("Receiving objects: {}% ({done}/{total})\r", u64::from(done) * 100 / u64::from(total.max(1))));
+    })?;
+    let known = KnownObjects { snapshot: Mutex::new(snapshot), served };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if upload.is_on_disk(0) { cores.min(INDEX_THREADS_MAX) } else { 1 };
+    let rules = FsckRules::new(&known);
+    let resolver = scanned.resolver(upload, &known, &rules)?;
+    if threads == 1 {
+        resolver.work()?;
+    } else {
+        progress("Checking objects\n".to_owned());
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| resolver.work())).collect();
+            workers.into_iter().try_for_each(|worker| {
+                worker.join().unwrap_or_else(|_| Err(PackError::Unfinished))
+            })
+        })?;
+    }
+    Ok(resolver.finish()?)
+}
+
+/// Judges commands against the pack and the repository.
+struct Judge<'a> {
+    served: &'a Served,
+    snapshot: &'a Snapshot,
+    pack: Option<&'a IndexedPack>,
+}
+
+impl Judge<'_> {
+    fn command(&self, command: &Command) -> Result<Result<RefUpdate, String>, OpError> {
+        let Some(name) = RefName::new(&command.name).ok().filter(is_pushable) else {
+            return Ok(Err("funny refname".to_owned()));
+        };
+        if command.new.is_null() && name == self.served.head() {
+            return Ok(Err("deletion of the current branch prohibited".to_owned()));
+        }
+        let expected = match command.old.is_null() {
+            true if command.new.is_null() => Expected::Any,
+            true => Expected::Absent,
+            false => Expected::Exactly(command.old),
+        };
+        let is_branch = name.is_branch();
+        let mut update = RefUpdate { name: command.name.clone(), expected, new: None, peeled: None };
+        if command.new.is_null() {
+            return Ok(Ok(update));
+        }
+        let Some(kind) = self.kind(&command.new)? else {
+            return Ok(Err("missing necessary objects".to_owned()));
+        };
+        if is_branch && kind != Kind::Commit {
+            return Ok(Err(format!("trying to write non-commit object {} to branch", command.new)));
+        }
+        update.new = Some(command.new);
+        if kind == Kind::Tag {
+            update.peeled = self.peel(command.new)?;
+        }
+        Ok(Ok(update))
+    }
+
+    fn kind(&self, id: &ObjectId) -> Result<Option<Kind>, OpError> {
+        if let Some(pack) = self.pack
+            && let Some(at) = pack.find(id)
+        {
+            return Ok(Some(pack.entry(at).kind));
+        }
+        Ok(match self.snapshot.lookup(id)? {
+            Some(at) => Some(self.snapshot.record(at)?.kind),
+            None => None,
+        })
+    }
+
+    /// What a tag names in the end.
+    fn peel(&self, tag: ObjectId) -> Result<Option<ObjectId>, OpError> {
+        let in_pack: HashMap<u32, (ObjectId, Kind)> = self
+            .pack
+            .into_iter()
+            .flat_map(|pack| pack.tags().iter().map(|tag| (tag.index, (tag.target, tag.kind))))
+            .collect();
+        let mut at = tag;
+        loop {
+            let next = self.pack.and_then(|pack| pack.find(&at)).and_then(|index| in_pack.get(&index).copied());
+            let (target, kind) = match next {
+                Some(next) => next,
+                None => {
+                    let Some(place) = self.snapshot.lookup(&at)? else { return Ok(None) };
+                    let (_, data) = Reader::new(self.snapshot, self.served.algo).read(place)?;
+                    match tag_target(self.served.algo, &data) {
+                        Ok(target) => target,
+                        Err(_) => return Ok(None),
+                    }
+                }
+            };
+            if kind != Kind::Tag {
+                return Ok(Some(target));
+            }
+            at = target;
+        }
+    }
+
+    /// Whether every object of the pack is reachable from the new values: what nothing in the pack names must be one.
+    fn is_whole(&self, updates: &[RefUpdate]) -> bool {
+        let tips: HashSet<ObjectId> = updates.iter().filter_map(|update| update.new).collect();
+        self.pack.is_none_or(|pack| pack.unreferred().all(|index| tips.contains(&pack.entry(index).id)))
+    }
+
+    /// Whether some object may lose its last ref: a delete, or a new value that does not contain the old one.
+    fn hides_objects(&self, updates: &[RefUpdate]) -> Result<bool, OpError> {
+        for update in updates {
+            let old = match update.expected {
+                Expected::Exactly(old) => old,
+                Expected::Absent => continue,
+                Expected::Any => return Ok(true),
+            };
+            let Some(new) = update.new else { return Ok(true) };
+            if !self.contains(new, old)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether commit `old` is an ancestor of `new`, which may be in the pack.
+    fn contains(&self, new: ObjectId, old: ObjectId) -> Result<bool, OpError> {
+        let Some(goal) = self.snapshot.lookup(&old)? else { return Ok(false) };
+        if self.snapshot.record(goal)?.kind != Kind::Commit {
+            return Ok(false);
+        }
+        let (mut seen, mut stack) = (HashSet::new(), vec![new]);
+        while let Some(id) = stack.pop() {
+            if id == old {
+                return Ok(true);
+            }
+            if !seen.insert(id) {
+                continue;
+            }
+            match self.pack.and_then(|pack| Some((pack, pack.find(&id)?))) {
+                Some((pack, index)) => stack.extend(pack.commits().find(index).iter().flat_map(|commit| commit.parents())),
+                None => {
+                    if let Some(at) = self.snapshot.lookup(&id)?
+                        && self.snapshot.record(at)?.kind == Kind::Commit
+                        && is_ancestor(self.snapshot, goal, at)?
+                    {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+}

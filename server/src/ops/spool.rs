@@ -1,0 +1,65 @@
+//! Where an upload waits until it is whole: in memory while it is small, else in a file without a name, which is gone
+//! when the process is.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use cairn_protocol::pack::PackBytes;
+
+use crate::limits::{PUSH_PACK_BYTES_MAX, SPOOL_MEMORY_BYTES_MAX};
+
+/// An upload under way.
+pub struct Spool {
+    memory: Vec<u8>,
+    file: Option<File>,
+    len: u64,
+}
+
+impl Spool {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self { memory: Vec::new(), file: None, len: 0 }
+    }
+
+    /// Whether the next bytes go to disk, so that writing them may block.
+    pub fn is_on_disk(&self, more: usize) -> bool {
+        self.file.is_some() || self.memory.len() + more > SPOOL_MEMORY_BYTES_MAX
+    }
+
+    /// Appends; `dir` is where the file is made once memory does not do.
+    pub fn write(&mut self, dir: &Path, bytes: &[u8]) -> io::Result<()> {
+        if self.len + bytes.len() as u64 > PUSH_PACK_BYTES_MAX {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("the pack is larger than {PUSH_PACK_BYTES_MAX} bytes"),
+            ));
+        }
+        self.len += bytes.len() as u64;
+        if self.file.is_none() && self.memory.len() + bytes.len() <= SPOOL_MEMORY_BYTES_MAX {
+            self.memory.extend_from_slice(bytes);
+            return Ok(());
+        }
+        if self.file.is_none() {
+            let mut file = tempfile::tempfile_in(dir)?;
+            file.write_all(&self.memory)?;
+            self.memory = Vec::new();
+            self.file = Some(file);
+        }
+        self.file.as_mut().expect("made above").write_all(bytes)
+    }
+}
+
+impl PackBytes for Spool {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        match &self.file {
+            Some(file) => file.read_exact_at(into, at),
+            None => self.memory.as_slice().read_at(at, into),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Which objects a repository's refs reach: what may be wanted, and what a full clone sends.
+//!
+//! As long as no ref was deleted or forced and every pack was reachable as a whole, the answer is "all of them" and
+//! costs nothing. A log that is no longer so is marked *unclean* before the entry that makes it so is committed; from
+//! then on the set is walked from the refs when it is first needed, and kept.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use cairn_protocol::object::ObjectId;
+use cairn_protocol::source::{ObjRef, ObjectSource};
+use cairn_protocol::walk::{ObjSet, Reader, is_ancestor, reach};
+
+use super::{OpError, Served};
+use crate::store::repo::Snapshot;
+
+/// Key of the first seq (u64, little endian) from which on some stored objects may be unreachable.
+const UNCLEAN: &[u8] = b"unclean";
+/// Key of the last walked visible set: seq, then the set.
+const VISIBLE: &[u8] = b"visible";
+/// Key of the last walked set of the default branch: raw id of its tip, then the set.
+const BRANCH: &[u8] = b"branch";
+
+/// Marks the log as unclean from the next entry on. Must be called before that entry is committed: a mark too much
+/// costs a walk, a mark too few would show objects that no ref reaches.
+pub fn mark_unclean(served: &Served, snapshot: &Snapshot) -> Result<(), OpError> {
+    if unclean_from(snapshot, 0)?.is_none() {
+        served.repo.ensure_file()?;
+        served.repo.save_set(0, UNCLEAN, &(snapshot.seq() + 1).to_le_bytes())?;
+    }
+    Ok(())
+}
+
+fn unclean_from(snapshot: &Snapshot, source: u16) -> Result<Option<u64>, OpError> {
+    let saved = snapshot.saved_set(source, UNCLEAN)?;
+    Ok(saved.and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes))
+}
+
+/// Everything reachable from the refs of the snapshot.
+pub fn visible_set(served: &Served, snapshot: &Snapshot) -> Result<Arc<ObjSet>, OpError> {
+    let key = snapshot.fingerprint();
+    if let Some(found) = served.visible.get(&key) {
+        return Ok(found);
+    }
+    let set = Arc::new(match all_objects(snapshot)? {
+        Some(all) => all,
+        None => walked(served, snapshot)?,
+    });
+    served.visible.put(key, &set);
+    Ok(set)
+}
+
+/// All stored objects, if every one of them is reachable.
+fn all_objects(snapshot: &Snapshot) -> Result<Option<ObjSet>, OpError> {
+    let mut sets = Vec::new();
+    for source in 0..snapshot.limits().len() as u16 {
+        let seq = snapshot.source_seq(source);
+        if unclean_from(snapshot, source)?.is_some_and(|from| from <= seq) {
+            return Ok(None);
+        }
+        if snapshot.packs(source)?.iter().any(|pack| !pack.whole) {
+            return Ok(None);
+        }
+        sets.push(snapshot.canonical(source)?);
+    }
+    Ok(Some(ObjSet::from_sources(sets)))
+}
+
+fn walked(served: &Served, snapshot: &Snapshot) -> Result<ObjSet, OpError> {
+    let seq = snapshot.seq().to_le_bytes();
+    if let Some(saved) = snapshot.saved_set(0, VISIBLE)?
+        && let Some(bytes) = saved.strip_prefix(&seq)
+        && let Some(set) = ObjSet::from_bytes(bytes)
+    {
+        return Ok(set);
+    }
+    let mut tips = Vec::new();
+    for id in tip_ids(snapshot)? {
+        tips.extend(snapshot.lookup(&id)?);
+    }
+    let set = reach(&mut Reader::new(snapshot, served.algo), &tips, ObjSet::new())?;
+    served.repo.save_set(0, VISIBLE, &[&seq[..], &set.to_bytes()].concat())?;
+    Ok(set)
+}
+
+fn tip_ids(snapshot: &Snapshot) -> Result<HashSet<ObjectId>, OpError> {
+    let mut ids = HashSet::new();
+    snapshot.refs(b"", &mut |row| {
+        ids.insert(row.id);
+        true
+    })?;
+    Ok(ids)
+}
+
+/// Everything that `wants` reach: the visible set where they cover all refs, else a walk from the last saved set of
+/// the default branch.
+pub fn full_set(
+    served: &Served,
+    snapshot: &Snapshot,
+    reader: &mut Reader<'_>,
+    wants: &[ObjRef],
+) -> Result<ObjSet, OpError> {
+    let wanted: HashSet<ObjRef> = wants.iter().copied().collect();
+    let mut tips = HashSet::new();
+    // Fewer wants than refs can still cover them: many refs may share a tip.
+    for id in tip_ids(snapshot)? {
+        tips.extend(snapshot.lookup(&id)?);
+    }
+    if tips.is_subset(&wanted) {
+        return Ok((*visible_set(served, snapshot)?).clone());
+    }
+    let mut commits = Vec::new();
+    for at in wants {
+        if snapshot.record(*at)?.kind == cairn_protocol::object::Kind::Commit {
+            commits.push(*at);
+        }
+    }
+    let known = saved_branch(served, snapshot, &commits)?.unwrap_or_default();
+    let set = reach(reader, wants, known)?;
+    let head = snapshot.reference(served.head().as_bytes())?;
+    if let Some(head) = head
+        && snapshot.lookup(&head.id)?.is_some_and(|at| wants == [at])
+    {
+        served.repo.save_set(0, BRANCH, &[head.id.as_bytes(), &set.to_bytes()].concat())?;
+    }
+    Ok(set)
+}
+
+/// What the default branch reached when it was last walked, if one of `commits` reaches all of that.
+fn saved_branch(served: &Served, snapshot: &Snapshot, commits: &[ObjRef]) -> Result<Option<ObjSet>, OpError> {
+    let Some(saved) = snapshot.saved_set(0, BRANCH)? else { return Ok(None) };
+    let Some((id, bytes)) = saved.split_at_checked(served.algo.bytes()) else { return Ok(None) };
+    let Some(id) = ObjectId::from_bytes(served.algo, id) else { return Ok(None) };
+    let Some(tip) = snapshot.lookup(&id)? else { return Ok(None) };
+    for at in commits {
+        if is_ancestor(snapshot, tip, *at)? {
+            return Ok(ObjSet::from_bytes(bytes));
+        }
+    }
+    Ok(None)
+}

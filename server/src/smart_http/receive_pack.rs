@@ -1,0 +1,244 @@
+//! `POST git-receive-pack`: the upload is taken whole, then judged; progress and the report stream back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use cairn_protocol::pktline;
+use cairn_protocol::receive_pack::{Parsed, PushRequest, Report, parse_push, write_report};
+use http_body::Frame;
+use tokio::sync::mpsc;
+
+use super::body::{Inflow, blocking};
+use super::{NO_CACHE, failed, open, refuse};
+use crate::app::App;
+use crate::auth::{GitAccess, Write};
+use crate::limits::{PUSH_DRAIN_BYTES_MAX, PUSH_HEADER_BYTES_MAX};
+use crate::ops::push::{By, Pushed, push};
+use crate::ops::spool::Spool;
+use crate::ops::{OpError, Served};
+use crate::random;
+
+/// Silence after which the client is told that the work goes on.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// Takes one push.
+pub async fn serve(
+    State(app): State<App>,
+    Path((ns, repo)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    match answer(app, ns, repo, request).await {
+        Ok(answer) | Err(answer) => answer,
+    }
+}
+
+async fn answer(app: App, ns: String, repo: String, request: Request) -> Result<Response, Response> {
+    let (parts, body) = request.into_parts();
+    let (served, access) = open::<Write>(&app, &parts.headers, &ns, &repo).await?;
+    let kind = parts.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    if kind != Some(b"application/x-git-receive-pack-request") {
+        let text = "content-type must be application/x-git-receive-pack-request";
+        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    }
+    let mut inflow = Inflow::new(&parts.headers, body)?;
+    let (request, rest) = match commands(&mut inflow, &served).await? {
+        Some(read) => read,
+        None => return Ok(result(Body::empty())),
+    };
+    if request.commands.is_empty() {
+        return Ok(result(Body::empty()));
+    }
+    let upload = take_pack(&app, inflow, rest).await?;
+    Ok(result(work(app, served, access, request, upload)))
+}
+
+fn result(body: Body) -> Response {
+    (NO_CACHE, [(header::CONTENT_TYPE, "application/x-git-receive-pack-result")], body).into_response()
+}
+
+/// Reads up to the end of the commands; also the bytes behind them.
+async fn commands(inflow: &mut Inflow, served: &Served) -> Result<Option<(PushRequest, Vec<u8>)>, Response> {
+    let mut head = Vec::new();
+    let mut parse_at = 0;
+    while let Some(data) = inflow.next().await? {
+        head.extend_from_slice(&data);
+        // Parsing starts over each time, so it waits until the buffer has doubled or a flush may be in it.
+        if head.len() < parse_at && !data.windows(4).any(|four| four == b"0000") {
+            continue;
+        }
+        match parse_push(&head, served.algo).map_err(|error| failed(&OpError::Wire(error)))? {
+            Parsed::Done { value, used } => {
+                let rest = head.split_off(used);
+                return Ok(Some((value, rest)));
+            }
+            Parsed::NeedMore if head.len() > PUSH_HEADER_BYTES_MAX => {
+                let text = format!("the commands are larger than {PUSH_HEADER_BYTES_MAX} bytes");
+                return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, text));
+            }
+            Parsed::NeedMore => parse_at = head.len() * 2,
+        }
+    }
+    if head.is_empty() {
+        return Ok(None);
+    }
+    match parse_push(&head, served.algo).map_err(|error| failed(&OpError::Wire(error)))? {
+        Parsed::Done { value, used } => Ok(Some((value, head.split_off(used)))),
+        Parsed::NeedMore => Err(refuse(StatusCode::BAD_REQUEST, "the commands end early")),
+    }
+}
+
+/// An upload that is whole, absent, or too large or broken in a way that the report tells.
+type Upload = Result<Option<Spool>, String>;
+
+async fn take_pack(app: &App, mut inflow: Inflow, rest: Vec<u8>) -> Result<Upload, Response> {
+    let mut spool = Spool::new();
+    let mut any = false;
+    let mut next = Some(Bytes::from(rest));
+    while let Some(data) = next {
+        any |= !data.is_empty();
+        let written = if spool.is_on_disk(data.len()) {
+            let dir = app.spool_dir();
+            let (back, written) = tokio::task::spawn_blocking(move || {
+                let written = spool.write(&dir, &data);
+                (spool, written)
+            })
+            .await
+            .map_err(|_| refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error"))?;
+            spool = back;
+            written
+        } else {
+            spool.write(&app.spool_dir(), &data)
+        };
+        if let Err(error) = written {
+            // git reads the report only when it has sent everything: what is left is taken and dropped.
+            drain(inflow).await;
+            return Ok(Err(error.to_string()));
+        }
+        next = inflow.next().await?;
+    }
+    Ok(Ok(any.then_some(spool)))
+}
+
+async fn drain(mut inflow: Inflow) {
+    let mut dropped = 0;
+    while let Ok(Some(data)) = inflow.next().await {
+        dropped += data.len() as u64;
+        if dropped > PUSH_DRAIN_BYTES_MAX {
+            return;
+        }
+    }
+}
+
+type Sent = Result<Frame<Bytes>, std::io::Error>;
+
+/// Starts the work and answers its stream: progress, then the report. The work ends even if the client goes away.
+fn work(app: App, served: Served, access: GitAccess<Write>, request: PushRequest, upload: Upload) -> Body {
+    let (send, receive) = mpsc::channel::<Sent>(8);
+    tokio::spawn(run(app, served, access, request, upload, send));
+    Body::new(Received(receive))
+}
+
+/// The work's messages as a body.
+struct Received(mpsc::Receiver<Sent>);
+
+impl http_body::Body for Received {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Sent>> {
+        self.0.poll_recv(context)
+    }
+}
+
+async fn run(
+    app: App,
+    served: Served,
+    access: GitAccess<Write>,
+    request: PushRequest,
+    upload: Upload,
+    send: mpsc::Sender<Sent>,
+) {
+    let request = Arc::new(request);
+    let quiet = request.quiet || !request.side_band;
+    // One large index pass after another: their memory is bounded together, and the cores are busy anyway.
+    let heavy = matches!(&upload, Ok(Some(spool)) if spool.is_on_disk(0));
+    let turn = match heavy {
+        true => Arc::clone(&app.index_turns).acquire_owned().await.ok(),
+        false => None,
+    };
+    let progress = send.clone();
+    let by = By { actor: access.token.id(), time_ms: app.clock.now_ms(), nonce: random::bytes() };
+    let in_work = Arc::clone(&request);
+    let mut job = tokio::spawn(blocking(move || {
+        let _held = turn;
+        let upload = match &upload {
+            Ok(upload) => upload.as_ref(),
+            Err(why) => return Err(OpError::Request(why.clone())),
+        };
+        push(&served, &in_work, upload, by, &mut |text| {
+            if !quiet {
+                // A full channel drops progress: the work never waits for a slow reader.
+                let _ = progress.try_send(Ok(Frame::data(band(2, text.as_bytes()))));
+            }
+        })
+    }));
+    let done = loop {
+        match tokio::time::timeout(KEEPALIVE, &mut job).await {
+            Ok(done) => break done,
+            Err(_) if request.side_band => {
+                // An empty data packet keeps proxies from closing the connection; git skips it.
+                let _ = send.try_send(Ok(Frame::data(Bytes::from_static(b"0005\x01"))));
+            }
+            Err(_) => {}
+        }
+    };
+    let done = done.unwrap_or_else(|_| Err(OpError::Spool(std::io::Error::other("a worker panicked"))));
+    if let Ok(pushed) = &done
+        && pushed.seq.is_some()
+    {
+        // The push is done whatever becomes of this: the catalog only shows when it was.
+        if let Err(error) = app.catalog.touched(access.row.id, app.clock.now_ms()).await {
+            tracing::error!(%error, "the time of a push was not noted");
+        }
+    }
+    let _ = send.send(Ok(Frame::data(report(&request, done).into()))).await;
+}
+
+fn band(number: u8, data: &[u8]) -> Bytes {
+    let mut out = Vec::new();
+    pktline::write_band(&mut out, number, data, pktline::BAND_DATA_MAX);
+    out.into()
+}
+
+fn report(request: &PushRequest, done: Result<Pushed, OpError>) -> Vec<u8> {
+    let (unpack, results) = match done {
+        Ok(pushed) => (pushed.unpack, pushed.results),
+        Err(error) => {
+            if error.is_ours() {
+                tracing::error!(error = %error, "a push failed");
+            }
+            let refused = cairn_protocol::receive_pack::Outcome::Refused("unpacker error".to_owned());
+            let all = request.commands.iter().map(|command| (command.name.clone(), refused.clone())).collect();
+            (Err(error.for_peer()), all)
+        }
+    };
+    let mut out = Vec::new();
+    if request.report == Report::None {
+        return out;
+    }
+    let mut lines = Vec::new();
+    write_report(&mut lines, unpack.as_ref().map(|()| ()).map_err(String::as_str), &results);
+    if !request.side_band {
+        return lines;
+    }
+    pktline::write_band(&mut out, 1, &lines, pktline::BAND_DATA_MAX);
+    pktline::write_flush(&mut out);
+    out
+}
