@@ -49,6 +49,7 @@ impl TreeEntry<'_> {
     /// The kind of object that must exist under `id`; `None` for submodules, whose commits live elsewhere.
     ///
     /// Modes of no known type count as submodules, because that is what git makes of them everywhere.
+    #[inline]
     pub fn link_kind(&self) -> Option<Kind> {
         match self.mode & MODE_KIND_MASK {
             MODE_TREE => Some(Kind::Tree),
@@ -58,11 +59,13 @@ impl TreeEntry<'_> {
     }
 
     /// Whether it is a folder.
+    #[inline]
     pub fn is_tree(&self) -> bool {
         self.mode & MODE_KIND_MASK == MODE_TREE
     }
 
     /// Whether it is a symbolic link.
+    #[inline]
     pub fn is_symlink(&self) -> bool {
         self.mode & MODE_KIND_MASK == MODE_SYMLINK
     }

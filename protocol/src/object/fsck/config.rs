@@ -8,7 +8,7 @@ pub(super) struct Malformed;
 /// and its value, `None` where no `=` follows. Variables before the malformed place have been told.
 pub(super) fn for_each_variable(
     data: &[u8],
-    each: &mut dyn FnMut(&[u8], Option<&[u8]>),
+    mut each: impl FnMut(&[u8], Option<&[u8]>),
 ) -> Result<(), Malformed> {
     let mut text = Text {
         rest: data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data),
@@ -171,7 +171,7 @@ mod tests {
     fn read(text: &str) -> (Vec<(String, Option<String>)>, bool) {
         let mut got = Vec::new();
         let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let end = for_each_variable(text.as_bytes(), &mut |name, value| {
+        let end = for_each_variable(text.as_bytes(), |name, value| {
             got.push((string(name), value.map(string)))
         });
         (got, end.is_ok())

@@ -12,7 +12,7 @@ pub fn check_gitmodules(data: &[u8], found: &mut dyn FnMut(Finding)) {
         ));
         return;
     }
-    let end = for_each_variable(data, &mut |name, value| check_variable(name, value, found));
+    let end = for_each_variable(data, |name, value| check_variable(name, value, found));
     if end.is_err() {
         found(Finding::new(
             MsgId::GitmodulesParse,

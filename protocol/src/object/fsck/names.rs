@@ -113,6 +113,12 @@ pub(super) fn is_ntfs_dotgit(name: &[u8]) -> bool {
 
 /// Whether HFS+ takes the first component of `name` for a dot and `file`: it folds case and ignores code points.
 fn is_hfs(name: &[u8], file: &[u8]) -> bool {
+    if name.is_ascii() {
+        let rest = name
+            .strip_prefix(b".")
+            .and_then(|name| strip_prefix_any_case(name, file));
+        return matches!(rest, Some([] | [b'/', ..]));
+    }
     // Only what is well formed counts; ill-formed bytes end the name, and so do the two that git calls ill-formed.
     let valid = name.utf8_chunks().next().map_or("", |chunk| chunk.valid());
     let mut chars = valid.chars().filter(|char| !is_hfs_ignored(*char));
