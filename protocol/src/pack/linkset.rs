@@ -67,7 +67,12 @@ impl LinkSet {
         let random = RandomState::new();
         let seed = [random.hash_one(0), random.hash_one(1)];
         let shards = (0..LINK_SHARDS).map(|_| Mutex::default()).collect();
-        Self { width: algo.bytes(), seed, first_slots: object_count as usize / LINK_SHARDS * 6 / 5, shards }
+        Self {
+            width: algo.bytes(),
+            seed,
+            first_slots: object_count as usize / LINK_SHARDS * 6 / 5,
+            shards,
+        }
     }
 
     fn hash(&self, id: &[u8]) -> u64 {
