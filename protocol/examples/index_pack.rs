@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use cairn_protocol::object::HashAlgo;
-use cairn_protocol::pack::{IndexOptions, LinksOnly, NothingKnown, PackBytes, scan};
+use cairn_protocol::object::{HashAlgo, Kind, ObjectId};
+use cairn_protocol::pack::{IndexOptions, Known, LinksOnly, PackBytes, scan};
+use cairn_protocol::source::SourceError;
 
 struct OnDisk(File, u64);
 
@@ -15,6 +16,19 @@ impl PackBytes for OnDisk {
 
     fn read_at(&self, at: u64, into: &mut [u8]) -> std::io::Result<()> {
         self.0.read_exact_at(into, at)
+    }
+}
+
+/// Says that all blobs that a pack lacks are here: mirrors are often partial clones.
+struct AllBlobs;
+
+impl Known for AllBlobs {
+    fn find(&self, _: &ObjectId) -> Result<Option<(Kind, Vec<u8>)>, SourceError> {
+        Ok(None)
+    }
+
+    fn kinds(&self, ids: &[ObjectId]) -> Result<Vec<Option<Kind>>, SourceError> {
+        Ok(vec![Some(Kind::Blob); ids.len()])
     }
 }
 
@@ -33,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let scanned = scan(&bytes, &options, &mut |_, _| ())?;
     println!("scanned   {}", cost()?);
-    let resolver = scanned.resolver(&bytes, &NothingKnown, &LinksOnly)?;
+    let resolver = scanned.resolver(&bytes, &AllBlobs, &LinksOnly)?;
     println!("planted   {}", cost()?);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| resolver.work())).collect();

@@ -1,5 +1,7 @@
 //! Entry headers, deltas and zlib streams by themselves.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId};
 use cairn_protocol::pack::entry::{EntryHeader, EntryKind, decode, encode_ofs, encode_ref, encode_whole};
 use cairn_protocol::pack::inflate::{Inflater, deflate};
@@ -109,7 +111,8 @@ fn numbers_that_overflow_are_refused_and_long_zeros_are_not() {
 #[test]
 fn deltas_are_checked_at_every_turn() {
     use delta::DeltaError as E;
-    let cases: [(&str, &[u8], Result<&[u8], E>); 10] = [
+    type Case = (&'static str, &'static [u8], Result<&'static [u8], E>);
+    let cases: [Case; 10] = [
         (
             "copy and literal",
             &[4, 5, 0x91, 1, 2, 3, b'x', b'y', b'z'],

@@ -1,5 +1,7 @@
 //! Stock git makes packs and says what is in them.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "support/pack_repo.rs"]
 mod support;
 

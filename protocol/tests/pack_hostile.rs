@@ -1,12 +1,16 @@
 //! Packs that lie.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "support/pack_repo.rs"]
 mod support;
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId, hash_object};
 use cairn_protocol::pack::entry::{encode_ofs, encode_ref, encode_whole, pack_header};
 use cairn_protocol::pack::inflate::deflate;
-use cairn_protocol::pack::{Class, IndexOptions, LinksOnly, NothingKnown, PackError, PackWriter};
+use cairn_protocol::pack::{
+    Check, Class, IndexOptions, LinksOnly, NothingKnown, PackBytes, PackError, PackWriter, ReadObject, scan,
+};
 use std::collections::HashMap;
 use support::{Has, Repo, index, index_with, options};
 
@@ -71,7 +75,7 @@ fn add_ref(writer: &mut PackWriter, base: &ObjectId, delta: &[u8]) {
 fn a_pack_cut_anywhere_is_refused() {
     let pack = small_pack();
     for len in 0..pack.len() {
-        index(SHA1, &pack[..len].to_vec()).unwrap_err();
+        index(SHA1, &pack[..len]).unwrap_err();
         if len >= 12 {
             index(SHA1, &sealed(&pack[..len.min(pack.len() - 21)])).unwrap_err();
         }
@@ -312,5 +316,72 @@ fn broken_commits_trees_and_tags_are_refused() {
         writer.add(kind, data).unwrap();
         let error = index(SHA1, &writer.finish().unwrap()).unwrap_err();
         assert!(matches!(error, PackError::Object { .. }), "{why}: {error}");
+    }
+}
+
+#[test]
+fn a_check_that_refuses_stops_all_workers() {
+    struct Refuse;
+    impl Check for Refuse {
+        fn object(
+            &self,
+            kind: Kind,
+            id: &ObjectId,
+            data: &[u8],
+            links: &mut dyn FnMut(&[u8], Kind),
+        ) -> Result<(), PackError> {
+            if kind == Kind::Commit {
+                return Err(PackError::Object {
+                    kind,
+                    id: *id,
+                    why: "not today".to_owned(),
+                });
+            }
+            LinksOnly.object(kind, id, data, links)
+        }
+
+        fn finish(&self, _: &ReadObject<'_>) -> Result<(), PackError> {
+            panic!("not reached");
+        }
+    }
+    let pack = small_pack();
+    let options = options(SHA1);
+    let error = index_with(&pack, &options, &NothingKnown, &Refuse, 3).unwrap_err();
+    assert!(error.to_string().ends_with("not today"));
+    let resolver = scan(&pack, &options, &mut |_, _| ())
+        .unwrap()
+        .resolver(&pack, &NothingKnown, &Refuse)
+        .unwrap();
+    resolver.work().unwrap_err();
+    assert!(matches!(resolver.finish(), Err(PackError::Unfinished)));
+    let lenient = IndexOptions {
+        fsck: false,
+        ..options
+    };
+    index_with(&pack, &lenient, &NothingKnown, &Refuse, 1).unwrap();
+}
+
+#[test]
+fn a_pack_that_cannot_be_read_is_the_stores_fault() {
+    struct Fails<'a>(&'a [u8], std::sync::atomic::AtomicU32);
+    impl PackBytes for Fails<'_> {
+        fn len(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        fn read_at(&self, at: u64, into: &mut [u8]) -> std::io::Result<()> {
+            let left = self.1.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            if left == 0 {
+                Err(std::io::Error::other("gone"))
+            } else {
+                self.0.read_at(at, into)
+            }
+        }
+    }
+    let pack = small_pack();
+    for reads in 0..5 {
+        let fails = Fails(&pack, reads.into());
+        let error = index_with(&fails, &options(SHA1), &NothingKnown, &LinksOnly, 1).unwrap_err();
+        assert_eq!(error.class(), Class::Unavailable);
     }
 }

@@ -8,8 +8,12 @@ use libfuzzer_sys::fuzz_target;
 const RESULT_BYTES_MAX: u64 = 1 << 16;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&base_bytes, rest)) = data.split_first() else { return };
-    let Some((base, delta)) = rest.split_at_checked(usize::from(base_bytes)) else { return };
+    let Some((&base_bytes, rest)) = data.split_first() else {
+        return;
+    };
+    let Some((base, delta)) = rest.split_at_checked(usize::from(base_bytes)) else {
+        return;
+    };
     let mut out = Vec::new();
     if apply(base, delta, &mut out, RESULT_BYTES_MAX).is_ok() {
         let sizes = sizes(delta).expect("it was applied");

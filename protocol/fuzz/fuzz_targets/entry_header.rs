@@ -8,7 +8,9 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     for algo in [HashAlgo::Sha1, HashAlgo::Sha256] {
-        let Ok(Some(header)) = decode(algo, data) else { continue };
+        let Ok(Some(header)) = decode(algo, data) else {
+            continue;
+        };
         let mut bytes = Vec::new();
         match header.kind {
             EntryKind::Whole(kind) => encode_whole(&mut bytes, kind, header.size),
@@ -16,6 +18,9 @@ fuzz_target!(|data: &[u8]| {
             EntryKind::Ref(base) => encode_ref(&mut bytes, header.size, &base),
         }
         let again = decode(algo, &bytes).expect("canonical").expect("whole");
-        assert_eq!((again.kind, again.size, again.header_bytes), (header.kind, header.size, bytes.len()));
+        assert_eq!(
+            (again.kind, again.size, again.header_bytes),
+            (header.kind, header.size, bytes.len())
+        );
     }
 });

@@ -5,6 +5,7 @@ use std::io::Write;
 use flate2::{Compression, Decompress, FlushDecompress, Status, write::ZlibEncoder};
 
 use crate::pack::PackError;
+use crate::pack::limits::INFLATE_RATIO_MAX;
 
 /// Inflates one stream after the other with the same state.
 pub struct Inflater {
@@ -41,6 +42,9 @@ impl Inflater {
         size_expected: u64,
         out: &mut Vec<u8>,
     ) -> Result<usize, PackError> {
+        if size_expected / INFLATE_RATIO_MAX > input.len() as u64 {
+            return Err(TOO_SHORT); // before so much is allocated
+        }
         let mut stream = self.start(size_expected, out)?;
         let mut used = 0;
         loop {

@@ -27,6 +27,9 @@ pub const RESOLVED_BYTES_PER_PACK_BYTE: u64 = 512;
 /// What may be built again because the cache of ancestors was too small. Real packs stay below a hundredth of it.
 pub const REBUILT_BYTES_MAX: u64 = 64 << 30;
 
+/// What building again one object counts at least, since reading its delta costs as much as copying this.
+pub const REBUILD_BYTES_MIN: u64 = 4 << 10;
+
 /// Scratch buffers that a worker keeps from one delta tree to the next.
 pub const SCRATCH_BYTES_MAX: usize = 4 << 20;
 
@@ -35,6 +38,9 @@ pub const ROOTS_AT_ONCE: u64 = 16;
 
 /// Results that a worker holds back before it takes the lock to hand them over.
 pub const BATCH_OBJECTS: usize = 512;
+
+/// No zlib stream inflates to more than this times its bytes: 258 bytes from two bits.
+pub const INFLATE_RATIO_MAX: u64 = 1_032;
 
 /// Ids that are asked of the repository at a time.
 pub const KNOWN_BATCH: usize = 1_024;

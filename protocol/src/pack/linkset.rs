@@ -48,6 +48,8 @@ pub(crate) fn named_by(naming: Naming) -> Kind {
 pub(crate) struct LinkSet {
     width: usize,
     seed: [u64; 2],
+    /// Slots of a shard when it gets its first id.
+    first_slots: usize,
     shards: Vec<Mutex<Shard>>,
 }
 
@@ -59,13 +61,17 @@ struct Shard {
 }
 
 impl LinkSet {
-    pub(crate) fn new(algo: HashAlgo) -> Self {
+    /// A set that need not grow while about as many ids are named as the pack has objects, which is what packs of
+    /// whole histories do. Growing leaves holes in the heap that nothing else fills.
+    pub(crate) fn new(algo: HashAlgo, object_count: u32) -> Self {
         let random = RandomState::new();
         let seed = [random.hash_one(0), random.hash_one(1)];
+        let shards = (0..LINK_SHARDS).map(|_| Mutex::default()).collect();
         Self {
             width: algo.bytes(),
             seed,
-            shards: (0..LINK_SHARDS).map(|_| Mutex::default()).collect(),
+            first_slots: object_count as usize / LINK_SHARDS * 6 / 5,
+            shards,
         }
     }
 
@@ -97,7 +103,7 @@ impl LinkSet {
 
     fn insert(&self, shard: &mut Shard, slot: &[u8]) {
         let stride = self.width + 1;
-        if (shard.count + 1) * stride * 5 > shard.slots.len() * 4 {
+        if (shard.count + 1) * stride * 8 > shard.slots.len() * 7 {
             self.grow(shard);
         }
         let at = self.place(&shard.slots, &slot[..self.width]);
@@ -127,8 +133,9 @@ impl LinkSet {
     /// By a quarter: memory matters more than the few moves.
     fn grow(&self, shard: &mut Shard) {
         let stride = self.width + 1;
-        let old = shard.slots.len() / stride;
-        let old = std::mem::replace(&mut shard.slots, vec![0; (old + old / 4 + 16) * stride]);
+        let count = shard.slots.len() / stride;
+        let count = (count + count / 4 + 16).max(self.first_slots);
+        let old = std::mem::replace(&mut shard.slots, vec![0; count * stride]);
         for slot in old.chunks_exact(stride).filter(|slot| slot[self.width] != 0) {
             let at = self.place(&shard.slots, &slot[..self.width]);
             shard.slots[at..at + stride].copy_from_slice(slot);

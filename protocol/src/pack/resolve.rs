@@ -64,6 +64,7 @@ impl<'a> Resolver<'a> {
         let mut forest = Forest::plant(&mut table, &ref_bases);
         drop(ref_bases);
         find_external(&table, &mut forest.groups, known)?;
+        let links = LinkSet::new(options.algo, table.len());
         let ids = std::mem::take(&mut table.ids);
         let gathered = Gathered {
             ids,
@@ -77,7 +78,7 @@ impl<'a> Resolver<'a> {
             options,
             table,
             forest,
-            links: LinkSet::new(options.algo),
+            links,
             gathered: Mutex::new(gathered),
             cursor: AtomicU64::new(0),
             done: AtomicU32::new(0),

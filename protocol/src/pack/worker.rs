@@ -14,7 +14,8 @@ use crate::pack::facts::{Commits, TagLink};
 use crate::pack::forest::NONE;
 use crate::pack::inflate::Inflater;
 use crate::pack::limits::{
-    BATCH_OBJECTS, DELTA_DEPTH_MAX, REBUILT_BYTES_MAX, ROOTS_AT_ONCE, SCRATCH_BYTES_MAX, STEP_BYTES,
+    BATCH_OBJECTS, DELTA_DEPTH_MAX, REBUILD_BYTES_MIN, REBUILT_BYTES_MAX, ROOTS_AT_ONCE, SCRATCH_BYTES_MAX,
+    STEP_BYTES,
 };
 use crate::pack::links::{BadObject, commit_head, tag_target};
 use crate::pack::linkset::{LinkWriter, naming};
@@ -121,6 +122,8 @@ pub(crate) struct Worker<'r, 'a> {
     reader: Reader<'a>,
     links: LinkWriter<'r>,
     stack: Vec<Frame>,
+    /// No frame below this one has data.
+    oldest: usize,
     delta: Vec<u8>,
     /// The object at hand.
     result: Vec<u8>,
@@ -152,12 +155,13 @@ impl<'r, 'a> Worker<'r, 'a> {
             done: 0,
         };
         let links = LinkWriter::new(&resolver.links, resolver.table.len() < 1_000);
-        let (stack, delta, result, spare) = Default::default();
+        let (stack, oldest, delta, result, spare) = Default::default();
         Self {
             resolver,
             reader,
             links,
             stack,
+            oldest,
             delta,
             result,
             spare,
@@ -265,14 +269,14 @@ impl<'r, 'a> Worker<'r, 'a> {
             data: Some(data),
             ..frame
         });
-        let older = self.stack.len() - 1;
-        for frame in self.stack.iter_mut().take(older) {
-            if held.load(Ordering::Relaxed) <= self.resolver.options.cache_bytes {
-                break;
-            }
-            if let Some(data) = frame.data.take() {
-                held.fetch_sub(data.capacity() as u64, Ordering::Relaxed);
-            }
+        let cache_bytes = self.resolver.options.cache_bytes;
+        while held.load(Ordering::Relaxed) > cache_bytes && self.oldest + 1 < self.stack.len() {
+            let data = self
+                .stack
+                .get_mut(self.oldest)
+                .and_then(|frame| frame.data.take());
+            held.fetch_sub(data.map_or(0, |data| data.capacity() as u64), Ordering::Relaxed);
+            self.oldest += 1;
         }
     }
 
@@ -362,20 +366,20 @@ impl<'r, 'a> Worker<'r, 'a> {
             id: *id,
             why: why.to_owned(),
         };
-        match kind {
-            Kind::Blob => return Ok(()),
-            Kind::Tree => {}
-            Kind::Commit => self
-                .batch
-                .commits
-                .push(index, &commit_head(algo, data).map_err(bad)?),
-            Kind::Tag => {
-                let (target, kind) = tag_target(algo, data).map_err(bad)?;
-                self.batch.tags.push(TagLink { index, target, kind });
-            }
+        if kind == Kind::Blob {
+            return Ok(());
         }
         let mut name = |raw: &[u8], named_as: Kind| links.name(raw, naming(kind, named_as));
-        self.resolver.check().object(kind, id, data, &mut name)
+        self.resolver.check().object(kind, id, data, &mut name)?;
+        if kind == Kind::Commit {
+            self.batch
+                .commits
+                .push(index, &commit_head(algo, data).map_err(bad)?);
+        } else if kind == Kind::Tag {
+            let (target, kind) = tag_target(algo, data).map_err(bad)?;
+            self.batch.tags.push(TagLink { index, target, kind });
+        }
+        Ok(())
     }
 
     fn hand_over(&mut self) {
@@ -426,6 +430,7 @@ impl<'r, 'a> Worker<'r, 'a> {
             .held_bytes
             .fetch_add(data.capacity() as u64, Ordering::Relaxed);
         top.data = Some(data);
+        self.oldest = self.oldest.min(self.stack.len() - 1);
         Ok(())
     }
 
@@ -467,7 +472,7 @@ fn replay(
         .map_err(|source| PackError::Delta { at, source })?;
         let before = resolver
             .rebuilt_bytes
-            .fetch_add(next.len() as u64, Ordering::Relaxed);
+            .fetch_add(next.len() as u64 + REBUILD_BYTES_MIN, Ordering::Relaxed);
         if before > REBUILT_BYTES_MAX {
             return Err(PackError::TooMuch {
                 max: REBUILT_BYTES_MAX,

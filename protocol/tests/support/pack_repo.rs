@@ -117,7 +117,7 @@ impl Repo {
             write!(stream, "M 100755 inline run\ndata 8\nrun {commit:04}\n").unwrap();
             write!(stream, "M 120000 inline link\ndata 3\nrun\n").unwrap();
             if algo == HashAlgo::Sha1 {
-                write!(stream, "M 160000 {:040x} module\n", commit + 1).unwrap();
+                writeln!(stream, "M 160000 {:040x} module", commit + 1).unwrap();
             }
             if commit % 10 == 0 {
                 write!(
@@ -221,8 +221,8 @@ pub fn index_with(
     resolver.finish()
 }
 
-pub fn index(algo: HashAlgo, pack: &Vec<u8>) -> Result<IndexedPack, PackError> {
-    index_with(pack, &options(algo), &NothingKnown, &LinksOnly, 1)
+pub fn index(algo: HashAlgo, pack: &[u8]) -> Result<IndexedPack, PackError> {
+    index_with(&pack.to_vec(), &options(algo), &NothingKnown, &LinksOnly, 1)
 }
 
 pub fn facts(pack: &IndexedPack) -> Vec<(ObjectId, Kind, u64)> {
