@@ -37,7 +37,13 @@ pub struct Difference {
 /// All observations that differ between stock git and the subject.
 pub fn compare(stock: &Facts, subject: &Facts) -> Vec<Difference> {
     let mut keys: Vec<&String> = stock.0.iter().map(|(k, _)| k).collect();
-    keys.extend(subject.0.iter().map(|(k, _)| k).filter(|k| stock.get(k).is_none()));
+    keys.extend(
+        subject
+            .0
+            .iter()
+            .map(|(k, _)| k)
+            .filter(|k| stock.get(k).is_none()),
+    );
     let found = keys.into_iter().filter_map(|key| {
         let (ours, theirs) = (stock.get(key), subject.get(key));
         (ours != theirs).then(|| Difference {
@@ -68,15 +74,16 @@ pub struct Known {
 pub fn known_differences() -> Vec<Known> {
     let list: Vec<Known> = serde_json::from_str(include_str!("../known_differences.json"))
         .expect("known_differences.json has the shape of `Known`");
-    assert!(list.iter().all(|k| k.reason.len() > 20 && !k.owner.is_empty()), "a reason and an owner each");
+    assert!(
+        list.iter().all(|k| k.reason.len() > 20 && !k.owner.is_empty()),
+        "a reason and an owner each"
+    );
     list
 }
 
 /// True when the list allows this difference.
 pub fn is_known(case: &str, difference: &Difference, list: &[Known]) -> bool {
     list.iter().any(|k| {
-        k.case == case
-            && k.key == difference.key
-            && (k.subject.is_none() || k.subject == difference.subject)
+        k.case == case && k.key == difference.key && (k.subject.is_none() || k.subject == difference.subject)
     })
 }

@@ -18,7 +18,11 @@ pub struct Command<'a> {
 impl<'a> Command<'a> {
     /// Creates a ref.
     pub fn create(name: &'a str, new: &'a str) -> Self {
-        Self { old: ZERO, new, name: name.as_bytes() }
+        Self {
+            old: ZERO,
+            new,
+            name: name.as_bytes(),
+        }
     }
 }
 
@@ -35,7 +39,13 @@ pub struct Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} unpack {} [{}]", self.status, self.unpack, self.refs.join(", "))
+        write!(
+            f,
+            "{} unpack {} [{}]",
+            self.status,
+            self.unpack,
+            self.refs.join(", ")
+        )
     }
 }
 
@@ -63,11 +73,22 @@ pub fn post_framed(
     let kind = format!("application/x-git-{service}-request");
     with_headers(remote, version, Some(&kind), |headers| {
         let headers: Vec<(&str, &str)> = headers.iter().copied().chain(more.iter().copied()).collect();
-        http::request_framed("POST", &format!("{}/git-{service}", remote.url), &headers, body, framing)
+        http::request_framed(
+            "POST",
+            &format!("{}/git-{service}", remote.url),
+            &headers,
+            body,
+            framing,
+        )
     })
 }
 
-fn with_headers<T>(remote: &Remote, version: u8, kind: Option<&str>, send: impl FnOnce(&[(&str, &str)]) -> T) -> T {
+fn with_headers<T>(
+    remote: &Remote,
+    version: u8,
+    kind: Option<&str>,
+    send: impl FnOnce(&[(&str, &str)]) -> T,
+) -> T {
     let authorization = remote.authorization();
     let version = format!("version={version}");
     let mut headers = vec![("Git-Protocol", version.as_str())];
@@ -102,14 +123,28 @@ pub fn push(remote: &Remote, commands: &[Command], pack: &[u8]) -> io::Result<Re
 }
 
 /// The same with chosen capabilities; `side-band-64k` must not be among them.
-pub fn push_with(remote: &Remote, commands: &[Command], capabilities: &str, pack: &[u8]) -> io::Result<Report> {
-    let answer = post(remote, "receive-pack", 0, &push_body(commands, capabilities, pack))?;
+pub fn push_with(
+    remote: &Remote,
+    commands: &[Command],
+    capabilities: &str,
+    pack: &[u8],
+) -> io::Result<Report> {
+    let answer = post(
+        remote,
+        "receive-pack",
+        0,
+        &push_body(commands, capabilities, pack),
+    )?;
     Ok(read_report(&answer))
 }
 
 /// Reads a report that came without side-band.
 pub fn read_report(answer: &Response) -> Report {
-    let mut report = Report { status: answer.status, unpack: "none".to_owned(), refs: Vec::new() };
+    let mut report = Report {
+        status: answer.status,
+        unpack: "none".to_owned(),
+        refs: Vec::new(),
+    };
     for line in pkt_lines(&answer.body) {
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
         let mut words = line.split(' ');

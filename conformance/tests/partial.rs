@@ -13,14 +13,31 @@ fn every_filter_leaves_out_the_same_objects() {
     judge("filters", ALL, |ctx, facts| {
         let remote = seeded(ctx, "filters");
         for filter in [
-            "blob:none", "blob:limit=0", "blob:limit=3", "blob:limit=1k", "blob:limit=1m", "tree:0", "tree:1", "tree:2", "tree:9",
-            "object:type=commit", "object:type=tree", "object:type=blob", "object:type=tag",
-            "combine:blob:none+tree:2", "combine:tree:3+blob:limit=10",
+            "blob:none",
+            "blob:limit=0",
+            "blob:limit=3",
+            "blob:limit=1k",
+            "blob:limit=1m",
+            "tree:0",
+            "tree:1",
+            "tree:2",
+            "tree:9",
+            "object:type=commit",
+            "object:type=tree",
+            "object:type=blob",
+            "object:type=tag",
+            "combine:blob:none+tree:2",
+            "combine:tree:3+blob:limit=10",
         ] {
             let name = filter.replace([':', '=', '+'], "-");
             let dir = ctx.clone(facts, &name, &remote, &["--bare", &format!("--filter={filter}")]);
-            let lines = ctx.run(&dir, &["rev-list", "--objects", "--all", "--missing=print"]).text();
-            facts.put(format!("{name}: missing"), lines.lines().filter(|line| line.starts_with('?')).count());
+            let lines = ctx
+                .run(&dir, &["rev-list", "--objects", "--all", "--missing=print"])
+                .text();
+            facts.put(
+                format!("{name}: missing"),
+                lines.lines().filter(|line| line.starts_with('?')).count(),
+            );
         }
     });
 }
@@ -31,7 +48,12 @@ fn a_filter_and_a_depth_combine() {
         let remote = seeded(ctx, "filter-depth");
         for filter in ["blob:none", "tree:0", "blob:limit=100"] {
             let name = filter.replace([':', '='], "-");
-            ctx.clone(facts, &name, &remote, &["--bare", "--depth=2", &format!("--filter={filter}")]);
+            ctx.clone(
+                facts,
+                &name,
+                &remote,
+                &["--bare", "--depth=2", &format!("--filter={filter}")],
+            );
         }
     });
 }
@@ -43,8 +65,16 @@ fn checkout_fetches_missing_objects() {
         for filter in ["blob:none", "tree:0"] {
             let name = filter.replace(':', "-");
             let clone = ctx.clone(facts, &name, &remote, &[&format!("--filter={filter}")]);
-            facts.put(format!("{name}: README"), ctx.run(&clone, &["show", "HEAD~1:README"]).text());
-            facts.put(format!("{name}: log"), ctx.run(&clone, &["log", "--format=%H", "-p", "--stat"]).text().len());
+            facts.put(
+                format!("{name}: README"),
+                ctx.run(&clone, &["show", "HEAD~1:README"]).text(),
+            );
+            facts.put(
+                format!("{name}: log"),
+                ctx.run(&clone, &["log", "--format=%H", "-p", "--stat"])
+                    .text()
+                    .len(),
+            );
             ctx.ok(&clone, &["checkout", "--quiet", "origin/side"]);
             ctx.observe(facts, &format!("{name} after"), &clone);
         }
@@ -56,9 +86,19 @@ fn refetch_brings_everything_again() {
     judge("refetch", ENDS, |ctx, facts| {
         let remote = seeded(ctx, "refetch");
         let clone = ctx.clone(facts, "clone", &remote, &["--bare", "--filter=blob:none"]);
-        ctx.fetch(facts, "no filter", &clone, &["--no-filter", "--refetch", "origin", "refs/heads/*:refs/heads/*"]);
+        ctx.fetch(
+            facts,
+            "no filter",
+            &clone,
+            &["--no-filter", "--refetch", "origin", "refs/heads/*:refs/heads/*"],
+        );
         let other = ctx.clone(facts, "other", &remote, &["--bare"]);
-        ctx.fetch(facts, "again", &other, &["--refetch", "origin", "refs/heads/*:refs/heads/*"]);
+        ctx.fetch(
+            facts,
+            "again",
+            &other,
+            &["--refetch", "origin", "refs/heads/*:refs/heads/*"],
+        );
     });
 }
 
@@ -67,7 +107,10 @@ fn fetches_and_pushes_work_from_a_partial_clone() {
     judge("partial-work", ENDS, |ctx, facts| {
         let origin = fixture::history(ctx, "origin");
         let remote = ctx.create("partial-work");
-        ctx.ok(&origin, &["push", "--quiet", &remote.url, "main~2:refs/heads/main"]);
+        ctx.ok(
+            &origin,
+            &["push", "--quiet", &remote.url, "main~2:refs/heads/main"],
+        );
         let clone = ctx.clone(facts, "clone", &remote, &["--filter=blob:none"]);
         ctx.ok(&origin, &["push", "--quiet", &remote.url, "refs/*:refs/*"]);
         ctx.fetch(facts, "update", &clone, &["origin"]);

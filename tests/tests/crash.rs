@@ -1,0 +1,85 @@
+//! The process is killed at any moment; what was acknowledged stays, the rest is whole or absent.
+
+use cairn_conformance::host::Remote;
+use cairn_tests::Server;
+use cairn_tests::chain::{Chain, Step};
+use cairn_tests::server::{Random, assert_clones, assert_sound};
+use std::thread;
+use std::time::Duration;
+
+const SEED: u64 = 20_240_229;
+const ROUNDS: u64 = 24;
+/// Kills fall within this many milliseconds of the first push.
+const KILL_MS_MAX: u64 = 250;
+/// Large enough that kills also meet pushes in the middle of their upload.
+const BLOB_BYTES: usize = 300_000;
+
+/// Pushes until the server dies; returns the step that was not acknowledged.
+fn push_until_it_dies(chain: &mut Chain, remote: &Remote) -> Step {
+    loop {
+        let step = chain.next_step();
+        if !chain.push(remote, &step) {
+            return step;
+        }
+    }
+}
+
+#[test]
+fn acknowledged_pushes_survive_kill_and_others_leave_no_half() {
+    let mut server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let mut remote = server.create("crash");
+    let mut random = Random::new(SEED);
+    let mut chains: Vec<Chain> = (0..3)
+        .map(|at| Chain::new(&format!("refs/heads/b{at}"), at, BLOB_BYTES))
+        .collect();
+    let mut acknowledged = false;
+    for round in 0..ROUNDS {
+        let pause = Duration::from_millis(random.below(KILL_MS_MAX));
+        let in_flight: Vec<Step> = thread::scope(|scope| {
+            let remote = &remote;
+            let pushers: Vec<_> = chains
+                .iter_mut()
+                .map(|chain| scope.spawn(move || push_until_it_dies(chain, remote)))
+                .collect();
+            // The moment itself is what is tried here.
+            thread::sleep(pause);
+            server.kill();
+            pushers.into_iter().map(|pusher| pusher.join().unwrap()).collect()
+        });
+        assert_sound(server.data());
+        server.restart();
+        remote = server.again(&remote);
+        let git = server.git(dir.path(), &[&remote]);
+        let listed = git.run(dir.path(), &["ls-remote", &remote.url]);
+        assert!(listed.ok(), "round {round}: {}", listed.errors());
+        let listed = listed.text();
+        for (chain, step) in chains.iter_mut().zip(&in_flight) {
+            let stands = |oid: &str| listed.contains(&format!("{oid}\t{}", chain.name()));
+            let whole = stands(&step.new);
+            let absent =
+                stands(chain.tip()) || (step.old.starts_with("0000000") && !listed.contains(chain.name()));
+            assert!(
+                whole || absent,
+                "round {round}: {} is neither {} nor {}:\n{listed}",
+                chain.name(),
+                step.new,
+                step.old
+            );
+            acknowledged |= !step.old.starts_with("0000000");
+            if whole {
+                chain.stands_at(&step.new);
+            }
+        }
+        let name = format!("clone-{round}");
+        assert_clones(&git, dir.path(), &remote.url, &name);
+        std::fs::remove_dir_all(dir.path().join(name)).unwrap();
+    }
+    assert!(
+        acknowledged,
+        "some push must have got through, or nothing was tried"
+    );
+    server.terminate();
+    assert!(server.wait().success());
+    assert_sound(server.data());
+}
