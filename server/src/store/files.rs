@@ -25,7 +25,9 @@ impl RepoId {
     /// From its text; `None` where that is not 16 of `[0-9a-z]`.
     pub fn new(text: &str) -> Option<Self> {
         let raw: [u8; 16] = text.as_bytes().try_into().ok()?;
-        raw.iter().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()).then_some(Self(raw))
+        raw.iter()
+            .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+            .then_some(Self(raw))
     }
 
     /// Its text.
@@ -102,13 +104,21 @@ impl Files {
 
     /// A repository that sees `chain`: its own log first, then the prefixes that it is forked from. Opens nothing.
     pub fn repo(&self, algo: HashAlgo, chain: &[Pin]) -> Result<Repo, StoreError> {
-        let [own, bases @ ..] = chain else { return Err(StoreError::Misuse("a chain starts with the own log")) };
+        let [own, bases @ ..] = chain else {
+            return Err(StoreError::Misuse("a chain starts with the own log"));
+        };
         if own.seq.is_some() || bases.iter().any(|pin| pin.seq.is_none()) {
-            return Err(StoreError::Misuse("the own log is not pinned, and every other source is"));
+            return Err(StoreError::Misuse(
+                "the own log is not pinned, and every other source is",
+            ));
         }
         if chain.len() > SOURCES_MAX {
             let (seen, max) = (chain.len() as u64, SOURCES_MAX as u64);
-            return Err(StoreError::TooLarge { what: "number of sources", seen, max });
+            return Err(StoreError::TooLarge {
+                what: "number of sources",
+                seen,
+                max,
+            });
         }
         Ok(Repo::new(self.clone(), algo, chain.into()))
     }
@@ -118,7 +128,12 @@ impl Files {
         let text = id.as_str();
         let (first, rest) = text.split_at(2);
         let (second, _) = rest.split_at(2);
-        self.0.data_dir.join("repos").join(first).join(second).join(format!("{text}.sqlite"))
+        self.0
+            .data_dir
+            .join("repos")
+            .join(first)
+            .join(second)
+            .join(format!("{text}.sqlite"))
     }
 
     /// How many files are open.
@@ -133,7 +148,8 @@ impl Files {
 
     /// The open file of a repository, made where there is none.
     pub(crate) fn get_or_create(&self, id: RepoId, algo: HashAlgo) -> Result<Arc<RepoFile>, StoreError> {
-        self.enter(id, algo, true)?.ok_or(StoreError::MissingFile { repo: id })
+        self.enter(id, algo, true)?
+            .ok_or(StoreError::MissingFile { repo: id })
     }
 
     fn enter(&self, id: RepoId, algo: HashAlgo, create: bool) -> Result<Option<Arc<RepoFile>>, StoreError> {
@@ -177,7 +193,10 @@ impl Files {
         let mut slots = locked(&self.0.slots);
         let is_empty = |slot: &mut Arc<Slot>| locked(&slot.file).is_none();
         // Two: the map's and our caller's own.
-        if slots.get_mut(&id).is_some_and(|slot| Arc::strong_count(slot) <= 2 && is_empty(slot)) {
+        if slots
+            .get_mut(&id)
+            .is_some_and(|slot| Arc::strong_count(slot) <= 2 && is_empty(slot))
+        {
             slots.remove(&id);
         }
     }
@@ -202,7 +221,9 @@ impl Files {
 fn evict(slots: &mut HashMap<RepoId, Arc<Slot>>, open_max: usize) -> Vec<Arc<Slot>> {
     let is_idle = |slot: &Arc<Slot>| {
         Arc::strong_count(slot) == 1
-            && locked(&slot.file).as_ref().is_none_or(|file| Arc::strong_count(file) == 1)
+            && locked(&slot.file)
+                .as_ref()
+                .is_none_or(|file| Arc::strong_count(file) == 1)
     };
     let mut idle: Vec<(u64, RepoId)> = slots
         .iter()
@@ -211,5 +232,8 @@ fn evict(slots: &mut HashMap<RepoId, Arc<Slot>>, open_max: usize) -> Vec<Arc<Slo
         .collect();
     idle.sort_unstable();
     let surplus = (slots.len() + 1).saturating_sub(open_max);
-    idle.iter().take(surplus).filter_map(|(_, id)| slots.remove(id)).collect()
+    idle.iter()
+        .take(surplus)
+        .filter_map(|(_, id)| slots.remove(id))
+        .collect()
 }

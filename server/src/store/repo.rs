@@ -64,7 +64,12 @@ impl Repo {
     /// Stores a checked pack, invisible until `commit_entry` takes it. Dropping it deletes it.
     ///
     /// `whole`: every object of the pack will be reachable from the refs of its entry.
-    pub fn stage(&self, pack: &dyn PackFacts, bytes: &dyn PackBytes, whole: bool) -> Result<Staged, StoreError> {
+    pub fn stage(
+        &self,
+        pack: &dyn PackFacts,
+        bytes: &dyn PackBytes,
+        whole: bool,
+    ) -> Result<Staged, StoreError> {
         let file = || self.files.get_or_create(self.id(), self.algo);
         stage::stage(self.id(), &self.snapshot(None)?, file, (pack, bytes, whole))
     }
@@ -82,7 +87,9 @@ impl Repo {
     /// It must be a fact for ever, whatever is committed or forked later: what a commit reaches in the source, say.
     /// Best effort: a repository without a file keeps nothing.
     pub fn save_set(&self, source: u16, key: &[u8], set: &[u8]) -> Result<(), StoreError> {
-        let Some(file) = self.files.get(self.id(), self.algo)? else { return Ok(()) };
+        let Some(file) = self.files.get(self.id(), self.algo)? else {
+            return Ok(());
+        };
         file.write(
             |conn| {
                 conn.prepare_cached("INSERT OR REPLACE INTO reach (source, key, data) VALUES (?1, ?2, ?3)")?

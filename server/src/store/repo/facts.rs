@@ -94,7 +94,9 @@ impl PackBytes for Vec<u8> {
     }
 
     fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
-        let from = usize::try_from(at).ok().and_then(|at| self.get(at..at.checked_add(into.len())?));
+        let from = usize::try_from(at)
+            .ok()
+            .and_then(|at| self.get(at..at.checked_add(into.len())?));
         into.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }

@@ -32,11 +32,17 @@ pub(crate) fn read_row(conn: &Connection, row: i64, buffer: &mut Vec<u8>) -> Res
 }
 
 /// Fills `into` with bytes of a pack.
-pub(crate) fn read_pack(conn: &Connection, pack: u32, offset: u64, mut into: &mut [u8]) -> Result<(), StoreError> {
+pub(crate) fn read_pack(
+    conn: &Connection,
+    pack: u32,
+    offset: u64,
+    mut into: &mut [u8],
+) -> Result<(), StoreError> {
     let chunk = CHUNK_BYTES as u64;
     let mut at = offset;
     while !into.is_empty() {
-        let n = u32::try_from(at / chunk).map_err(|_| StoreError::corrupt("an offset is past the largest pack"))?;
+        let n = u32::try_from(at / chunk)
+            .map_err(|_| StoreError::corrupt("an offset is past the largest pack"))?;
         let inside = (at % chunk) as usize;
         let (now, later) = into.split_at_mut(into.len().min(CHUNK_BYTES - inside));
         read_part(conn, row_id(pack, Section::Bytes, n), inside, now)?;
@@ -47,9 +53,16 @@ pub(crate) fn read_pack(conn: &Connection, pack: u32, offset: u64, mut into: &mu
 }
 
 /// The record of one object of a pack.
-pub(crate) fn read_record(conn: &Connection, algo: HashAlgo, pack: u32, index: u32) -> Result<RawRecord, StoreError> {
+pub(crate) fn read_record(
+    conn: &Connection,
+    algo: HashAlgo,
+    pack: u32,
+    index: u32,
+) -> Result<RawRecord, StoreError> {
     let mut buffer = [0; record_bytes(HashAlgo::Sha256)];
-    let bytes = buffer.get_mut(..record_bytes(algo)).ok_or(StoreError::Misuse("an unknown hash"))?;
+    let bytes = buffer
+        .get_mut(..record_bytes(algo))
+        .ok_or(StoreError::Misuse("an unknown hash"))?;
     let row = row_id(pack, Section::Records, index / RECORDS_PER_ROW);
     read_part(conn, row, (index % RECORDS_PER_ROW) as usize * bytes.len(), bytes)?;
     RawRecord::decode(algo, bytes)
@@ -72,7 +85,9 @@ pub(crate) fn shard_cuts(len: usize, prefix: impl Fn(usize) -> u64) -> Vec<usize
 
 /// The first eight bytes of an id, in the order of ids.
 pub(crate) fn prefix_of(id: &ObjectId) -> u64 {
-    id.as_bytes().first_chunk::<8>().map_or(0, |eight| u64::from_be_bytes(*eight))
+    id.as_bytes()
+        .first_chunk::<8>()
+        .map_or(0, |eight| u64::from_be_bytes(*eight))
 }
 
 pub(crate) fn encode_shard_entry(prefix: u64, index: u32, out: &mut Vec<u8>) {
@@ -89,15 +104,24 @@ pub(crate) fn find_sharded(
     wanted: impl Fn(u32) -> bool,
 ) -> Result<Option<u32>, StoreError> {
     let prefix = prefix_of(id);
-    let Some(shard) = fanout.partition_point(|first| *first <= prefix).checked_sub(1) else { return Ok(None) };
+    let Some(shard) = fanout.partition_point(|first| *first <= prefix).checked_sub(1) else {
+        return Ok(None);
+    };
     let row = row_id(pack, Section::Index, shard as u32);
     let mut select = conn.prepare_cached("SELECT data FROM chunk WHERE id = ?1")?;
     let candidates: Vec<u32> = select.query_row([row], |found| {
         let entries = found.get_ref(0)?.as_blob()?.as_chunks::<SHARD_ENTRY_BYTES>().0;
         let key = prefix.to_be_bytes();
-        let from = entries.partition_point(|entry| entry.first_chunk::<8>().is_some_and(|first| *first < key));
-        let same = entries.iter().skip(from).take_while(|entry| entry.starts_with(&key));
-        Ok(same.filter_map(|entry| entry.last_chunk::<4>()).map(|index| u32::from_le_bytes(*index)).collect())
+        let from =
+            entries.partition_point(|entry| entry.first_chunk::<8>().is_some_and(|first| *first < key));
+        let same = entries
+            .iter()
+            .skip(from)
+            .take_while(|entry| entry.starts_with(&key));
+        Ok(same
+            .filter_map(|entry| entry.last_chunk::<4>())
+            .map(|index| u32::from_le_bytes(*index))
+            .collect())
     })?;
     for index in candidates.into_iter().filter(|index| wanted(*index)) {
         if read_record(conn, algo, pack, index)?.id == *id {
@@ -118,7 +142,10 @@ pub(crate) fn find_in_file(
         return Ok(None);
     }
     let mut select = conn.prepare_cached("SELECT ordinal FROM object WHERE id = ?1")?;
-    if let Some(ordinal) = select.query_row([id.as_bytes()], |row| row.get::<_, u32>(0)).optional()? {
+    if let Some(ordinal) = select
+        .query_row([id.as_bytes()], |row| row.get::<_, u32>(0))
+        .optional()?
+    {
         return Ok((ordinal < limit).then_some(ordinal));
     }
     let packs = file.packs();

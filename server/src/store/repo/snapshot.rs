@@ -52,18 +52,30 @@ impl View {
     fn of(file: Option<Arc<RepoFile>>, pin: &Pin, seq: Option<u64>) -> Result<Self, StoreError> {
         let Some(file) = file else {
             return match seq {
-                None | Some(0) => Ok(Self { file: None, seq: 0, limit: 0 }),
+                None | Some(0) => Ok(Self {
+                    file: None,
+                    seq: 0,
+                    limit: 0,
+                }),
                 Some(_) => Err(StoreError::MissingFile { repo: pin.id }),
             };
         };
         let packs = file.packs();
         let seq = seq.unwrap_or(packs.head);
         if seq > packs.head {
-            return Err(StoreError::TooLarge { what: "seq", seen: seq, max: packs.head });
+            return Err(StoreError::TooLarge {
+                what: "seq",
+                seen: seq,
+                max: packs.head,
+            });
         }
         let limit = packs.limit_at(seq);
         drop(packs);
-        Ok(Self { file: Some(file), seq, limit })
+        Ok(Self {
+            file: Some(file),
+            seq,
+            limit,
+        })
     }
 }
 
@@ -75,11 +87,23 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) fn open(files: &Files, algo: HashAlgo, chain: &[Pin], at: Option<u64>) -> Result<Self, StoreError> {
+    pub(crate) fn open(
+        files: &Files,
+        algo: HashAlgo,
+        chain: &[Pin],
+        at: Option<u64>,
+    ) -> Result<Self, StoreError> {
         let open = |(index, pin): (usize, &Pin)| {
-            View::of(files.get(pin.id, algo)?, pin, if index == 0 { at } else { pin.seq })
+            View::of(
+                files.get(pin.id, algo)?,
+                pin,
+                if index == 0 { at } else { pin.seq },
+            )
         };
-        Ok(Self { algo, views: chain.iter().enumerate().map(open).collect::<Result<_, _>>()? })
+        Ok(Self {
+            algo,
+            views: chain.iter().enumerate().map(open).collect::<Result<_, _>>()?,
+        })
     }
 
     /// The last visible entry of the own log; 0 before the first.
@@ -93,7 +117,10 @@ impl Snapshot {
     }
 
     pub(crate) fn levels(&self) -> Vec<Level<'_>> {
-        self.views.iter().filter_map(|view| Some(Level::At(view.file.as_deref()?, view.seq))).collect()
+        self.views
+            .iter()
+            .filter_map(|view| Some(Level::At(view.file.as_deref()?, view.seq)))
+            .collect()
     }
 
     /// Calls `each` with the refs whose names start with `prefix`, in byte order, until it answers false.
@@ -123,7 +150,8 @@ impl Snapshot {
             // The base counts its sources from itself.
             let source = i64::from(source) - level as i64;
             let found = file.read(|conn| {
-                let mut select = conn.prepare_cached("SELECT data FROM reach WHERE source = ?1 AND key = ?2")?;
+                let mut select =
+                    conn.prepare_cached("SELECT data FROM reach WHERE source = ?1 AND key = ?2")?;
                 Ok(select.query_row((source, key), |row| row.get(0)).optional()?)
             })?;
             if found.is_some() {
@@ -136,9 +164,14 @@ impl Snapshot {
     /// The visible packs of a source, in order of their ordinals.
     pub fn packs(&self, source: u16) -> Result<Vec<PackRow>, StoreError> {
         let view = self.view(source)?;
-        let Some(file) = &view.file else { return Ok(Vec::new()) };
+        let Some(file) = &view.file else {
+            return Ok(Vec::new());
+        };
         let packs = file.packs();
-        let visible = packs.list.iter().take_while(|pack| pack.base_ordinal < view.limit);
+        let visible = packs
+            .list
+            .iter()
+            .take_while(|pack| pack.base_ordinal < view.limit);
         let row = |pack: &Arc<PackMeta>| PackRow {
             id: pack.id,
             base_ordinal: pack.base_ordinal,
@@ -162,7 +195,9 @@ impl Snapshot {
 
     fn kind_set(&self, source: u16, which: usize) -> Result<RoaringBitmap, StoreError> {
         let view = self.view(source)?;
-        let Some(file) = &view.file else { return Ok(RoaringBitmap::new()) };
+        let Some(file) = &view.file else {
+            return Ok(RoaringBitmap::new());
+        };
         let mut kinds = locked(&file.kinds);
         extend_kinds(file, &mut kinds)?;
         let mut set = kinds.sets.get(which).cloned().unwrap_or_default();
@@ -187,14 +222,22 @@ impl Snapshot {
     fn view(&self, source: u16) -> Result<&View, StoreError> {
         self.views
             .get(usize::from(source))
-            .ok_or(StoreError::NoSuchPlace { source_index: source, ordinal: 0 })
+            .ok_or(StoreError::NoSuchPlace {
+                source_index: source,
+                ordinal: 0,
+            })
     }
 
     /// The file and pack of a visible place, and where in the pack it is.
     fn locate(&self, at: ObjRef) -> Result<(&RepoFile, Arc<PackMeta>, u32), StoreError> {
-        let missing = StoreError::NoSuchPlace { source_index: at.source, ordinal: at.ordinal };
+        let missing = StoreError::NoSuchPlace {
+            source_index: at.source,
+            ordinal: at.ordinal,
+        };
         let view = self.view(at.source)?;
-        let Some(file) = view.file.as_deref().filter(|_| at.ordinal < view.limit) else { return Err(missing) };
+        let Some(file) = view.file.as_deref().filter(|_| at.ordinal < view.limit) else {
+            return Err(missing);
+        };
         let pack = file.packs().at(at.ordinal).cloned().ok_or(missing)?;
         let index = at.ordinal - pack.base_ordinal;
         Ok((file, pack, index))
@@ -203,24 +246,39 @@ impl Snapshot {
     /// The canonical place of an object in the sources from `from` on.
     pub(crate) fn find_from(&self, from: u16, id: &ObjectId) -> Result<Option<ObjRef>, StoreError> {
         for (source, view) in self.views.iter().enumerate().skip(usize::from(from)) {
-            let Some(file) = view.file.as_deref().filter(|_| view.limit > 0) else { continue };
+            let Some(file) = view.file.as_deref().filter(|_| view.limit > 0) else {
+                continue;
+            };
             if let Some(ordinal) = file.read(|conn| find_in_file(file, conn, id, view.limit))? {
-                return Ok(Some(ObjRef { source: source as u16, ordinal }));
+                return Ok(Some(ObjRef {
+                    source: source as u16,
+                    ordinal,
+                }));
             }
         }
         Ok(None)
     }
 
     /// The canonical place that a place read from source `from` means.
-    fn resolve(&self, from: u16, file: &RepoFile, pack: &PackMeta, place: Place) -> Result<ObjRef, StoreError> {
+    fn resolve(
+        &self,
+        from: u16,
+        file: &RepoFile,
+        pack: &PackMeta,
+        place: Place,
+    ) -> Result<ObjRef, StoreError> {
         match place {
             Place::Chain(at) => match at.source.checked_add(from) {
-                Some(source) => Ok(ObjRef { source, ordinal: at.ordinal }),
+                Some(source) => Ok(ObjRef {
+                    source,
+                    ordinal: at.ordinal,
+                }),
                 None => Err(StoreError::corrupt("a reference leaves the chain of sources")),
             },
-            Place::InPack(index) if !pack.dups.contains(index) => {
-                Ok(ObjRef { source: from, ordinal: pack.base_ordinal.saturating_add(index) })
-            }
+            Place::InPack(index) if !pack.dups.contains(index) => Ok(ObjRef {
+                source: from,
+                ordinal: pack.base_ordinal.saturating_add(index),
+            }),
             Place::InPack(index) => {
                 let id = file.read(|conn| read_record(conn, self.algo, pack.id, index))?.id;
                 self.find_from(from, &id)?.ok_or(StoreError::MissingObject { id })
@@ -228,7 +286,13 @@ impl Snapshot {
         }
     }
 
-    fn record_of(&self, source: u16, file: &RepoFile, pack: &PackMeta, raw: &RawRecord) -> Result<Record, StoreError> {
+    fn record_of(
+        &self,
+        source: u16,
+        file: &RepoFile,
+        pack: &PackMeta,
+        raw: &RawRecord,
+    ) -> Result<Record, StoreError> {
         let base = match raw.base {
             RawBase::None => Base::None,
             RawBase::Ofs(place) => Base::Ofs(self.resolve(source, file, pack, place)?),
@@ -279,15 +343,24 @@ impl Snapshot {
         if let Some(graph) = pack.graph.get() {
             return Ok(Arc::clone(graph));
         }
-        let (first, last) = (row_id(pack.id, Section::Commits, 0), row_id(pack.id, Section::Index, 0) - 1);
+        let (first, last) = (
+            row_id(pack.id, Section::Commits, 0),
+            row_id(pack.id, Section::Index, 0) - 1,
+        );
         let rows = file.read(|conn| {
-            let mut select = conn.prepare_cached("SELECT data FROM chunk WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
-            Ok(select.query_map((first, last), |row| row.get(0))?.collect::<Result<Vec<Vec<u8>>, _>>()?)
+            let mut select =
+                conn.prepare_cached("SELECT data FROM chunk WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+            Ok(select
+                .query_map((first, last), |row| row.get(0))?
+                .collect::<Result<Vec<Vec<u8>>, _>>()?)
         })?;
         // Kept for every chain that reads this file: sources count from the file.
         let canonical = |place| {
             let at = self.resolve(source, file, pack, place)?;
-            Ok(Place::Chain(ObjRef { source: at.source - source, ordinal: at.ordinal }))
+            Ok(Place::Chain(ObjRef {
+                source: at.source - source,
+                ordinal: at.ordinal,
+            }))
         };
         let mut graph = PackCommits::default();
         rows.iter().try_for_each(|row| graph.extend(row, &canonical))?;
@@ -297,7 +370,9 @@ impl Snapshot {
     pub(crate) fn commit_node(&self, at: ObjRef) -> Result<CommitNode, StoreError> {
         let (file, pack, index) = self.locate(at)?;
         let graph = self.graph(at.source, file, &pack)?;
-        let row = graph.get(index).ok_or_else(|| StoreError::corrupt(format!("{at:?} is not a commit")))?;
+        let row = graph
+            .get(index)
+            .ok_or_else(|| StoreError::corrupt(format!("{at:?} is not a commit")))?;
         let resolve = |place: &Place| self.resolve(at.source, file, &pack, *place);
         Ok(CommitNode {
             tree: resolve(&row.tree)?,
@@ -324,7 +399,10 @@ impl Snapshot {
             for raw in row.chunks_exact(bytes).skip(first).take((end - index) as usize) {
                 if pack.dups.is_empty() || !pack.dups.contains(index) {
                     let raw = RawRecord::decode(self.algo, raw)?;
-                    each(pack.base_ordinal + index, &self.record_of(source, file, pack, &raw)?);
+                    each(
+                        pack.base_ordinal + index,
+                        &self.record_of(source, file, pack, &raw)?,
+                    );
                 }
                 index += 1;
             }
@@ -377,12 +455,29 @@ impl ObjectSource for Snapshot {
 
     fn pack_bytes(&self, source: u16, pack: u32, offset: u64, into: &mut [u8]) -> Result<(), SourceError> {
         let view = self.view(source)?;
-        let missing = StoreError::NoSuchPlace { source_index: source, ordinal: 0 };
-        let Some(file) = view.file.as_deref() else { return Err(missing.into()) };
-        let found = file.packs().by_id(pack).cloned().filter(|pack| pack.base_ordinal < view.limit);
+        let missing = StoreError::NoSuchPlace {
+            source_index: source,
+            ordinal: 0,
+        };
+        let Some(file) = view.file.as_deref() else {
+            return Err(missing.into());
+        };
+        let found = file
+            .packs()
+            .by_id(pack)
+            .cloned()
+            .filter(|pack| pack.base_ordinal < view.limit);
         let pack = found.ok_or(missing)?;
-        if offset.checked_add(into.len() as u64).is_none_or(|end| end > pack.bytes) {
-            return Err(StoreError::corrupt(format!("{} bytes at {offset} leave pack {}", into.len(), pack.id)).into());
+        if offset
+            .checked_add(into.len() as u64)
+            .is_none_or(|end| end > pack.bytes)
+        {
+            return Err(StoreError::corrupt(format!(
+                "{} bytes at {offset} leave pack {}",
+                into.len(),
+                pack.id
+            ))
+            .into());
         }
         Ok(file.read(|conn| read_pack(conn, pack.id, offset, into))?)
     }

@@ -16,8 +16,8 @@ use super::file::RepoFile;
 use super::graph::RawCommit;
 use super::index::{encode_shard_entry, prefix_of, shard_cuts};
 use super::limits::{
-    CHUNK_BYTES, COMMIT_ROW_BYTES, PACK_BYTES_MAX, RECORDS_PER_ROW, SHARDED_OBJECTS_MIN, SMALL_PACK_BYTES_MAX,
-    SMALL_PACK_OBJECTS_MAX, STAGE_TRANSACTION_BYTES,
+    CHUNK_BYTES, COMMIT_ROW_BYTES, PACK_BYTES_MAX, RECORDS_PER_ROW, SHARDED_OBJECTS_MIN,
+    SMALL_PACK_BYTES_MAX, SMALL_PACK_OBJECTS_MAX, STAGE_TRANSACTION_BYTES,
 };
 use super::record::{Place, RawBase, RawRecord, bitmap_bytes, record_bytes};
 use super::schema::{self, Section, int, row_id};
@@ -48,7 +48,10 @@ pub struct Staged {
 pub(crate) enum Body {
     Memory(Vec<PartRow>),
     /// Written as a pack that is not live. Holding the file keeps it open: what is opened anew is swept.
-    Disk { file: Arc<RepoFile>, pack: u32 },
+    Disk {
+        file: Arc<RepoFile>,
+        pack: u32,
+    },
     /// Part of an entry.
     Live,
 }
@@ -76,7 +79,17 @@ impl Staged {
             "INSERT INTO pack (id, key, live, bytes, object_count, whole, commits, trees, tags, dups, fanout)
              VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, x'', ?9)",
         )?
-        .execute((pack, self.key, int(self.bytes), self.object_count, self.whole, commits, trees, tags, fanout))?;
+        .execute((
+            pack,
+            self.key,
+            int(self.bytes),
+            self.object_count,
+            self.whole,
+            commits,
+            trees,
+            tags,
+            fanout,
+        ))?;
         Ok(())
     }
 }
@@ -91,7 +104,8 @@ pub(crate) struct PartRow {
 impl PartRow {
     pub(crate) fn insert(&self, conn: &Connection, pack: u32) -> Result<(), StoreError> {
         let row = row_id(pack, self.section, self.n);
-        conn.prepare_cached("INSERT INTO chunk (id, data) VALUES (?1, ?2)")?.execute((row, &self.data))?;
+        conn.prepare_cached("INSERT INTO chunk (id, data) VALUES (?1, ?2)")?
+            .execute((row, &self.data))?;
         Ok(())
     }
 }
@@ -122,11 +136,25 @@ pub(crate) fn stage(
     let sharded = object_count >= SHARDED_OBJECTS_MIN;
     let id_at = |at: usize| facts.sorted().get(at).map(|index| facts.entry(*index).id);
     let prefix_at = |at: usize| id_at(at).map_or(0, |id| prefix_of(&id));
-    let cuts = if sharded { shard_cuts(object_count as usize, prefix_at) } else { Vec::new() };
+    let cuts = if sharded {
+        shard_cuts(object_count as usize, prefix_at)
+    } else {
+        Vec::new()
+    };
     let fanout = cuts.iter().map(|cut| prefix_at(*cut)).collect();
-    let plan = Plan { facts, bytes, bases: bases(snapshot, facts)?, commits: commit_rows(snapshot, facts)?, cuts };
+    let plan = Plan {
+        facts,
+        bytes,
+        bases: bases(snapshot, facts)?,
+        commits: commit_rows(snapshot, facts)?,
+        cuts,
+    };
     let ids = if object_count <= SMALL_PACK_OBJECTS_MAX {
-        facts.sorted().iter().map(|index| (facts.entry(*index).id, *index)).collect()
+        facts
+            .sorted()
+            .iter()
+            .map(|index| (facts.entry(*index).id, *index))
+            .collect()
     } else {
         Vec::new()
     };
@@ -163,7 +191,11 @@ fn check(snapshot: &Snapshot, facts: &dyn PackFacts, bytes: &dyn PackBytes) -> R
     }
     if facts.pack_bytes() > PACK_BYTES_MAX {
         let (seen, max) = (facts.pack_bytes(), PACK_BYTES_MAX);
-        return Err(StoreError::TooLarge { what: "bytes of a pack", seen, max });
+        return Err(StoreError::TooLarge {
+            what: "bytes of a pack",
+            seen,
+            max,
+        });
     }
     Ok(())
 }
@@ -182,7 +214,10 @@ fn write(
         },
         |_, _| (),
     )?;
-    staged.body = Body::Disk { file: Arc::clone(&file), pack };
+    staged.body = Body::Disk {
+        file: Arc::clone(&file),
+        pack,
+    };
     let mut is_done = false;
     while !is_done {
         // Gathered before the writer's turn: reading a spool must not hold up other pushes.
@@ -196,7 +231,10 @@ fn write(
                 None => is_done = true,
             }
         }
-        file.write(|conn| batch.iter().try_for_each(|row| row.insert(conn, pack)), |(), _| ())?;
+        file.write(
+            |conn| batch.iter().try_for_each(|row| row.insert(conn, pack)),
+            |(), _| (),
+        )?;
     }
     Ok(())
 }
@@ -215,7 +253,9 @@ fn bases(snapshot: &Snapshot, facts: &dyn PackFacts) -> Result<HashMap<ObjectId,
 }
 
 fn visible(snapshot: &Snapshot, id: &ObjectId) -> Result<ObjRef, StoreError> {
-    snapshot.find_from(0, id)?.ok_or(StoreError::MissingObject { id: *id })
+    snapshot
+        .find_from(0, id)?
+        .ok_or(StoreError::MissingObject { id: *id })
 }
 
 /// Places whose object is visible already, or came earlier in the same pack.
@@ -296,7 +336,11 @@ fn commit_rows(snapshot: &Snapshot, facts: &dyn PackFacts) -> Result<Vec<Vec<u8>
 
 /// Sets each commit's generation, parents first, without recursion.
 fn number_generations(snapshot: &Snapshot, commits: &mut [RawCommit]) -> Result<(), StoreError> {
-    let at: HashMap<u32, usize> = commits.iter().enumerate().map(|(at, commit)| (commit.index, at)).collect();
+    let at: HashMap<u32, usize> = commits
+        .iter()
+        .enumerate()
+        .map(|(at, commit)| (commit.index, at))
+        .collect();
     // Each commit waits for each of its parents at most once.
     let waiting_max = commits.iter().map(|commit| commit.parents.len()).sum::<usize>() + 1;
     for start in 0..commits.len() {
@@ -310,7 +354,8 @@ fn number_generations(snapshot: &Snapshot, commits: &mut [RawCommit]) -> Result<
                         Place::Chain(at) => snapshot.commit_node(*at)?.generation,
                         Place::InPack(index) => {
                             let parent = at.get(index).copied();
-                            let parent = parent.ok_or_else(|| StoreError::corrupt("a parent is not a commit"))?;
+                            let parent =
+                                parent.ok_or_else(|| StoreError::corrupt("a parent is not a commit"))?;
                             let generation = commits.get(parent).map_or(0, |parent| parent.generation);
                             if generation == 0 {
                                 is_ready = false;
@@ -341,10 +386,18 @@ impl<'a> Plan<'a> {
     fn rows(&'a self) -> impl Iterator<Item = Result<PartRow, StoreError>> + 'a {
         let chunks = self.bytes.len().div_ceil(CHUNK_BYTES as u64) as u32;
         let records = self.facts.len().div_ceil(RECORDS_PER_ROW);
-        let part = |section, n, data: Result<Vec<u8>, StoreError>| Ok(PartRow { section, n, data: data? });
+        let part = |section, n, data: Result<Vec<u8>, StoreError>| {
+            Ok(PartRow {
+                section,
+                n,
+                data: data?,
+            })
+        };
         let bytes = (0..chunks).map(move |n| part(Section::Bytes, n, self.chunk(n)));
         let records = (0..records).map(move |n| part(Section::Records, n, self.records(n)));
-        let commits = (0..).zip(&self.commits).map(move |(n, row)| part(Section::Commits, n, Ok(row.clone())));
+        let commits = (0..)
+            .zip(&self.commits)
+            .map(move |(n, row)| part(Section::Commits, n, Ok(row.clone())));
         let shards = (0..self.cuts.len()).map(move |n| part(Section::Index, n as u32, Ok(self.shard(n))));
         bytes.chain(records).chain(commits).chain(shards)
     }
@@ -377,7 +430,15 @@ impl<'a> Plan<'a> {
                 max: u64::from(u32::MAX),
             })?;
             let (id, kind, size, offset) = (entry.id, entry.kind, entry.size, entry.offset);
-            RawRecord { id, kind, size, offset, entry_bytes, base }.encode(&mut data);
+            RawRecord {
+                id,
+                kind,
+                size,
+                offset,
+                entry_bytes,
+                base,
+            }
+            .encode(&mut data);
         }
         Ok(data)
     }

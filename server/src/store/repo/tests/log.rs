@@ -20,7 +20,10 @@ fn big_pack() -> TestPack {
 
 fn counts(data: &Data) -> (u32, u32) {
     let conn = Connection::open(data.files.path(id_of(1))).unwrap();
-    let count = |table| conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
+    let count = |table| {
+        conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
+            .unwrap()
+    };
     (count("pack"), count("chunk"))
 }
 
@@ -32,11 +35,20 @@ fn a_stage_is_invisible_and_leaves_nothing_when_dropped() {
     let staged = repo.stage(&pack, &pack.bytes, true).unwrap();
     assert!(counts(&data).1 > 10);
     let snapshot = repo.snapshot(None).unwrap();
-    assert_eq!((snapshot.limits(), snapshot.lookup(&pack.entries[0].id).unwrap()), (vec![0], None));
+    assert_eq!(
+        (snapshot.limits(), snapshot.lookup(&pack.entries[0].id).unwrap()),
+        (vec![0], None)
+    );
     assert_eq!(snapshot.packs(0).unwrap(), []);
-    let refused = repo.commit_entry(entry(Some(staged), vec![moved("refs/a", oid(1), oid(2))])).unwrap();
+    let refused = repo
+        .commit_entry(entry(Some(staged), vec![moved("refs/a", oid(1), oid(2))]))
+        .unwrap();
     assert_eq!(refused.seq, None);
-    assert_eq!(counts(&data), (0, 0), "an entry that is refused discards its stage");
+    assert_eq!(
+        counts(&data),
+        (0, 0),
+        "an entry that is refused discards its stage"
+    );
 }
 
 #[test]
@@ -48,7 +60,10 @@ fn what_a_crash_left_staged_is_swept_by_the_next_writer_only() {
     let staged = repo.stage(&pack, &pack.bytes, true).unwrap();
     let path = data.files.path(id_of(1));
     // The process ends: nothing runs that would tidy up.
-    let (copy, wal) = (std::fs::read(&path).unwrap(), std::fs::read(path.with_extension("sqlite-wal")).unwrap());
+    let (copy, wal) = (
+        std::fs::read(&path).unwrap(),
+        std::fs::read(path.with_extension("sqlite-wal")).unwrap(),
+    );
     drop((staged, repo));
     data.files = Files::open(data.folder.path(), 1);
     std::fs::write(&path, copy).unwrap();
@@ -56,12 +71,21 @@ fn what_a_crash_left_staged_is_swept_by_the_next_writer_only() {
     let _ = std::fs::remove_file(path.with_extension("sqlite-shm"));
     let beside = Files::open_read_only(data.folder.path(), 4);
     let found = fsck(&beside, SHA1, &[own(1)]);
-    assert!(found.iter().any(|finding| finding.contains("staged pack is left over")), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|finding| finding.contains("staged pack is left over")),
+        "{found:?}"
+    );
     assert!(counts(&data).0 == 1, "reading sweeps nothing");
     let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
     assert_eq!(repo.snapshot(None).unwrap().seq(), 1);
     assert_eq!(counts(&data), (0, 0));
-    ok(&push(&repo, Some(&pack), vec![create("refs/b", pack.entries[0].id)]));
+    ok(&push(
+        &repo,
+        Some(&pack),
+        vec![create("refs/b", pack.entries[0].id)],
+    ));
 }
 
 #[test]
@@ -79,7 +103,10 @@ fn the_cache_closes_idle_files_and_never_busy_ones() {
     ok(&repos[0].commit_entry(entry(Some(staged), update)).unwrap());
     let held: Vec<_> = repos.iter().map(|repo| repo.snapshot(None).unwrap()).collect();
     assert_eq!(files.open_count(), 5, "busy files stay");
-    assert!(held.iter().all(|snapshot| snapshot.seq() == 1 && snapshot.refs_count().unwrap() == 1));
+    assert!(
+        held.iter()
+            .all(|snapshot| snapshot.seq() == 1 && snapshot.refs_count().unwrap() == 1)
+    );
     drop(held);
     assert_eq!(repos[0].snapshot(None).unwrap().limits(), [1]);
     files.repo(SHA1, &[own(6)]).unwrap().snapshot(None).unwrap();
@@ -91,17 +118,33 @@ fn a_check_finds_a_flipped_byte_a_missing_object_and_a_ref_astray() {
     let data = data();
     let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
     let pack = big_pack();
-    ok(&push(&repo, Some(&pack), vec![create("refs/a", pack.entries[0].id)]));
+    ok(&push(
+        &repo,
+        Some(&pack),
+        vec![create("refs/a", pack.entries[0].id)],
+    ));
     assert_eq!(fsck(&data.files, SHA1, &[own(1)]), Vec::<String>::new());
     let conn = Connection::open(data.files.path(id_of(1))).unwrap();
-    conn.execute("UPDATE ref SET id = ?1", [oid(3).as_bytes()]).unwrap();
+    conn.execute("UPDATE ref SET id = ?1", [oid(3).as_bytes()])
+        .unwrap();
     let row = (1 << 22) + 3;
-    let mut chunk: Vec<u8> = conn.query_row("SELECT data FROM chunk WHERE id = ?1", [row], |row| row.get(0)).unwrap();
+    let mut chunk: Vec<u8> = conn
+        .query_row("SELECT data FROM chunk WHERE id = ?1", [row], |row| row.get(0))
+        .unwrap();
     chunk[77] ^= 1;
-    conn.execute("UPDATE chunk SET data = ?2 WHERE id = ?1", (row, chunk)).unwrap();
+    conn.execute("UPDATE chunk SET data = ?2 WHERE id = ?1", (row, chunk))
+        .unwrap();
     let found = fsck(&data.files, SHA1, &[own(1)]);
-    for what in ["refs that differ from the ref log", "trailer differs", "object 0", "which is missing"] {
-        assert!(found.iter().any(|finding| finding.contains(what)), "{what}: {found:?}");
+    for what in [
+        "refs that differ from the ref log",
+        "trailer differs",
+        "object 0",
+        "which is missing",
+    ] {
+        assert!(
+            found.iter().any(|finding| finding.contains(what)),
+            "{what}: {found:?}"
+        );
     }
 }
 
@@ -110,13 +153,21 @@ fn a_copy_made_while_pushes_go_on_is_whole() {
     let data = data();
     let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
     let pack = big_pack();
-    ok(&push(&repo, Some(&pack), vec![create("refs/a", pack.entries[0].id)]));
+    ok(&push(
+        &repo,
+        Some(&pack),
+        vec![create("refs/a", pack.entries[0].id)],
+    ));
     let other = tempfile::tempdir().unwrap();
     let there = Files::open(other.path(), 4);
     std::thread::scope(|scope| {
         let pushes = scope.spawn(|| {
             for n in 0..50 {
-                ok(&push(&repo, None, vec![create(&format!("refs/n{n}"), pack.entries[0].id)]));
+                ok(&push(
+                    &repo,
+                    None,
+                    vec![create(&format!("refs/n{n}"), pack.entries[0].id)],
+                ));
             }
         });
         backup(&data.files.path(id_of(1)), &there.path(id_of(1))).unwrap();
@@ -126,5 +177,8 @@ fn a_copy_made_while_pushes_go_on_is_whole() {
     let copy = there.repo(SHA1, &[own(1)]).unwrap();
     let seq = copy.snapshot(None).unwrap().seq();
     assert_eq!(copy.snapshot(None).unwrap().refs_count().unwrap(), seq);
-    assert_eq!(ok(&push(&copy, None, vec![create("refs/more", pack.entries[0].id)])), seq + 1);
+    assert_eq!(
+        ok(&push(&copy, None, vec![create("refs/more", pack.entries[0].id)])),
+        seq + 1
+    );
 }
