@@ -8,7 +8,9 @@ pub(crate) mod file;
 pub mod fsck;
 mod graph;
 mod index;
+mod kinds;
 pub mod limits;
+mod log;
 mod object;
 mod record;
 mod refs;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use cairn_protocol::object::HashAlgo;
 
 pub use commit::{Committed, EntryKind, Expected, NewEntry, RefUpdate, UpdateResult};
+pub use log::{EntryRow, RefChange};
 pub use refs::RefRow;
 pub use snapshot::{PackRow, Snapshot};
 pub use stage::Staged;

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use super::Repo;
 use super::file::{PackMeta, RepoFile};
-use super::index::{find_in_file, find_sharded, read_row};
+use super::index::{Finder, LastShard, find_sharded, read_row};
 use super::limits::RECORDS_PER_ROW;
 use super::record::{RawRecord, bitmap_bytes, record_bytes};
 use super::refs::{self, Level};
@@ -404,8 +404,9 @@ fn add_new_dups(
         return Ok(());
     }
     if !staged.ids.is_empty() {
+        let mut finder = Finder::new(file, conn, limit);
         for (id, index) in &staged.ids {
-            if !dups.contains(*index) && find_in_file(file, conn, id, limit)?.is_some() {
+            if !dups.contains(*index) && finder.find(id)?.is_some() {
                 dups.insert(*index);
             }
         }
@@ -419,14 +420,16 @@ fn add_new_dups(
             .filter(|other| other.base_ordinal >= staged.seen_limit);
         came.map(|other| (other.id, other.object_count)).collect()
     };
-    let mut row = Vec::new();
+    let (mut row, mut last) = (Vec::new(), LastShard::default());
     for (other, object_count) in came {
         for n in 0..object_count.div_ceil(RECORDS_PER_ROW) {
             read_row(conn, row_id(other, Section::Records, n), &mut row)?;
             for raw in row.chunks_exact(record_bytes(file.algo)) {
                 let id = RawRecord::decode(file.algo, raw)?.id;
                 let fresh = |index: u32| !dups.contains(index);
-                if let Some(index) = find_sharded(conn, file.algo, (pack, &staged.fanout), &id, fresh)? {
+                if let Some(index) =
+                    find_sharded(conn, file.algo, (pack, &staged.fanout), &id, &mut last, fresh)?
+                {
                     dups.insert(index);
                 }
             }

@@ -11,6 +11,7 @@ use roaring::RoaringBitmap;
 use rusqlite::Connection;
 
 use super::graph::PackCommits;
+use super::kinds::KindSets;
 use super::limits::READERS_IDLE_MAX;
 use super::record::bitmap_from;
 use super::schema::{self, Use};
@@ -128,13 +129,6 @@ pub(crate) fn fanout_from(bytes: &[u8]) -> Vec<u64> {
         .iter()
         .map(|eight| u64::from_le_bytes(*eight))
         .collect()
-}
-
-/// Ordinals by kind (by `Kind` as a number; 0 for all canonical ones), as far as they were asked for.
-#[derive(Default)]
-pub(crate) struct KindSets {
-    pub(crate) pack_count: usize,
-    pub(crate) sets: [RoaringBitmap; 5],
 }
 
 /// An open repository file.

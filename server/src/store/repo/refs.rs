@@ -91,7 +91,7 @@ fn collect(algo: HashAlgo, mut rows: rusqlite::Rows<'_>) -> Result<VecDeque<Leve
     Ok(out)
 }
 
-fn id_at(algo: HashAlgo, row: &Row<'_>, column: usize) -> Result<Option<ObjectId>, StoreError> {
+pub(crate) fn id_at(algo: HashAlgo, row: &Row<'_>, column: usize) -> Result<Option<ObjectId>, StoreError> {
     match row.get_ref(column)? {
         ValueRef::Blob(bytes) => match ObjectId::from_bytes(algo, bytes) {
             Some(id) => Ok(Some(id)),

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId};
 use cairn_protocol::source::{Base, CommitNode, ObjRef, ObjectSource, Record, SourceError};
 use roaring::RoaringBitmap;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::OptionalExtension;
 
-use super::file::{KindSets, PackMeta, RepoFile, locked};
+use super::file::{PackMeta, RepoFile, locked};
 use super::graph::PackCommits;
-use super::index::{find_in_file, read_pack, read_record, read_row};
+use super::index::{Finder, read_pack, read_record, read_row};
+use super::kinds::extend_kinds;
 use super::limits::{DELTA_DEPTH_MAX, OBJECT_BYTES_MAX, RECORDS_PER_ROW};
 use super::object::{apply_delta, entry_data, inflate};
-use super::record::{Place, RawBase, RawRecord, bitmap_from, record_bytes};
+use super::record::{Place, RawBase, RawRecord, record_bytes};
 use super::refs::{self, Level, RefRow};
 use super::schema::{Section, row_id};
 use crate::store::StoreError;
@@ -211,10 +212,6 @@ impl Snapshot {
         self.views.first().map_or(0, |view| view.limit)
     }
 
-    pub(crate) fn shows_no_objects(&self) -> bool {
-        self.views.iter().all(|view| view.limit == 0)
-    }
-
     pub(crate) fn views(&self) -> &[View] {
         &self.views
     }
@@ -249,7 +246,7 @@ impl Snapshot {
             let Some(file) = view.file.as_deref().filter(|_| view.limit > 0) else {
                 continue;
             };
-            if let Some(ordinal) = file.read(|conn| find_in_file(file, conn, id, view.limit))? {
+            if let Some(ordinal) = file.read(|conn| Finder::new(file, conn, view.limit).find(id))? {
                 return Ok(Some(ObjRef {
                     source: source as u16,
                     ordinal,
@@ -257,6 +254,23 @@ impl Snapshot {
             }
         }
         Ok(None)
+    }
+
+    /// Sets the place in `shown` of each of `ids` that is visible. Best in the order of ids.
+    pub(crate) fn mark_visible(&self, ids: &[ObjectId], shown: &mut [bool]) -> Result<(), StoreError> {
+        for view in self.views.iter() {
+            let Some(file) = view.file.as_deref().filter(|_| view.limit > 0) else {
+                continue;
+            };
+            file.read(|conn| {
+                let mut finder = Finder::new(file, conn, view.limit);
+                for (id, is_shown) in ids.iter().zip(shown.iter_mut()) {
+                    *is_shown = *is_shown || finder.find(id)?.is_some();
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     /// The canonical place that a place read from source `from` means.
@@ -480,53 +494,5 @@ impl ObjectSource for Snapshot {
             .into());
         }
         Ok(file.read(|conn| read_pack(conn, pack.id, offset, into))?)
-    }
-}
-
-/// Brings the kind sets of a file up to its last pack.
-fn extend_kinds(file: &RepoFile, kinds: &mut KindSets) -> Result<(), StoreError> {
-    let fresh: Vec<Arc<PackMeta>> = file.packs().list.iter().skip(kinds.pack_count).cloned().collect();
-    if fresh.is_empty() {
-        return Ok(());
-    }
-    file.read(|conn| {
-        for pack in &fresh {
-            let mut rest = RoaringBitmap::new();
-            rest.insert_range(0..pack.object_count);
-            rest -= &pack.dups;
-            let whole = rest.clone();
-            let named = pack_kinds(conn, pack.id)?;
-            for (kind, mut set) in named {
-                set &= &whole;
-                rest -= &set;
-                shift_into(&set, pack.base_ordinal, kinds.sets.get_mut(kind as usize));
-            }
-            shift_into(&rest, pack.base_ordinal, kinds.sets.get_mut(Kind::Blob as usize));
-            shift_into(&whole, pack.base_ordinal, kinds.sets.get_mut(0));
-            kinds.pack_count += 1;
-        }
-        kinds.sets.iter_mut().for_each(|set| {
-            set.optimize();
-        });
-        Ok(())
-    })
-}
-
-fn pack_kinds(conn: &Connection, pack: u32) -> Result<[(Kind, RoaringBitmap); 3], StoreError> {
-    let mut select = conn.prepare_cached("SELECT commits, trees, tags FROM pack WHERE id = ?1")?;
-    let [commits, trees, tags]: [Vec<u8>; 3] =
-        select.query_row([pack], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
-    Ok([
-        (Kind::Commit, bitmap_from(&commits)?),
-        (Kind::Tree, bitmap_from(&trees)?),
-        (Kind::Tag, bitmap_from(&tags)?),
-    ])
-}
-
-fn shift_into(set: &RoaringBitmap, by: u32, into: Option<&mut RoaringBitmap>) {
-    let Some(into) = into else { return };
-    let mut runs = set.iter();
-    while let Some(run) = runs.next_range() {
-        into.insert_range(run.start().saturating_add(by)..=run.end().saturating_add(by));
     }
 }

@@ -16,7 +16,7 @@ use super::file::RepoFile;
 use super::graph::RawCommit;
 use super::index::{encode_shard_entry, prefix_of, shard_cuts};
 use super::limits::{
-    CHUNK_BYTES, COMMIT_ROW_BYTES, PACK_BYTES_MAX, RECORDS_PER_ROW, SHARDED_OBJECTS_MIN,
+    CHUNK_BYTES, COMMIT_ROW_BYTES, LOOKUP_BATCH, PACK_BYTES_MAX, RECORDS_PER_ROW, SHARDED_OBJECTS_MIN,
     SMALL_PACK_BYTES_MAX, SMALL_PACK_OBJECTS_MAX, STAGE_TRANSACTION_BYTES,
 };
 use super::record::{Place, RawBase, RawRecord, bitmap_bytes, record_bytes};
@@ -261,28 +261,25 @@ fn visible(snapshot: &Snapshot, id: &ObjectId) -> Result<ObjRef, StoreError> {
 /// Places whose object is visible already, or came earlier in the same pack.
 fn dups(snapshot: &Snapshot, facts: &dyn PackFacts) -> Result<RoaringBitmap, StoreError> {
     let mut dups = RoaringBitmap::new();
-    let is_empty = snapshot.shows_no_objects();
     let mut before: Option<(ObjectId, u32, bool)> = None;
-    // In the order of ids, which is the order of what is looked up.
-    for index in facts.sorted() {
-        let id = facts.entry(*index).id;
-        before = match before.filter(|(same, ..)| *same == id) {
-            Some((_, first, false)) => {
-                dups.insert(first.max(*index));
-                Some((id, first.min(*index), false))
-            }
-            Some((_, first, true)) => {
-                dups.insert(*index);
-                Some((id, first, true))
-            }
-            None => {
-                let is_visible = !is_empty && snapshot.find_from(0, &id)?.is_some();
-                if is_visible {
-                    dups.insert(*index);
+    // In the order of ids, which is the order of what is looked up; in batches, to keep memory bounded.
+    for batch in facts.sorted().chunks(LOOKUP_BATCH) {
+        let ids: Vec<ObjectId> = batch.iter().map(|index| facts.entry(*index).id).collect();
+        let mut shown = vec![false; ids.len()];
+        snapshot.mark_visible(&ids, &mut shown)?;
+        for ((index, id), is_shown) in batch.iter().zip(ids).zip(shown) {
+            let first = match before.filter(|(same, ..)| *same == id) {
+                Some((_, first, false)) => {
+                    dups.insert(first.max(*index));
+                    first.min(*index)
                 }
-                Some((id, *index, is_visible))
+                _ => *index,
+            };
+            if is_shown {
+                dups.insert(*index);
             }
-        };
+            before = Some((id, first, is_shown));
+        }
     }
     Ok(dups)
 }

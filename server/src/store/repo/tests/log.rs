@@ -182,3 +182,80 @@ fn a_copy_made_while_pushes_go_on_is_whole() {
         seq + 1
     );
 }
+
+#[test]
+fn an_entry_that_fails_half_way_shows_nothing_and_the_next_one_succeeds() {
+    let data = data();
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    ok(&push(&repo, None, vec![create("refs/a", oid(1))]));
+    let conn = Connection::open(data.files.path(id_of(1))).unwrap();
+    let (pack, mut small) = (big_pack(), TestPack::new(SHA1));
+    let tiny = small.blob(b"tiny");
+    let small = small.finish();
+    for (pack, id) in [(&pack, pack.entries[0].id), (&small, tiny)] {
+        conn.execute_batch(
+            "CREATE TRIGGER fail BEFORE INSERT ON ref_change BEGIN SELECT raise(ABORT, 'no space'); END",
+        )
+        .unwrap();
+        let before = repo.snapshot(None).unwrap().seq();
+        let staged = repo.stage(pack, &pack.bytes, true).unwrap();
+        let name = format!("refs/{id}");
+        assert!(
+            repo.commit_entry(entry(Some(staged), vec![create(&name, id)]))
+                .is_err()
+        );
+        let snapshot = repo.snapshot(None).unwrap();
+        assert_eq!((snapshot.seq(), snapshot.lookup(&id).unwrap()), (before, None));
+        assert_eq!(snapshot.reference(name.as_bytes()).unwrap(), None);
+        conn.execute_batch("DROP TRIGGER fail").unwrap();
+        assert_eq!(
+            fsck(&data.files, SHA1, &[own(1)]).len(),
+            1,
+            "only the made-up id of refs/a is missing"
+        );
+        assert_eq!(ok(&push(&repo, Some(pack), vec![create(&name, id)])), before + 1);
+    }
+    assert_eq!(fsck(&data.files, SHA1, &[own(1)]).len(), 1);
+}
+
+#[test]
+fn the_log_tells_who_did_what_when() {
+    let data = data();
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    assert_eq!(
+        (repo.entries(0, 10).unwrap(), repo.seq_at(5).unwrap()),
+        (vec![], 0)
+    );
+    for (time_ms, update) in [
+        (10, create("refs/a", oid(1))),
+        (20, moved("refs/a", oid(1), oid(2))),
+        (30, delete("refs/a")),
+    ] {
+        let mut entry = entry(None, vec![update]);
+        entry.time_ms = time_ms;
+        ok(&repo.commit_entry(entry).unwrap());
+    }
+    let tail = repo.entries(1, 10).unwrap();
+    assert_eq!(
+        tail.iter().map(|row| (row.seq, row.time_ms)).collect::<Vec<_>>(),
+        [(2, 20), (3, 30)]
+    );
+    assert_eq!(
+        (
+            tail[0].actor.as_str(),
+            tail[0].kind.as_str(),
+            tail[0].nonce,
+            tail[0].pack
+        ),
+        ("tester", "push", [1; 16], None)
+    );
+    assert_eq!(
+        [9, 10, 29, 99].map(|time| repo.seq_at(time).unwrap()),
+        [0, 1, 2, 3]
+    );
+    let change = &repo.ref_changes(3).unwrap()[0];
+    assert_eq!(
+        (change.name.as_slice(), change.old, change.new),
+        (&b"refs/a"[..], Some(oid(2)), None)
+    );
+}
