@@ -141,6 +141,28 @@ impl Files {
         locked(&self.0.slots).len()
     }
 
+    /// Deletes the file of a repository that nothing pins or names any more. False where it is in use: ask again later.
+    pub fn delete(&self, id: RepoId) -> Result<bool, StoreError> {
+        let slot = self.slot(id);
+        let mut file = locked(&slot.file);
+        if file.as_ref().is_some_and(|open| Arc::strong_count(open) > 1) {
+            return Ok(false);
+        }
+        *file = None;
+        let path = self.path(id);
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = path.clone().into_os_string();
+            name.push(suffix);
+            match std::fs::remove_file(name) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+        drop(file);
+        self.forget_if_empty(id);
+        Ok(true)
+    }
+
     /// The open file of a repository; `None` where it has none yet.
     pub(crate) fn get(&self, id: RepoId, algo: HashAlgo) -> Result<Option<Arc<RepoFile>>, StoreError> {
         self.enter(id, algo, false)

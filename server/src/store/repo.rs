@@ -33,6 +33,7 @@ pub use stage::Staged;
 use super::StoreError;
 use super::files::{Files, Pin, RepoId};
 use facts::{PackBytes, PackFacts};
+use file::Flush;
 
 /// A repository. Cheap to make and to clone; holds no file open.
 #[derive(Clone)]
@@ -94,6 +95,7 @@ impl Repo {
             return Ok(());
         };
         file.write(
+            Flush::Later,
             |conn| {
                 conn.prepare_cached("INSERT OR REPLACE INTO reach (source, key, data) VALUES (?1, ?2, ?3)")?
                     .execute((source, key, set))?;

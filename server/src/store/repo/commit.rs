@@ -11,7 +11,7 @@ use roaring::RoaringBitmap;
 use rusqlite::Connection;
 
 use super::Repo;
-use super::file::{PackMeta, RepoFile};
+use super::file::{Flush, PackMeta, RepoFile};
 use super::index::{Finder, LastShard, find_sharded, read_row};
 use super::limits::RECORDS_PER_ROW;
 use super::record::{RawRecord, bitmap_bytes, record_bytes};
@@ -142,6 +142,7 @@ pub(crate) fn commit_entry(repo: &Repo, mut entry: NewEntry) -> Result<Committed
     let file = repo.files.get_or_create(repo.id(), repo.algo)?;
     let (committed, _) =
         file.write(
+            Flush::Now,
             |conn| {
                 let mut levels = vec![Level::Held(conn, repo.algo)];
                 levels.extend(&bases);

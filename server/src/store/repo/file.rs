@@ -24,6 +24,15 @@ pub(crate) enum Access {
     ReadOnly,
 }
 
+/// When a transaction must be on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// Before it counts as done.
+    Now,
+    /// With the next one that flushes: a crash may undo it, but never the order. For what nobody was promised.
+    Later,
+}
+
 /// A live pack. Nothing of it ever changes.
 pub(crate) struct PackMeta {
     pub(crate) id: u32,
@@ -219,6 +228,7 @@ impl RepoFile {
     /// file, because a failed flush leaves open whether the entry is there.
     pub(crate) fn write<T>(
         &self,
+        flush: Flush,
         work: impl FnOnce(&Connection) -> Result<T, StoreError>,
         publish: impl FnOnce(&T, &mut Packs),
     ) -> Result<T, StoreError> {
@@ -238,6 +248,9 @@ impl RepoFile {
                 conn
             }
         };
+        if flush == Flush::Later {
+            conn.execute_batch("PRAGMA synchronous = NORMAL")?;
+        }
         // Taken out of its place: a panic or an error below drops it, which rolls back.
         conn.execute_batch("BEGIN IMMEDIATE")?;
         let out = work(&conn)?;
@@ -249,6 +262,9 @@ impl RepoFile {
                 .write()
                 .unwrap_or_else(|poisoned| poisoned.into_inner()),
         );
+        if flush == Flush::Later {
+            conn.execute_batch("PRAGMA synchronous = FULL")?;
+        }
         *writer = Some(conn);
         Ok(out)
     }

@@ -12,7 +12,7 @@ use roaring::RoaringBitmap;
 use rusqlite::Connection;
 
 use super::facts::{CommitLinks, EntryBase, PackBytes, PackFacts, RefBase};
-use super::file::RepoFile;
+use super::file::{Flush, RepoFile};
 use super::graph::RawCommit;
 use super::index::{encode_shard_entry, prefix_of, shard_cuts};
 use super::limits::{
@@ -60,7 +60,11 @@ impl Drop for Staged {
     fn drop(&mut self) {
         if let Body::Disk { file, pack } = &self.body {
             // What cannot be deleted now is swept when the file is opened next.
-            let _ = file.write(|conn| schema::delete_staged(conn, *pack), |(), _| ());
+            let _ = file.write(
+                Flush::Later,
+                |conn| schema::delete_staged(conn, *pack),
+                |(), _| (),
+            );
         }
     }
 }
@@ -207,6 +211,7 @@ fn write(
     mut rows: impl Iterator<Item = Result<PartRow, StoreError>>,
 ) -> Result<(), StoreError> {
     let pack = file.write(
+        Flush::Later,
         |conn| {
             let pack = next_pack(conn)?;
             staged.insert_pack(conn, pack)?;
@@ -232,6 +237,7 @@ fn write(
             }
         }
         file.write(
+            Flush::Later,
             |conn| batch.iter().try_for_each(|row| row.insert(conn, pack)),
             |(), _| (),
         )?;

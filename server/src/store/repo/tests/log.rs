@@ -259,3 +259,21 @@ fn the_log_tells_who_did_what_when() {
         (&b"refs/a"[..], Some(oid(2)), None)
     );
 }
+
+#[test]
+fn a_file_in_use_is_not_deleted() {
+    let data = data();
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    ok(&push(&repo, None, vec![create("refs/a", oid(1))]));
+    let reader = repo.snapshot(None).unwrap();
+    assert!(!data.files.delete(id_of(1)).unwrap());
+    assert_eq!(reader.refs_count().unwrap(), 1);
+    drop(reader);
+    assert!(data.files.delete(id_of(1)).unwrap());
+    assert!(!data.files.path(id_of(1)).exists());
+    assert_eq!(
+        (data.files.open_count(), repo.snapshot(None).unwrap().seq()),
+        (0, 0)
+    );
+    assert!(data.files.delete(id_of(1)).unwrap(), "twice is as good as once");
+}
