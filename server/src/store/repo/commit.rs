@@ -157,9 +157,14 @@ pub(crate) fn commit_entry(repo: &Repo, mut entry: NewEntry) -> Result<Committed
                     ));
                 }
                 let seq = file.packs().head + 1;
+                let all_ok = verdict.results.iter().all(|result| *result == UpdateResult::Ok);
                 let pack = staged
                     .as_mut()
-                    .map(|staged| publish_pack(&file, conn, staged, seq))
+                    .map(|staged| {
+                        // What only a refused update would have reached is reached by nothing.
+                        staged.whole &= all_ok;
+                        publish_pack(&file, conn, staged, seq)
+                    })
                     .transpose()?;
                 let pack_id = pack.as_ref().map(|pack| pack.id);
                 conn.prepare_cached(
@@ -373,9 +378,9 @@ fn publish_pack(
     }
     let changed = conn
         .prepare_cached(
-            "UPDATE pack SET live = 1, base_ordinal = ?2, seq = ?3, dups = ?4 WHERE id = ?1 AND live = 0",
+            "UPDATE pack SET live = 1, base_ordinal = ?2, seq = ?3, dups = ?4, whole = ?5 WHERE id = ?1 AND live = 0",
         )?
-        .execute((pack, base_ordinal, int(seq), bitmap_bytes(&mut dups)?))?;
+        .execute((pack, base_ordinal, int(seq), bitmap_bytes(&mut dups)?, staged.whole))?;
     if changed != 1 {
         return Err(StoreError::corrupt(format!("staged pack {pack} is gone")));
     }

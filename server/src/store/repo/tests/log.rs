@@ -277,3 +277,41 @@ fn a_file_in_use_is_not_deleted() {
     );
     assert!(data.files.delete(id_of(1)).unwrap(), "twice is as good as once");
 }
+
+#[test]
+fn pushes_from_many_threads_while_files_open_and_close_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files::open(folder.path(), 1);
+    let repo = |n| files.repo(SHA1, &[own(n)]).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let repo = &repo;
+            scope.spawn(move || {
+                for round in 0..24 {
+                    let repo = repo(1 + (thread + round) % 3);
+                    let mut pack = TestPack::new(SHA1);
+                    pack.blob(format!("shared {round}").as_bytes());
+                    let own = pack.blob(format!("own {thread} {round}").as_bytes());
+                    pack.ofs(1, format!("own {thread} {round}, again").as_bytes());
+                    let tree = pack.tree("f", own);
+                    let commit = pack.commit(tree, &[], 1);
+                    let pack = pack.finish();
+                    let staged = repo.stage(&pack, &pack.bytes, true).unwrap();
+                    let before = repo.snapshot(None).unwrap();
+                    let update = create(&format!("refs/heads/{thread}/{round}"), commit);
+                    let seq = ok(&repo.commit_entry(entry(Some(staged), vec![update])).unwrap());
+                    assert!(before.seq() < seq);
+                    assert_eq!(before.limits()[0] as u64, before.seq() * 5);
+                    let after = repo.snapshot(None).unwrap();
+                    let at = after.lookup(&commit).unwrap().unwrap();
+                    assert_eq!(after.lookup(&tree).unwrap(), Some(after.commit(at).unwrap().tree));
+                }
+            });
+        }
+    });
+    let seqs: u64 = (1..=3).map(|n| repo(n).snapshot(None).unwrap().seq()).sum();
+    assert_eq!(seqs, 96);
+    for n in 1..=3 {
+        assert_eq!(fsck(&files, SHA1, &[own(n)]), Vec::<String>::new());
+    }
+}

@@ -334,3 +334,16 @@ fn a_pack_that_leans_on_a_missing_object_is_refused() {
     assert!(repo.stage(&orphan, &orphan.bytes, true).is_err());
     assert!(!data.files.path(id_of(1)).exists());
 }
+
+#[test]
+fn a_pack_of_which_an_update_was_refused_is_not_whole() {
+    let data = data();
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    let mut pack = TestPack::new(SHA1);
+    let (a, b) = (pack.blob(b"a"), pack.blob(b"b"));
+    let updates = vec![create("refs/a", a), moved("refs/b", oid(1), b)];
+    assert_eq!(push(&repo, Some(&pack.finish()), updates).seq, Some(1));
+    assert!(!repo.snapshot(None).unwrap().packs(0).unwrap()[0].whole);
+    let reopened = Files::open(data.folder.path(), 1).repo(SHA1, &[own(1)]).unwrap();
+    assert!(!reopened.snapshot(None).unwrap().packs(0).unwrap()[0].whole);
+}
