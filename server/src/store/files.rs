@@ -1,7 +1,7 @@
 //! The open repository files: a bounded cache, so that an idle repository costs no memory and no descriptor.
 //!
-//! Only a file that nothing holds (no snapshot, stage or commit) is closed to make room; while more files than allowed
-//! are busy, the cache is larger than allowed. Lock order: `slots`, then one `Slot`.
+//! Only a file that nothing holds (no snapshot, stage or commit) is closed to make room; while more files
+//! than allowed are busy, the cache is larger than allowed. Lock order: `slots`, then one `Slot`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -102,7 +102,8 @@ impl Files {
         }))
     }
 
-    /// A repository that sees `chain`: its own log first, then the prefixes that it is forked from. Opens nothing.
+    /// A repository that sees `chain`: its own log first, then the prefixes that it is forked from. Opens
+    /// nothing.
     pub fn repo(&self, algo: HashAlgo, chain: &[Pin]) -> Result<Repo, StoreError> {
         let [own, bases @ ..] = chain else {
             return Err(StoreError::Misuse("a chain starts with the own log"));
@@ -141,7 +142,8 @@ impl Files {
         locked(&self.0.slots).len()
     }
 
-    /// Deletes the file of a repository that nothing pins or names any more. False where it is in use: ask again later.
+    /// Deletes the file of a repository that nothing pins or names any more. False where it is in use: ask
+    /// again later.
     pub fn delete(&self, id: RepoId) -> Result<bool, StoreError> {
         let slot = self.slot(id);
         let mut file = locked(&slot.file);
@@ -200,7 +202,8 @@ impl Files {
         let mut slots = locked(&self.0.slots);
         if !slots.contains_key(&id) && slots.len() >= self.0.open_max {
             let closed = evict(&mut slots, self.0.open_max);
-            // Closing checkpoints: not under the lock of all files. SQLite's own locks keep a re-opening in order.
+            // Closing checkpoints: not under the lock of all files. SQLite's own locks keep a re-opening in
+            // order.
             drop(slots);
             drop(closed);
             slots = locked(&self.0.slots);
@@ -238,8 +241,8 @@ impl Files {
 
 /// Takes out the idle files that were used longest ago, down to one below the limit.
 ///
-/// A slot that only the map holds cannot be entered while the map is locked, and a file that only its slot holds is
-/// used by nobody.
+/// A slot that only the map holds cannot be entered while the map is locked, and a file that only its slot
+/// holds is used by nobody.
 fn evict(slots: &mut HashMap<RepoId, Arc<Slot>>, open_max: usize) -> Vec<Arc<Slot>> {
     let is_idle = |slot: &Arc<Slot>| {
         Arc::strong_count(slot) == 1

@@ -1,6 +1,7 @@
 //! One repository: a log in one SQLite file, above the prefixes of other logs that it is forked from.
 //!
-//! What happens goes in through `Repo::commit_entry` and nowhere else. What is read is read through a `Snapshot`.
+//! What happens goes in through `Repo::commit_entry` and nowhere else. What is read is read through a
+//! `Snapshot`.
 
 pub(crate) mod commit;
 pub mod facts;
@@ -80,16 +81,16 @@ impl Repo {
 
     /// Appends an entry: its pack and its ref changes become visible and durable together, or nothing does.
     ///
-    /// Updates are judged one by one against the refs at this moment; where none succeeds, and where one fails in an
-    /// atomic entry, nothing is written.
+    /// Updates are judged one by one against the refs at this moment; where none succeeds, and where one
+    /// fails in an atomic entry, nothing is written.
     pub fn commit_entry(&self, entry: NewEntry) -> Result<Committed, StoreError> {
         commit::commit_entry(self, entry)
     }
 
     /// Keeps a set that was computed from the objects of a source, under a key of the caller's making.
     ///
-    /// It must be a fact for ever, whatever is committed or forked later: what a commit reaches in the source, say.
-    /// Best effort: a repository without a file keeps nothing.
+    /// It must be a fact for ever, whatever is committed or forked later: what a commit reaches in the
+    /// source, say. Best effort: a repository without a file keeps nothing.
     pub fn save_set(&self, source: u16, key: &[u8], set: &[u8]) -> Result<(), StoreError> {
         let Some(file) = self.files.get(self.id(), self.algo)? else {
             return Ok(());

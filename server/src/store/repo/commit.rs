@@ -1,7 +1,7 @@
 //! The one door: appending an entry.
 //!
-//! Judged in one IMMEDIATE transaction: every update against the refs that are visible then, those of the bases
-//! included; then the pack, the entry and the ref changes are written together.
+//! Judged in one IMMEDIATE transaction: every update against the refs that are visible then, those of the
+//! bases included; then the pack, the entry and the ref changes are written together.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -100,7 +100,8 @@ pub enum UpdateResult {
         /// What it is.
         now: Option<ObjectId>,
     },
-    /// Another ref is in the way: a name cannot be a ref and a folder of refs, and an entry changes a ref once.
+    /// Another ref is in the way: a name cannot be a ref and a folder of refs, and an entry changes a ref
+    /// once.
     Conflict {
         /// Its name.
         with: Vec<u8>,
@@ -378,9 +379,16 @@ fn publish_pack(
     }
     let changed = conn
         .prepare_cached(
-            "UPDATE pack SET live = 1, base_ordinal = ?2, seq = ?3, dups = ?4, whole = ?5 WHERE id = ?1 AND live = 0",
+            "UPDATE pack SET live = 1, base_ordinal = ?2, seq = ?3, dups = ?4, whole = ?5
+             WHERE id = ?1 AND live = 0",
         )?
-        .execute((pack, base_ordinal, int(seq), bitmap_bytes(&mut dups)?, staged.whole))?;
+        .execute((
+            pack,
+            base_ordinal,
+            int(seq),
+            bitmap_bytes(&mut dups)?,
+            staged.whole,
+        ))?;
     if changed != 1 {
         return Err(StoreError::corrupt(format!("staged pack {pack} is gone")));
     }

@@ -29,7 +29,8 @@ pub(crate) enum Access {
 pub(crate) enum Flush {
     /// Before it counts as done.
     Now,
-    /// With the next one that flushes: a crash may undo it, but never the order. For what nobody was promised.
+    /// With the next one that flushes: a crash may undo it, but never the order. For what nobody was
+    /// promised.
     Later,
 }
 
@@ -152,7 +153,8 @@ pub(crate) struct RepoFile {
 }
 
 impl RepoFile {
-    /// Opens an existing file. A writer sweeps what a crash left: call it only where no stage of the file can be alive.
+    /// Opens an existing file. A writer sweeps what a crash left: call it only where no stage of the file can
+    /// be alive.
     pub(crate) fn open(path: &Path, algo: HashAlgo, access: Access) -> Result<Self, StoreError> {
         let conn = schema::connect(
             path,
@@ -222,10 +224,11 @@ impl RepoFile {
         Ok(out)
     }
 
-    /// Runs `work` in one IMMEDIATE transaction, and `publish` once it is durable, before the next writer's turn.
+    /// Runs `work` in one IMMEDIATE transaction, and `publish` once it is durable, before the next writer's
+    /// turn.
     ///
-    /// After any error the connection is given up: the next writer opens a new one and reads back what is in the
-    /// file, because a failed flush leaves open whether the entry is there.
+    /// After any error the connection is given up: the next writer opens a new one and reads back what is in
+    /// the file, because a failed flush leaves open whether the entry is there.
     pub(crate) fn write<T>(
         &self,
         flush: Flush,

@@ -19,8 +19,8 @@ const FINDINGS_MAX: usize = 1_000;
 
 /// What is wrong with the own log of a repository; empty where all is well.
 ///
-/// Reads every object. May run beside the process that serves, with `Files::open_read_only`: packs that are being
-/// staged are then reported as left over.
+/// Reads every object. May run beside the process that serves, with `Files::open_read_only`: packs that are
+/// being staged are then reported as left over.
 pub fn fsck(files: &Files, algo: HashAlgo, chain: &[Pin]) -> Vec<String> {
     let mut found = Vec::new();
     if let Err(error) = check(files, algo, chain, &mut found) {
@@ -100,9 +100,13 @@ fn check_tables(conn: &Connection, head: u64, found: &mut Vec<String>) -> Result
         (
             "entry without its pack",
             "SELECT seq FROM entry WHERE pack IS NOT NULL
-             AND NOT EXISTS (SELECT 1 FROM pack WHERE pack.id = entry.pack AND live = 1 AND pack.seq = entry.seq)",
+             AND NOT EXISTS (SELECT 1 FROM pack
+                 WHERE pack.id = entry.pack AND live = 1 AND pack.seq = entry.seq)",
         ),
-        ("rows of chunk without a pack", "SELECT DISTINCT id >> 22 FROM chunk WHERE id >> 22 NOT IN (SELECT id FROM pack)"),
+        (
+            "chunks without a pack",
+            "SELECT DISTINCT id >> 22 FROM chunk WHERE id >> 22 NOT IN (SELECT id FROM pack)",
+        ),
         (
             "ref changes of no entry",
             "SELECT DISTINCT seq FROM ref_change WHERE seq NOT IN (SELECT seq FROM entry)",

@@ -44,12 +44,20 @@ impl Repo {
         };
         file.read(|conn| {
             let mut select = conn.prepare_cached(
-                "SELECT seq, time_ms, actor, kind, nonce, pack FROM entry WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+                "SELECT seq, time_ms, actor, kind, nonce, pack FROM entry
+                 WHERE seq > ?1 ORDER BY seq LIMIT ?2",
             )?;
             let rows = select.query_map((int(after), count), |row| {
                 let seq = row.get::<_, i64>(0)? as u64;
                 let (time_ms, actor, kind) = (row.get(1)?, row.get(2)?, row.get(3)?);
-                Ok(EntryRow { seq, time_ms, actor, kind, nonce: row.get(4)?, pack: row.get(5)? })
+                Ok(EntryRow {
+                    seq,
+                    time_ms,
+                    actor,
+                    kind,
+                    nonce: row.get(4)?,
+                    pack: row.get(5)?,
+                })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })

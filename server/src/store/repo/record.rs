@@ -1,6 +1,7 @@
 //! The fixed-size record of an object in a pack, and references that survive in a file.
 //!
-//! A record: offset (5 bytes), size (5), entry bytes (4), kind and base form (1), base place (6), id (20 or 32).
+//! A record: offset (5 bytes), size (5), entry bytes (4), kind and base form (1), base place (6), id (20 or
+//! 32).
 
 use std::io;
 

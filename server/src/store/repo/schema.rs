@@ -1,7 +1,7 @@
 //! The layout of a repository's file, how it is made and opened.
 //!
-//! `chunk` holds all parts of all packs: a row's number is `pack << 22 | section << 20 | n`, so that a pack is one
-//! range of rows. Sections: the pack's bytes, its records, its commit links, its sorted id index.
+//! `chunk` holds all parts of all packs: a row's number is `pack << 22 | section << 20 | n`, so that a pack
+//! is one range of rows. Sections: the pack's bytes, its records, its commit links, its sorted id index.
 
 use std::fs;
 use std::io::Write;
@@ -19,8 +19,8 @@ const LAYOUT: i64 = 1;
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE entry (seq INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, actor TEXT NOT NULL, kind TEXT NOT NULL,
-    nonce BLOB NOT NULL, pack INTEGER);
+CREATE TABLE entry (seq INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, actor TEXT NOT NULL,
+    kind TEXT NOT NULL, nonce BLOB NOT NULL, pack INTEGER);
 -- new NULL: the ref was deleted. Keyed by name, so that the refs as of a seq are one ordered scan.
 CREATE TABLE ref_change (name BLOB NOT NULL, seq INTEGER NOT NULL, old BLOB, new BLOB, peeled BLOB,
     PRIMARY KEY (name, seq)) WITHOUT ROWID;

@@ -1,7 +1,7 @@
 //! A repository as of one entry: what walks, plans and answers read.
 //!
-//! Holds no transaction between calls. Packs never change and are only appended, so cutting every source at an
-//! ordinal is all that a snapshot needs.
+//! Holds no transaction between calls. Packs never change and are only appended, so cutting every source at
+//! an ordinal is all that a snapshot needs.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Taking in a pack: durable first, visible only with its entry.
 //!
-//! A large pack is written in transactions of bounded size as a pack that is not live; no lock is held between them.
-//! A small one waits in memory, so that a tiny push is one transaction and one flush.
+//! A large pack is written in transactions of bounded size as a pack that is not live; no lock is held
+//! between them. A small one waits in memory, so that a tiny push is one transaction and one flush.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -245,14 +245,18 @@ fn write(
     Ok(())
 }
 
-/// Where the ref-deltas' bases outside the pack are.
+/// Where the ref-deltas' bases outside the pack are. A base that only the pack itself holds is left out.
 fn bases(snapshot: &Snapshot, facts: &dyn PackFacts) -> Result<HashMap<ObjectId, ObjRef>, StoreError> {
     let mut bases = HashMap::new();
     for index in 0..facts.len() {
         if let EntryBase::Ref(RefBase::External(id)) = facts.entry(index).base
             && !bases.contains_key(&id)
         {
-            bases.insert(id, visible(snapshot, &id)?);
+            match snapshot.find_from(0, &id)? {
+                Some(at) => drop(bases.insert(id, at)),
+                None if facts.find(&id).is_some() => {}
+                None => return Err(StoreError::MissingObject { id }),
+            }
         }
     }
     Ok(bases)
@@ -423,8 +427,9 @@ impl<'a> Plan<'a> {
                 EntryBase::Ofs(index) => RawBase::Ofs(Place::InPack(index)),
                 EntryBase::Ref(RefBase::InPack(index)) => RawBase::Ref(Place::InPack(index)),
                 EntryBase::Ref(RefBase::External(id)) => {
-                    let at = self.bases.get(&id).ok_or(StoreError::MissingObject { id })?;
-                    RawBase::Ref(Place::Chain(*at))
+                    let known = self.bases.get(&id).map(|at| Place::Chain(*at));
+                    let place = known.or_else(|| self.facts.find(&id).map(Place::InPack));
+                    RawBase::Ref(place.ok_or(StoreError::MissingObject { id })?)
                 }
             };
             let entry_bytes = u32::try_from(entry.entry_bytes).map_err(|_| StoreError::TooLarge {
