@@ -1,7 +1,7 @@
 //! The open repository files: a bounded cache, so that an idle repository costs no memory and no descriptor.
 //!
-//! Only a file that nothing holds (no snapshot, stage or commit) is closed to make room; while more files than allowed
-//! are busy, the cache is larger than allowed. Lock order: `slots`, then one `Slot`.
+//! Only a file that nothing holds (no snapshot, stage or commit) is closed to make room; while more files
+//! than allowed are busy, the cache is larger than allowed. Lock order: `slots`, then one `Slot`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -62,15 +62,24 @@ impl Files {
         }))
     }
 
-    /// A repository that sees `chain`: its own log first, then the prefixes that it is forked from. Opens nothing.
+    /// A repository that sees `chain`: its own log first, then the prefixes that it is forked from. Opens
+    /// nothing.
     pub fn repo(&self, algo: HashAlgo, chain: &[Pin]) -> Result<Repo, StoreError> {
-        let [own, bases @ ..] = chain else { return Err(StoreError::Misuse("a chain starts with the own log")) };
+        let [own, bases @ ..] = chain else {
+            return Err(StoreError::Misuse("a chain starts with the own log"));
+        };
         if own.seq.is_some() || bases.iter().any(|pin| pin.seq.is_none()) {
-            return Err(StoreError::Misuse("the own log is not pinned, and every other source is"));
+            return Err(StoreError::Misuse(
+                "the own log is not pinned, and every other source is",
+            ));
         }
         if chain.len() > SOURCES_MAX {
             let (seen, max) = (chain.len() as u64, SOURCES_MAX as u64);
-            return Err(StoreError::TooLarge { what: "number of sources", seen, max });
+            return Err(StoreError::TooLarge {
+                what: "number of sources",
+                seen,
+                max,
+            });
         }
         Ok(Repo::new(self.clone(), algo, chain.into()))
     }
@@ -94,12 +103,40 @@ impl Files {
         let text = id.as_str();
         let (first, rest) = text.split_at(2);
         let (second, _) = rest.split_at(2);
-        self.0.data_dir.join("repos").join(first).join(second).join(format!("{text}.sqlite"))
+        self.0
+            .data_dir
+            .join("repos")
+            .join(first)
+            .join(second)
+            .join(format!("{text}.sqlite"))
     }
 
     /// How many files are open.
     pub fn open_count(&self) -> usize {
         locked(&self.0.slots).len()
+    }
+
+    /// Deletes the file of a repository that nothing pins or names any more. False where it is in use: ask
+    /// again later.
+    pub fn delete(&self, id: RepoId) -> Result<bool, StoreError> {
+        let slot = self.slot(id);
+        let mut file = locked(&slot.file);
+        if file.as_ref().is_some_and(|open| Arc::strong_count(open) > 1) {
+            return Ok(false);
+        }
+        *file = None;
+        let path = self.path(id);
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = path.clone().into_os_string();
+            name.push(suffix);
+            match std::fs::remove_file(name) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+        drop(file);
+        self.forget_if_empty(id);
+        Ok(true)
     }
 
     /// The open file of a repository; `None` where it has none yet.
@@ -109,7 +146,8 @@ impl Files {
 
     /// The open file of a repository, made where there is none.
     pub(crate) fn get_or_create(&self, id: RepoId, algo: HashAlgo) -> Result<Arc<RepoFile>, StoreError> {
-        self.enter(id, algo, true)?.ok_or(StoreError::MissingFile { repo: id })
+        self.enter(id, algo, true)?
+            .ok_or(StoreError::MissingFile { repo: id })
     }
 
     fn enter(&self, id: RepoId, algo: HashAlgo, create: bool) -> Result<Option<Arc<RepoFile>>, StoreError> {
@@ -138,7 +176,8 @@ impl Files {
         let mut slots = locked(&self.0.slots);
         if !slots.contains_key(&id) && slots.len() >= self.0.open_max {
             let closed = evict(&mut slots, self.0.open_max);
-            // Closing checkpoints: not under the lock of all files. SQLite's own locks keep a re-opening in order.
+            // Closing checkpoints: not under the lock of all files. SQLite's own locks keep a re-opening in
+            // order.
             drop(slots);
             drop(closed);
             slots = locked(&self.0.slots);
@@ -153,7 +192,10 @@ impl Files {
         let mut slots = locked(&self.0.slots);
         let is_empty = |slot: &mut Arc<Slot>| locked(&slot.file).is_none();
         // Two: the map's and our caller's own.
-        if slots.get_mut(&id).is_some_and(|slot| Arc::strong_count(slot) <= 2 && is_empty(slot)) {
+        if slots
+            .get_mut(&id)
+            .is_some_and(|slot| Arc::strong_count(slot) <= 2 && is_empty(slot))
+        {
             slots.remove(&id);
         }
     }
@@ -173,12 +215,14 @@ impl Files {
 
 /// Takes out the idle files that were used longest ago, down to one below the limit.
 ///
-/// A slot that only the map holds cannot be entered while the map is locked, and a file that only its slot holds is
-/// used by nobody.
+/// A slot that only the map holds cannot be entered while the map is locked, and a file that only its slot
+/// holds is used by nobody.
 fn evict(slots: &mut HashMap<RepoId, Arc<Slot>>, open_max: usize) -> Vec<Arc<Slot>> {
     let is_idle = |slot: &Arc<Slot>| {
         Arc::strong_count(slot) == 1
-            && locked(&slot.file).as_ref().is_none_or(|file| Arc::strong_count(file) == 1)
+            && locked(&slot.file)
+                .as_ref()
+                .is_none_or(|file| Arc::strong_count(file) == 1)
     };
     let mut idle: Vec<(u64, RepoId)> = slots
         .iter()
@@ -187,5 +231,8 @@ fn evict(slots: &mut HashMap<RepoId, Arc<Slot>>, open_max: usize) -> Vec<Arc<Slo
         .collect();
     idle.sort_unstable();
     let surplus = (slots.len() + 1).saturating_sub(open_max);
-    idle.iter().take(surplus).filter_map(|(_, id)| slots.remove(id)).collect()
+    idle.iter()
+        .take(surplus)
+        .filter_map(|(_, id)| slots.remove(id))
+        .collect()
 }

@@ -1,6 +1,7 @@
 //! One repository: a log in one SQLite file, above the prefixes of other logs that it is forked from.
 //!
-//! What happens goes in through `Repo::commit_entry` and nowhere else. What is read is read through a `Snapshot`.
+//! What happens goes in through `Repo::commit_entry` and nowhere else. What is read is read through a
+//! `Snapshot`.
 
 pub(crate) mod commit;
 pub mod facts;
@@ -8,7 +9,9 @@ pub(crate) mod file;
 pub mod fsck;
 mod graph;
 mod index;
+mod kinds;
 pub mod limits;
+mod log;
 mod object;
 mod record;
 mod refs;
@@ -23,6 +26,7 @@ use std::sync::Arc;
 use cairn_protocol::object::HashAlgo;
 
 pub use commit::{Committed, EntryKind, Expected, NewEntry, RefUpdate, UpdateResult};
+pub use log::{EntryRow, RefChange};
 pub use refs::RefRow;
 pub use snapshot::{PackRow, Snapshot};
 pub use stage::Staged;
@@ -30,6 +34,7 @@ pub use stage::Staged;
 use super::StoreError;
 use super::files::{Files, Pin, RepoId};
 use facts::{PackBytes, PackFacts};
+use file::Flush;
 
 /// A repository. Cheap to make and to clone; holds no file open.
 #[derive(Clone)]
@@ -64,15 +69,20 @@ impl Repo {
     /// Stores a checked pack, invisible until `commit_entry` takes it. Dropping it deletes it.
     ///
     /// `whole`: every object of the pack will be reachable from the refs of its entry.
-    pub fn stage(&self, pack: &dyn PackFacts, bytes: &dyn PackBytes, whole: bool) -> Result<Staged, StoreError> {
+    pub fn stage(
+        &self,
+        pack: &dyn PackFacts,
+        bytes: &dyn PackBytes,
+        whole: bool,
+    ) -> Result<Staged, StoreError> {
         let file = || self.files.get_or_create(self.id(), self.algo);
         stage::stage(self.id(), &self.snapshot(None)?, file, (pack, bytes, whole))
     }
 
     /// Appends an entry: its pack and its ref changes become visible and durable together, or nothing does.
     ///
-    /// Updates are judged one by one against the refs at this moment; where none succeeds, and where one fails in an
-    /// atomic entry, nothing is written.
+    /// Updates are judged one by one against the refs at this moment; where none succeeds, and where one
+    /// fails in an atomic entry, nothing is written.
     pub fn commit_entry(&self, entry: NewEntry) -> Result<Committed, StoreError> {
         commit::commit_entry(self, entry)
     }
@@ -84,11 +94,14 @@ impl Repo {
 
     /// Keeps a set that was computed from the objects of a source, under a key of the caller's making.
     ///
-    /// It must be a fact for ever, whatever is committed or forked later: what a commit reaches in the source, say.
-    /// Best effort: a repository without a file keeps nothing.
+    /// It must be a fact for ever, whatever is committed or forked later: what a commit reaches in the
+    /// source, say. Best effort: a repository without a file keeps nothing.
     pub fn save_set(&self, source: u16, key: &[u8], set: &[u8]) -> Result<(), StoreError> {
-        let Some(file) = self.files.get(self.id(), self.algo)? else { return Ok(()) };
+        let Some(file) = self.files.get(self.id(), self.algo)? else {
+            return Ok(());
+        };
         file.write(
+            Flush::Later,
             |conn| {
                 conn.prepare_cached("INSERT OR REPLACE INTO reach (source, key, data) VALUES (?1, ?2, ?3)")?
                     .execute((source, key, set))?;

@@ -1,7 +1,7 @@
 //! The one door: appending an entry.
 //!
-//! Judged in one IMMEDIATE transaction: every update against the refs that are visible then, those of the bases
-//! included; then the pack, the entry and the ref changes are written together.
+//! Judged in one IMMEDIATE transaction: every update against the refs that are visible then, those of the
+//! bases included; then the pack, the entry and the ref changes are written together.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -11,8 +11,8 @@ use roaring::RoaringBitmap;
 use rusqlite::Connection;
 
 use super::Repo;
-use super::file::{PackMeta, RepoFile};
-use super::index::{find_in_file, find_sharded, read_row};
+use super::file::{Flush, PackMeta, RepoFile};
+use super::index::{Finder, LastShard, find_sharded, read_row};
 use super::limits::RECORDS_PER_ROW;
 use super::record::{RawRecord, bitmap_bytes, record_bytes};
 use super::refs::{self, Level};
@@ -100,7 +100,8 @@ pub enum UpdateResult {
         /// What it is.
         now: Option<ObjectId>,
     },
-    /// Another ref is in the way: a name cannot be a ref and a folder of refs, and an entry changes a ref once.
+    /// Another ref is in the way: a name cannot be a ref and a folder of refs, and an entry changes a ref
+    /// once.
     Conflict {
         /// Its name.
         with: Vec<u8>,
@@ -133,38 +134,63 @@ pub(crate) fn commit_entry(repo: &Repo, mut entry: NewEntry) -> Result<Committed
         // What cannot succeed makes no file.
         let verdict = judge(&bases, &entry)?;
         if !verdict.is_worth_an_entry(&entry, staged.is_some()) {
-            return Ok(Committed { seq: None, results: verdict.results });
+            return Ok(Committed {
+                seq: None,
+                results: verdict.results,
+            });
         }
     }
     let file = repo.files.get_or_create(repo.id(), repo.algo)?;
-    let (committed, _) = file.write(
-        |conn| {
-            let mut levels = vec![Level::Held(conn, repo.algo)];
-            levels.extend(&bases);
-            let verdict = judge(&levels, &entry)?;
-            if !verdict.is_worth_an_entry(&entry, staged.is_some()) {
-                return Ok((Committed { seq: None, results: verdict.results }, None));
-            }
-            let seq = file.packs().head + 1;
-            let pack = staged.as_mut().map(|staged| publish_pack(&file, conn, staged, seq)).transpose()?;
-            let pack_id = pack.as_ref().map(|pack| pack.id);
-            conn.prepare_cached(
+    let (committed, _) =
+        file.write(
+            Flush::Now,
+            |conn| {
+                let mut levels = vec![Level::Held(conn, repo.algo)];
+                levels.extend(&bases);
+                let verdict = judge(&levels, &entry)?;
+                if !verdict.is_worth_an_entry(&entry, staged.is_some()) {
+                    return Ok((
+                        Committed {
+                            seq: None,
+                            results: verdict.results,
+                        },
+                        None,
+                    ));
+                }
+                let seq = file.packs().head + 1;
+                let all_ok = verdict.results.iter().all(|result| *result == UpdateResult::Ok);
+                let pack = staged
+                    .as_mut()
+                    .map(|staged| {
+                        // What only a refused update would have reached is reached by nothing.
+                        staged.whole &= all_ok;
+                        publish_pack(&file, conn, staged, seq)
+                    })
+                    .transpose()?;
+                let pack_id = pack.as_ref().map(|pack| pack.id);
+                conn.prepare_cached(
                 "INSERT INTO entry (seq, time_ms, actor, kind, nonce, pack) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute((int(seq), entry.time_ms, &entry.actor, entry.kind.name(), entry.nonce, pack_id))?;
-            write_refs(conn, &bases, seq, &verdict.changes)?;
-            let pack = std::sync::Mutex::new(pack);
-            Ok((Committed { seq: Some(seq), results: verdict.results }, Some(pack)))
-        },
-        |(committed, pack), packs| {
-            let Some(seq) = committed.seq else { return };
-            packs.head = seq;
-            // The lock only moves the value out of a shared reference.
-            if let Some(pack) = pack.as_ref().and_then(|pack| pack.lock().ok()?.take()) {
-                packs.push(pack);
-            }
-        },
-    )?;
+                write_refs(conn, &bases, seq, &verdict.changes)?;
+                let pack = std::sync::Mutex::new(pack);
+                Ok((
+                    Committed {
+                        seq: Some(seq),
+                        results: verdict.results,
+                    },
+                    Some(pack),
+                ))
+            },
+            |(committed, pack), packs| {
+                let Some(seq) = committed.seq else { return };
+                packs.head = seq;
+                // The lock only moves the value out of a shared reference.
+                if let Some(pack) = pack.as_ref().and_then(|pack| pack.lock().ok()?.take()) {
+                    packs.push(pack);
+                }
+            },
+        )?;
     if let Some(staged) = staged.as_mut().filter(|_| committed.seq.is_some()) {
         staged.body = Body::Live;
     }
@@ -211,13 +237,21 @@ fn judge(levels: &[Level<'_>], entry: &NewEntry) -> Result<Verdict, StoreError> 
                 pending.insert(&update.name, update.new);
                 if now != update.new {
                     let (name, new, peeled) = (update.name.clone(), update.new, update.peeled);
-                    changes.push(Change { name, old: now, new, peeled });
+                    changes.push(Change {
+                        name,
+                        old: now,
+                        new,
+                        peeled,
+                    });
                 }
             }
             *result = Some(verdict);
         }
     }
-    Ok(Verdict { results: results.into_iter().flatten().collect(), changes })
+    Ok(Verdict {
+        results: results.into_iter().flatten().collect(),
+        changes,
+    })
 }
 
 fn judge_one(
@@ -265,7 +299,9 @@ fn in_the_way(
     }
     let mut prefix = name.to_vec();
     prefix.push(b'/');
-    let new_below = pending.range(prefix.as_slice()..).take_while(|(below, _)| below.starts_with(&prefix));
+    let new_below = pending
+        .range(prefix.as_slice()..)
+        .take_while(|(below, _)| below.starts_with(&prefix));
     if let Some((below, _)) = new_below.into_iter().find(|(_, new)| new.is_some()) {
         return Ok(Some(below.to_vec()));
     }
@@ -280,14 +316,22 @@ fn in_the_way(
     Ok(found)
 }
 
-fn write_refs(conn: &Connection, bases: &[Level<'_>], seq: u64, changes: &[Change]) -> Result<(), StoreError> {
+fn write_refs(
+    conn: &Connection,
+    bases: &[Level<'_>],
+    seq: u64,
+    changes: &[Change],
+) -> Result<(), StoreError> {
     let bytes = |id: &Option<ObjectId>| id.as_ref().map(|id| id.as_bytes().to_vec());
     for change in changes {
         let (old, new, peeled) = (bytes(&change.old), bytes(&change.new), bytes(&change.peeled));
-        conn.prepare_cached("INSERT INTO ref_change (name, seq, old, new, peeled) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute((&change.name, int(seq), old, &new, &peeled))?;
+        conn.prepare_cached(
+            "INSERT INTO ref_change (name, seq, old, new, peeled) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute((&change.name, int(seq), old, &new, &peeled))?;
         if new.is_none() && refs::get(bases, &change.name)?.is_none() {
-            conn.prepare_cached("DELETE FROM ref WHERE name = ?1")?.execute([&change.name])?;
+            conn.prepare_cached("DELETE FROM ref WHERE name = ?1")?
+                .execute([&change.name])?;
         } else {
             conn.prepare_cached("INSERT OR REPLACE INTO ref (name, id, peeled) VALUES (?1, ?2, ?3)")?
                 .execute((&change.name, &new, &peeled))?;
@@ -305,8 +349,15 @@ fn publish_pack(
 ) -> Result<PackMeta, StoreError> {
     let base_ordinal = file.packs().limit();
     if base_ordinal.checked_add(staged.object_count).is_none() {
-        let (seen, max) = (u64::from(base_ordinal) + u64::from(staged.object_count), u64::from(u32::MAX));
-        return Err(StoreError::TooLarge { what: "number of objects", seen, max });
+        let (seen, max) = (
+            u64::from(base_ordinal) + u64::from(staged.object_count),
+            u64::from(u32::MAX),
+        );
+        return Err(StoreError::TooLarge {
+            what: "number of objects",
+            seen,
+            max,
+        });
     }
     let pack = match &staged.body {
         Body::Disk { pack, .. } => *pack,
@@ -327,8 +378,17 @@ fn publish_pack(
         }
     }
     let changed = conn
-        .prepare_cached("UPDATE pack SET live = 1, base_ordinal = ?2, seq = ?3, dups = ?4 WHERE id = ?1 AND live = 0")?
-        .execute((pack, base_ordinal, int(seq), bitmap_bytes(&mut dups)?))?;
+        .prepare_cached(
+            "UPDATE pack SET live = 1, base_ordinal = ?2, seq = ?3, dups = ?4, whole = ?5
+             WHERE id = ?1 AND live = 0",
+        )?
+        .execute((
+            pack,
+            base_ordinal,
+            int(seq),
+            bitmap_bytes(&mut dups)?,
+            staged.whole,
+        ))?;
     if changed != 1 {
         return Err(StoreError::corrupt(format!("staged pack {pack} is gone")));
     }
@@ -358,8 +418,9 @@ fn add_new_dups(
         return Ok(());
     }
     if !staged.ids.is_empty() {
+        let mut finder = Finder::new(file, conn, limit);
         for (id, index) in &staged.ids {
-            if !dups.contains(*index) && find_in_file(file, conn, id, limit)?.is_some() {
+            if !dups.contains(*index) && finder.find(id)?.is_some() {
                 dups.insert(*index);
             }
         }
@@ -367,17 +428,22 @@ fn add_new_dups(
     }
     let came: Vec<(u32, u32)> = {
         let packs = file.packs();
-        let came = packs.list.iter().filter(|other| other.base_ordinal >= staged.seen_limit);
+        let came = packs
+            .list
+            .iter()
+            .filter(|other| other.base_ordinal >= staged.seen_limit);
         came.map(|other| (other.id, other.object_count)).collect()
     };
-    let mut row = Vec::new();
+    let (mut row, mut last) = (Vec::new(), LastShard::default());
     for (other, object_count) in came {
         for n in 0..object_count.div_ceil(RECORDS_PER_ROW) {
             read_row(conn, row_id(other, Section::Records, n), &mut row)?;
             for raw in row.chunks_exact(record_bytes(file.algo)) {
                 let id = RawRecord::decode(file.algo, raw)?.id;
                 let fresh = |index: u32| !dups.contains(index);
-                if let Some(index) = find_sharded(conn, file.algo, (pack, &staged.fanout), &id, fresh)? {
+                if let Some(index) =
+                    find_sharded(conn, file.algo, (pack, &staged.fanout), &id, &mut last, fresh)?
+                {
                     dups.insert(index);
                 }
             }

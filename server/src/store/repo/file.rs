@@ -11,6 +11,7 @@ use roaring::RoaringBitmap;
 use rusqlite::Connection;
 
 use super::graph::PackCommits;
+use super::kinds::KindSets;
 use super::limits::READERS_IDLE_MAX;
 use super::record::bitmap_from;
 use super::schema::{self, Use};
@@ -21,6 +22,16 @@ use crate::store::StoreError;
 pub(crate) enum Access {
     Write,
     ReadOnly,
+}
+
+/// When a transaction must be on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// Before it counts as done.
+    Now,
+    /// With the next one that flushes: a crash may undo it, but never the order. For what nobody was
+    /// promised.
+    Later,
 }
 
 /// A live pack. Nothing of it ever changes.
@@ -70,11 +81,15 @@ impl Packs {
     /// One past the last ordinal as of an entry.
     pub(crate) fn limit_at(&self, seq: u64) -> u32 {
         let visible = self.list.partition_point(|pack| pack.seq <= seq);
-        visible.checked_sub(1).and_then(|last| self.list.get(last)).map_or(0, |pack| pack.end())
+        visible
+            .checked_sub(1)
+            .and_then(|last| self.list.get(last))
+            .map_or(0, |pack| pack.end())
     }
 
     pub(crate) fn at(&self, ordinal: u32) -> Option<&Arc<PackMeta>> {
-        self.list.get(self.list.partition_point(|pack| pack.end() <= ordinal))
+        self.list
+            .get(self.list.partition_point(|pack| pack.end() <= ordinal))
     }
 
     pub(crate) fn by_id(&self, id: u32) -> Option<&Arc<PackMeta>> {
@@ -88,7 +103,9 @@ impl Packs {
     fn load(conn: &Connection) -> Result<Self, StoreError> {
         let mut packs = Self::default();
         conn.execute_batch("BEGIN")?;
-        let head = conn.query_row("SELECT max(seq) FROM entry", [], |row| row.get::<_, Option<i64>>(0))?;
+        let head = conn.query_row("SELECT max(seq) FROM entry", [], |row| {
+            row.get::<_, Option<i64>>(0)
+        })?;
         packs.head = head.unwrap_or(0) as u64;
         let mut select = conn.prepare(
             "SELECT id, base_ordinal, object_count, bytes, whole, seq, dups, fanout FROM pack
@@ -116,14 +133,12 @@ impl Packs {
 }
 
 pub(crate) fn fanout_from(bytes: &[u8]) -> Vec<u64> {
-    bytes.as_chunks::<8>().0.iter().map(|eight| u64::from_le_bytes(*eight)).collect()
-}
-
-/// Ordinals by kind (by `Kind` as a number; 0 for all canonical ones), as far as they were asked for.
-#[derive(Default)]
-pub(crate) struct KindSets {
-    pub(crate) pack_count: usize,
-    pub(crate) sets: [RoaringBitmap; 5],
+    bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|eight| u64::from_le_bytes(*eight))
+        .collect()
 }
 
 /// An open repository file.
@@ -138,9 +153,17 @@ pub(crate) struct RepoFile {
 }
 
 impl RepoFile {
-    /// Opens an existing file. A writer sweeps what a crash left: call it only where no stage of the file can be alive.
+    /// Opens an existing file. A writer sweeps what a crash left: call it only where no stage of the file can
+    /// be alive.
     pub(crate) fn open(path: &Path, algo: HashAlgo, access: Access) -> Result<Self, StoreError> {
-        let conn = schema::connect(path, if access == Access::Write { Use::Write } else { Use::ReadOnly })?;
+        let conn = schema::connect(
+            path,
+            if access == Access::Write {
+                Use::Write
+            } else {
+                Use::ReadOnly
+            },
+        )?;
         schema::check_meta(&conn, algo)?;
         let packs = Packs::load(&conn)?;
         let (mut writer, mut readers) = (None, Vec::new());
@@ -165,7 +188,11 @@ impl RepoFile {
         if self.algo == algo {
             return Ok(());
         }
-        Err(StoreError::corrupt(format!("object format {}, expected {}", self.algo.name(), algo.name())))
+        Err(StoreError::corrupt(format!(
+            "object format {}, expected {}",
+            self.algo.name(),
+            algo.name()
+        )))
     }
 
     pub(crate) fn packs(&self) -> RwLockReadGuard<'_, Packs> {
@@ -180,9 +207,14 @@ impl RepoFile {
         let idle = locked(&self.readers).pop();
         let conn = match idle {
             Some(conn) => conn,
-            None => {
-                schema::connect(&self.path, if self.access == Access::Write { Use::Read } else { Use::ReadOnly })?
-            }
+            None => schema::connect(
+                &self.path,
+                if self.access == Access::Write {
+                    Use::Read
+                } else {
+                    Use::ReadOnly
+                },
+            )?,
         };
         let out = work(&conn)?;
         let mut readers = locked(&self.readers);
@@ -192,12 +224,14 @@ impl RepoFile {
         Ok(out)
     }
 
-    /// Runs `work` in one IMMEDIATE transaction, and `publish` once it is durable, before the next writer's turn.
+    /// Runs `work` in one IMMEDIATE transaction, and `publish` once it is durable, before the next writer's
+    /// turn.
     ///
-    /// After any error the connection is given up: the next writer opens a new one and reads back what is in the
-    /// file, because a failed flush leaves open whether the entry is there.
+    /// After any error the connection is given up: the next writer opens a new one and reads back what is in
+    /// the file, because a failed flush leaves open whether the entry is there.
     pub(crate) fn write<T>(
         &self,
+        flush: Flush,
         work: impl FnOnce(&Connection) -> Result<T, StoreError>,
         publish: impl FnOnce(&T, &mut Packs),
     ) -> Result<T, StoreError> {
@@ -210,15 +244,30 @@ impl RepoFile {
             None => {
                 let conn = schema::connect(&self.path, Use::Write)?;
                 let packs = Packs::load(&conn)?;
-                *self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = packs;
+                *self
+                    .packs
+                    .write()
+                    .unwrap_or_else(|poisoned| poisoned.into_inner()) = packs;
                 conn
             }
         };
+        if flush == Flush::Later {
+            conn.execute_batch("PRAGMA synchronous = NORMAL")?;
+        }
         // Taken out of its place: a panic or an error below drops it, which rolls back.
         conn.execute_batch("BEGIN IMMEDIATE")?;
         let out = work(&conn)?;
         conn.execute_batch("COMMIT")?;
-        publish(&out, &mut self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        publish(
+            &out,
+            &mut self
+                .packs
+                .write()
+                .unwrap_or_else(|poisoned| poisoned.into_inner()),
+        );
+        if flush == Flush::Later {
+            conn.execute_batch("PRAGMA synchronous = FULL")?;
+        }
         *writer = Some(conn);
         Ok(out)
     }

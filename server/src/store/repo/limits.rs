@@ -28,6 +28,8 @@ pub const DELTA_DEPTH_MAX: usize = 4_095;
 pub const OBJECT_BYTES_MAX: u64 = 512 << 20;
 /// Idle read connections kept for one file.
 pub const READERS_IDLE_MAX: usize = 4;
+/// Ids of a new pack that are looked up together.
+pub const LOOKUP_BATCH: usize = 8_192;
 /// Refs read in one statement.
 pub const REFS_BATCH: usize = 1_000;
 /// How long a statement waits for another process's lock, in milliseconds.

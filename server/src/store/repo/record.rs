@@ -1,6 +1,7 @@
 //! The fixed-size record of an object in a pack, and references that survive in a file.
 //!
-//! A record: offset (5 bytes), size (5), entry bytes (4), kind and base form (1), base place (6), id (20 or 32).
+//! A record: offset (5 bytes), size (5), entry bytes (4), kind and base form (1), base place (6), id (20 or
+//! 32).
 
 use std::io;
 
@@ -41,7 +42,11 @@ impl Place {
     pub(crate) fn decode(cursor: &mut Cursor<'_>) -> Option<Self> {
         let source = u16::from_le_bytes(cursor.array()?);
         let ordinal = u32::from_le_bytes(cursor.array()?);
-        Some(if source == IN_PACK { Self::InPack(ordinal) } else { Self::Chain(ObjRef { source, ordinal }) })
+        Some(if source == IN_PACK {
+            Self::InPack(ordinal)
+        } else {
+            Self::Chain(ObjRef { source, ordinal })
+        })
     }
 }
 
@@ -99,7 +104,14 @@ impl RawRecord {
             _ => return None,
         };
         let id = ObjectId::from_bytes(algo, cursor.0)?;
-        Some(Self { id, kind: Kind::from_number(tag & 7)?, size, offset, entry_bytes, base })
+        Some(Self {
+            id,
+            kind: Kind::from_number(tag & 7)?,
+            size,
+            offset,
+            entry_bytes,
+            base,
+        })
     }
 }
 

@@ -41,7 +41,8 @@ pub(crate) enum Level<'a> {
     At(&'a RepoFile, u64),
 }
 
-const CURRENT: &str = "SELECT name, id, peeled FROM ref WHERE name >= ?1 AND (?2 IS NULL OR name < ?2) LIMIT ?3";
+const CURRENT: &str =
+    "SELECT name, id, peeled FROM ref WHERE name >= ?1 AND (?2 IS NULL OR name < ?2) LIMIT ?3";
 // SQLite takes the other columns from the row that holds the maximum.
 const AS_OF: &str = "SELECT name, new, peeled, max(seq) FROM ref_change
     WHERE name >= ?1 AND (?2 IS NULL OR name < ?2) AND seq <= ?4 GROUP BY name LIMIT ?3";
@@ -58,12 +59,20 @@ impl Level<'_> {
             Self::At(file, seq) => file.read(|conn| {
                 // One transaction: an entry between the two statements must not show.
                 let tx = conn.unchecked_transaction()?;
-                let head: Option<i64> =
-                    tx.prepare_cached("SELECT max(seq) FROM entry")?.query_row([], |row| row.get(0))?;
+                let head: Option<i64> = tx
+                    .prepare_cached("SELECT max(seq) FROM entry")?
+                    .query_row([], |row| row.get(0))?;
                 if head == Some(int(*seq)) {
-                    return collect(file.algo, tx.prepare_cached(CURRENT)?.query((from, end, count as i64))?);
+                    return collect(
+                        file.algo,
+                        tx.prepare_cached(CURRENT)?.query((from, end, count as i64))?,
+                    );
                 }
-                collect(file.algo, tx.prepare_cached(AS_OF)?.query((from, end, count as i64, int(*seq)))?)
+                collect(
+                    file.algo,
+                    tx.prepare_cached(AS_OF)?
+                        .query((from, end, count as i64, int(*seq)))?,
+                )
             }),
         }
     }
@@ -73,12 +82,16 @@ fn collect(algo: HashAlgo, mut rows: rusqlite::Rows<'_>) -> Result<VecDeque<Leve
     let mut out = VecDeque::new();
     while let Some(row) = rows.next()? {
         let name = row.get(0)?;
-        out.push_back(LevelRow { name, id: id_at(algo, row, 1)?, peeled: id_at(algo, row, 2)? });
+        out.push_back(LevelRow {
+            name,
+            id: id_at(algo, row, 1)?,
+            peeled: id_at(algo, row, 2)?,
+        });
     }
     Ok(out)
 }
 
-fn id_at(algo: HashAlgo, row: &Row<'_>, column: usize) -> Result<Option<ObjectId>, StoreError> {
+pub(crate) fn id_at(algo: HashAlgo, row: &Row<'_>, column: usize) -> Result<Option<ObjectId>, StoreError> {
     match row.get_ref(column)? {
         ValueRef::Blob(bytes) => match ObjectId::from_bytes(algo, bytes) {
             Some(id) => Ok(Some(id)),
@@ -129,13 +142,24 @@ pub(crate) fn scan(
     let end = prefix_end(prefix);
     let mut cursors: Vec<Cursor<'_>> = levels
         .iter()
-        .map(|level| Cursor { level: *level, waiting: VecDeque::new(), next: prefix.to_vec(), is_done: false })
+        .map(|level| Cursor {
+            level: *level,
+            waiting: VecDeque::new(),
+            next: prefix.to_vec(),
+            is_done: false,
+        })
         .collect();
     loop {
         for cursor in &mut cursors {
             cursor.fill(end.as_deref(), batch)?;
         }
-        let Some(name) = cursors.iter().filter_map(|c| c.waiting.front()).map(|row| &row.name).min().cloned() else {
+        let Some(name) = cursors
+            .iter()
+            .filter_map(|c| c.waiting.front())
+            .map(|row| &row.name)
+            .min()
+            .cloned()
+        else {
             return Ok(());
         };
         let mut top = None;
@@ -144,7 +168,11 @@ pub(crate) fn scan(
                 top.get_or_insert(row);
             }
         }
-        if let Some(LevelRow { name, id: Some(id), peeled }) = top
+        if let Some(LevelRow {
+            name,
+            id: Some(id),
+            peeled,
+        }) = top
             && !each(RefRow { name, id, peeled })
         {
             return Ok(());
@@ -167,7 +195,11 @@ pub(crate) fn get(levels: &[Level<'_>], name: &[u8]) -> Result<Option<RefRow>, S
     end.push(0);
     for level in levels {
         if let Some(row) = level.batch(name, Some(&end), 1)?.pop_front() {
-            return Ok(row.id.map(|id| RefRow { name: row.name, id, peeled: row.peeled }));
+            return Ok(row.id.map(|id| RefRow {
+                name: row.name,
+                id,
+                peeled: row.peeled,
+            }));
         }
     }
     Ok(None)

@@ -1,7 +1,7 @@
 //! The layout of a repository's file, how it is made and opened.
 //!
-//! `chunk` holds all parts of all packs: a row's number is `pack << 22 | section << 20 | n`, so that a pack is one
-//! range of rows. Sections: the pack's bytes, its records, its commit links, its sorted id index.
+//! `chunk` holds all parts of all packs: a row's number is `pack << 22 | section << 20 | n`, so that a pack
+//! is one range of rows. Sections: the pack's bytes, its records, its commit links, its sorted id index.
 
 use std::fs;
 use std::io::Write;
@@ -19,8 +19,8 @@ const LAYOUT: i64 = 1;
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE entry (seq INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, actor TEXT NOT NULL, kind TEXT NOT NULL,
-    nonce BLOB NOT NULL, pack INTEGER);
+CREATE TABLE entry (seq INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, actor TEXT NOT NULL,
+    kind TEXT NOT NULL, nonce BLOB NOT NULL, pack INTEGER);
 -- new NULL: the ref was deleted. Keyed by name, so that the refs as of a seq are one ordered scan.
 CREATE TABLE ref_change (name BLOB NOT NULL, seq INTEGER NOT NULL, old BLOB, new BLOB, peeled BLOB,
     PRIMARY KEY (name, seq)) WITHOUT ROWID;
@@ -64,16 +64,23 @@ pub(crate) fn template(algo: HashAlgo) -> Result<Vec<u8>, StoreError> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("template.sqlite");
     let conn = Connection::open(&path)?;
-    conn.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;")?;
+    conn.execute_batch(
+        "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;",
+    )?;
     conn.execute_batch(TABLES)?;
-    conn.execute("INSERT INTO meta VALUES ('algo', ?1), ('layout', ?2)", (algo.name(), LAYOUT))?;
+    conn.execute(
+        "INSERT INTO meta VALUES ('algo', ?1), ('layout', ?2)",
+        (algo.name(), LAYOUT),
+    )?;
     conn.close().map_err(|(_, error)| error)?;
     Ok(fs::read(&path)?)
 }
 
 /// Makes a file whole or not at all: a crash leaves at most a temporary file, which is never opened.
 pub(crate) fn create_file(path: &Path, template: &[u8]) -> Result<(), StoreError> {
-    let folder = path.parent().ok_or(StoreError::Misuse("a repository file lies in a folder"))?;
+    let folder = path
+        .parent()
+        .ok_or(StoreError::Misuse("a repository file lies in a folder"))?;
     create_folders(folder)?;
     let mut made = tempfile::Builder::new().suffix(".tmp").tempfile_in(folder)?;
     made.write_all(template)?;
@@ -87,7 +94,9 @@ fn create_folders(folder: &Path) -> Result<(), StoreError> {
     if folder.is_dir() {
         return Ok(());
     }
-    let parent = folder.parent().ok_or(StoreError::Misuse("a data folder has a parent"))?;
+    let parent = folder
+        .parent()
+        .ok_or(StoreError::Misuse("a data folder has a parent"))?;
     create_folders(parent)?;
     match fs::create_dir(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
@@ -111,7 +120,11 @@ pub(crate) enum Use {
 
 /// Opens a connection to an existing file.
 pub(crate) fn connect(path: &Path, to: Use) -> Result<Connection, StoreError> {
-    let open = if to == Use::ReadOnly { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+    let open = if to == Use::ReadOnly {
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+    };
     let conn = Connection::open_with_flags(path, open | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
     conn.execute_batch("PRAGMA cache_size = -512; PRAGMA synchronous = FULL;")?;
@@ -123,13 +136,20 @@ pub(crate) fn connect(path: &Path, to: Use) -> Result<Connection, StoreError> {
 
 /// Refuses a file of another layout or hash.
 pub(crate) fn check_meta(conn: &Connection, algo: HashAlgo) -> Result<(), StoreError> {
-    let layout: i64 = conn.query_row("SELECT value FROM meta WHERE key = 'layout'", [], |row| row.get(0))?;
+    let layout: i64 = conn.query_row("SELECT value FROM meta WHERE key = 'layout'", [], |row| {
+        row.get(0)
+    })?;
     if layout != LAYOUT {
-        return Err(StoreError::corrupt(format!("layout {layout}, this program reads {LAYOUT}")));
+        return Err(StoreError::corrupt(format!(
+            "layout {layout}, this program reads {LAYOUT}"
+        )));
     }
     let name: String = conn.query_row("SELECT value FROM meta WHERE key = 'algo'", [], |row| row.get(0))?;
     if name != algo.name() {
-        return Err(StoreError::corrupt(format!("object format {name}, expected {}", algo.name())));
+        return Err(StoreError::corrupt(format!(
+            "object format {name}, expected {}",
+            algo.name()
+        )));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A repository as of one entry: what walks, plans and answers read.
 //!
-//! Holds no transaction between calls. Packs never change and are only appended, so cutting every source at an
-//! ordinal is all that a snapshot needs.
+//! Holds no transaction between calls. Packs never change and are only appended, so cutting every source at
+//! an ordinal is all that a snapshot needs.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,14 +9,15 @@ use std::sync::Arc;
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId};
 use cairn_protocol::source::{Base, CommitNode, ObjRef, ObjectSource, Record, SourceError};
 use roaring::RoaringBitmap;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::OptionalExtension;
 
-use super::file::{KindSets, PackMeta, RepoFile, locked};
+use super::file::{PackMeta, RepoFile, locked};
 use super::graph::PackCommits;
-use super::index::{find_in_file, read_pack, read_record, read_row};
+use super::index::{Finder, read_pack, read_record, read_row};
+use super::kinds::extend_kinds;
 use super::limits::{DELTA_DEPTH_MAX, OBJECT_BYTES_MAX, RECORDS_PER_ROW};
 use super::object::{apply_delta, entry_data, inflate};
-use super::record::{Place, RawBase, RawRecord, bitmap_from, record_bytes};
+use super::record::{Place, RawBase, RawRecord, record_bytes};
 use super::refs::{self, Level, RefRow};
 use super::schema::{Section, row_id};
 use crate::store::StoreError;
@@ -60,7 +61,11 @@ impl View {
         let packs = file.packs();
         let seq = seq.unwrap_or(packs.head);
         if seq > packs.head {
-            return Err(StoreError::TooLarge { what: "seq", seen: seq, max: packs.head });
+            return Err(StoreError::TooLarge {
+                what: "seq",
+                seen: seq,
+                max: packs.head,
+            });
         }
         let limit = packs.limit_at(seq);
         drop(packs);
@@ -76,11 +81,23 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) fn open(files: &Files, algo: HashAlgo, chain: &[Pin], at: Option<u64>) -> Result<Self, StoreError> {
+    pub(crate) fn open(
+        files: &Files,
+        algo: HashAlgo,
+        chain: &[Pin],
+        at: Option<u64>,
+    ) -> Result<Self, StoreError> {
         let open = |(index, pin): (usize, &Pin)| {
-            View::of(files.get(pin.id, algo)?, pin, if index == 0 { at } else { pin.seq })
+            View::of(
+                files.get(pin.id, algo)?,
+                pin,
+                if index == 0 { at } else { pin.seq },
+            )
         };
-        Ok(Self { algo, views: chain.iter().enumerate().map(open).collect::<Result<_, _>>()? })
+        Ok(Self {
+            algo,
+            views: chain.iter().enumerate().map(open).collect::<Result<_, _>>()?,
+        })
     }
 
     /// The last visible entry of the own log; 0 before the first.
@@ -104,7 +121,10 @@ impl Snapshot {
     }
 
     pub(crate) fn levels(&self) -> Vec<Level<'_>> {
-        self.views.iter().filter_map(|view| Some(Level::At(view.file.as_deref()?, view.seq))).collect()
+        self.views
+            .iter()
+            .filter_map(|view| Some(Level::At(view.file.as_deref()?, view.seq)))
+            .collect()
     }
 
     /// Calls `each` with the refs whose names start with `prefix`, in byte order, until it answers false.
@@ -134,7 +154,8 @@ impl Snapshot {
             // The base counts its sources from itself.
             let source = i64::from(source) - level as i64;
             let found = file.read(|conn| {
-                let mut select = conn.prepare_cached("SELECT data FROM reach WHERE source = ?1 AND key = ?2")?;
+                let mut select =
+                    conn.prepare_cached("SELECT data FROM reach WHERE source = ?1 AND key = ?2")?;
                 Ok(select.query_row((source, key), |row| row.get(0)).optional()?)
             })?;
             if found.is_some() {
@@ -147,9 +168,14 @@ impl Snapshot {
     /// The visible packs of a source, in order of their ordinals.
     pub fn packs(&self, source: u16) -> Result<Vec<PackRow>, StoreError> {
         let view = self.view(source)?;
-        let Some(file) = &view.file else { return Ok(Vec::new()) };
+        let Some(file) = &view.file else {
+            return Ok(Vec::new());
+        };
         let packs = file.packs();
-        let visible = packs.list.iter().take_while(|pack| pack.base_ordinal < view.limit);
+        let visible = packs
+            .list
+            .iter()
+            .take_while(|pack| pack.base_ordinal < view.limit);
         let row = |pack: &Arc<PackMeta>| PackRow {
             id: pack.id,
             base_ordinal: pack.base_ordinal,
@@ -173,7 +199,9 @@ impl Snapshot {
 
     fn kind_set(&self, source: u16, which: usize) -> Result<RoaringBitmap, StoreError> {
         let view = self.view(source)?;
-        let Some(file) = &view.file else { return Ok(RoaringBitmap::new()) };
+        let Some(file) = &view.file else {
+            return Ok(RoaringBitmap::new());
+        };
         let mut kinds = locked(&file.kinds);
         extend_kinds(file, &mut kinds)?;
         let mut set = kinds.sets.get(which).cloned().unwrap_or_default();
@@ -187,10 +215,6 @@ impl Snapshot {
         self.views.first().map_or(0, |view| view.limit)
     }
 
-    pub(crate) fn shows_no_objects(&self) -> bool {
-        self.views.iter().all(|view| view.limit == 0)
-    }
-
     pub(crate) fn views(&self) -> &[View] {
         &self.views
     }
@@ -198,14 +222,22 @@ impl Snapshot {
     fn view(&self, source: u16) -> Result<&View, StoreError> {
         self.views
             .get(usize::from(source))
-            .ok_or(StoreError::NoSuchPlace { source_index: source, ordinal: 0 })
+            .ok_or(StoreError::NoSuchPlace {
+                source_index: source,
+                ordinal: 0,
+            })
     }
 
     /// The file and pack of a visible place, and where in the pack it is.
     fn locate(&self, at: ObjRef) -> Result<(&RepoFile, Arc<PackMeta>, u32), StoreError> {
-        let missing = StoreError::NoSuchPlace { source_index: at.source, ordinal: at.ordinal };
+        let missing = StoreError::NoSuchPlace {
+            source_index: at.source,
+            ordinal: at.ordinal,
+        };
         let view = self.view(at.source)?;
-        let Some(file) = view.file.as_deref().filter(|_| at.ordinal < view.limit) else { return Err(missing) };
+        let Some(file) = view.file.as_deref().filter(|_| at.ordinal < view.limit) else {
+            return Err(missing);
+        };
         let pack = file.packs().at(at.ordinal).cloned().ok_or(missing)?;
         let index = at.ordinal - pack.base_ordinal;
         Ok((file, pack, index))
@@ -214,24 +246,56 @@ impl Snapshot {
     /// The canonical place of an object in the sources from `from` on.
     pub(crate) fn find_from(&self, from: u16, id: &ObjectId) -> Result<Option<ObjRef>, StoreError> {
         for (source, view) in self.views.iter().enumerate().skip(usize::from(from)) {
-            let Some(file) = view.file.as_deref().filter(|_| view.limit > 0) else { continue };
-            if let Some(ordinal) = file.read(|conn| find_in_file(file, conn, id, view.limit))? {
-                return Ok(Some(ObjRef { source: source as u16, ordinal }));
+            let Some(file) = view.file.as_deref().filter(|_| view.limit > 0) else {
+                continue;
+            };
+            if let Some(ordinal) = file.read(|conn| Finder::new(file, conn, view.limit).find(id))? {
+                return Ok(Some(ObjRef {
+                    source: source as u16,
+                    ordinal,
+                }));
             }
         }
         Ok(None)
     }
 
+    /// Sets the place in `shown` of each of `ids` that is visible. Best in the order of ids.
+    pub(crate) fn mark_visible(&self, ids: &[ObjectId], shown: &mut [bool]) -> Result<(), StoreError> {
+        for view in self.views.iter() {
+            let Some(file) = view.file.as_deref().filter(|_| view.limit > 0) else {
+                continue;
+            };
+            file.read(|conn| {
+                let mut finder = Finder::new(file, conn, view.limit);
+                for (id, is_shown) in ids.iter().zip(shown.iter_mut()) {
+                    *is_shown = *is_shown || finder.find(id)?.is_some();
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
     /// The canonical place that a place read from source `from` means.
-    fn resolve(&self, from: u16, file: &RepoFile, pack: &PackMeta, place: Place) -> Result<ObjRef, StoreError> {
+    fn resolve(
+        &self,
+        from: u16,
+        file: &RepoFile,
+        pack: &PackMeta,
+        place: Place,
+    ) -> Result<ObjRef, StoreError> {
         match place {
             Place::Chain(at) => match at.source.checked_add(from) {
-                Some(source) => Ok(ObjRef { source, ordinal: at.ordinal }),
+                Some(source) => Ok(ObjRef {
+                    source,
+                    ordinal: at.ordinal,
+                }),
                 None => Err(StoreError::corrupt("a reference leaves the chain of sources")),
             },
-            Place::InPack(index) if !pack.dups.contains(index) => {
-                Ok(ObjRef { source: from, ordinal: pack.base_ordinal.saturating_add(index) })
-            }
+            Place::InPack(index) if !pack.dups.contains(index) => Ok(ObjRef {
+                source: from,
+                ordinal: pack.base_ordinal.saturating_add(index),
+            }),
             Place::InPack(index) => {
                 let id = file.read(|conn| read_record(conn, self.algo, pack.id, index))?.id;
                 self.find_from(from, &id)?.ok_or(StoreError::MissingObject { id })
@@ -239,7 +303,13 @@ impl Snapshot {
         }
     }
 
-    fn record_of(&self, source: u16, file: &RepoFile, pack: &PackMeta, raw: &RawRecord) -> Result<Record, StoreError> {
+    fn record_of(
+        &self,
+        source: u16,
+        file: &RepoFile,
+        pack: &PackMeta,
+        raw: &RawRecord,
+    ) -> Result<Record, StoreError> {
         let base = match raw.base {
             RawBase::None => Base::None,
             RawBase::Ofs(place) => Base::Ofs(self.resolve(source, file, pack, place)?),
@@ -290,15 +360,24 @@ impl Snapshot {
         if let Some(graph) = pack.graph.get() {
             return Ok(Arc::clone(graph));
         }
-        let (first, last) = (row_id(pack.id, Section::Commits, 0), row_id(pack.id, Section::Index, 0) - 1);
+        let (first, last) = (
+            row_id(pack.id, Section::Commits, 0),
+            row_id(pack.id, Section::Index, 0) - 1,
+        );
         let rows = file.read(|conn| {
-            let mut select = conn.prepare_cached("SELECT data FROM chunk WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
-            Ok(select.query_map((first, last), |row| row.get(0))?.collect::<Result<Vec<Vec<u8>>, _>>()?)
+            let mut select =
+                conn.prepare_cached("SELECT data FROM chunk WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+            Ok(select
+                .query_map((first, last), |row| row.get(0))?
+                .collect::<Result<Vec<Vec<u8>>, _>>()?)
         })?;
         // Kept for every chain that reads this file: sources count from the file.
         let canonical = |place| {
             let at = self.resolve(source, file, pack, place)?;
-            Ok(Place::Chain(ObjRef { source: at.source - source, ordinal: at.ordinal }))
+            Ok(Place::Chain(ObjRef {
+                source: at.source - source,
+                ordinal: at.ordinal,
+            }))
         };
         let mut graph = PackCommits::default();
         rows.iter().try_for_each(|row| graph.extend(row, &canonical))?;
@@ -308,7 +387,9 @@ impl Snapshot {
     pub(crate) fn commit_node(&self, at: ObjRef) -> Result<CommitNode, StoreError> {
         let (file, pack, index) = self.locate(at)?;
         let graph = self.graph(at.source, file, &pack)?;
-        let row = graph.get(index).ok_or_else(|| StoreError::corrupt(format!("{at:?} is not a commit")))?;
+        let row = graph
+            .get(index)
+            .ok_or_else(|| StoreError::corrupt(format!("{at:?} is not a commit")))?;
         let resolve = |place: &Place| self.resolve(at.source, file, &pack, *place);
         Ok(CommitNode {
             tree: resolve(&row.tree)?,
@@ -335,7 +416,10 @@ impl Snapshot {
             for raw in row.chunks_exact(bytes).skip(first).take((end - index) as usize) {
                 if pack.dups.is_empty() || !pack.dups.contains(index) {
                     let raw = RawRecord::decode(self.algo, raw)?;
-                    each(pack.base_ordinal + index, &self.record_of(source, file, pack, &raw)?);
+                    each(
+                        pack.base_ordinal + index,
+                        &self.record_of(source, file, pack, &raw)?,
+                    );
                 }
                 index += 1;
             }

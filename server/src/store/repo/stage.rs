@@ -1,7 +1,7 @@
 //! Taking in a pack: durable first, visible only with its entry.
 //!
-//! A large pack is written in transactions of bounded size as a pack that is not live; no lock is held between them.
-//! A small one waits in memory, so that a tiny push is one transaction and one flush.
+//! A large pack is written in transactions of bounded size as a pack that is not live; no lock is held
+//! between them. A small one waits in memory, so that a tiny push is one transaction and one flush.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use roaring::RoaringBitmap;
 use rusqlite::Connection;
 
 use super::facts::{CommitLinks, EntryBase, PackBytes, PackFacts, RefBase};
-use super::file::RepoFile;
+use super::file::{Flush, RepoFile};
 use super::graph::RawCommit;
 use super::index::{encode_shard_entry, prefix_of, shard_cuts};
 use super::limits::{
-    CHUNK_BYTES, COMMIT_ROW_BYTES, PACK_BYTES_MAX, RECORDS_PER_ROW, SHARDED_OBJECTS_MIN, SMALL_PACK_BYTES_MAX,
-    SMALL_PACK_OBJECTS_MAX, STAGE_TRANSACTION_BYTES,
+    CHUNK_BYTES, COMMIT_ROW_BYTES, LOOKUP_BATCH, PACK_BYTES_MAX, RECORDS_PER_ROW, SHARDED_OBJECTS_MIN,
+    SMALL_PACK_BYTES_MAX, SMALL_PACK_OBJECTS_MAX, STAGE_TRANSACTION_BYTES,
 };
 use super::record::{Place, RawBase, RawRecord, bitmap_bytes, record_bytes};
 use super::schema::{self, Section, int, row_id};
@@ -48,7 +48,10 @@ pub struct Staged {
 pub(crate) enum Body {
     Memory(Vec<PartRow>),
     /// Written as a pack that is not live. Holding the file keeps it open: what is opened anew is swept.
-    Disk { file: Arc<RepoFile>, pack: u32 },
+    Disk {
+        file: Arc<RepoFile>,
+        pack: u32,
+    },
     /// Part of an entry.
     Live,
 }
@@ -57,7 +60,11 @@ impl Drop for Staged {
     fn drop(&mut self) {
         if let Body::Disk { file, pack } = &self.body {
             // What cannot be deleted now is swept when the file is opened next.
-            let _ = file.write(|conn| schema::delete_staged(conn, *pack), |(), _| ());
+            let _ = file.write(
+                Flush::Later,
+                |conn| schema::delete_staged(conn, *pack),
+                |(), _| (),
+            );
         }
     }
 }
@@ -76,7 +83,17 @@ impl Staged {
             "INSERT INTO pack (id, key, live, bytes, object_count, whole, commits, trees, tags, dups, fanout)
              VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, x'', ?9)",
         )?
-        .execute((pack, self.key, int(self.bytes), self.object_count, self.whole, commits, trees, tags, fanout))?;
+        .execute((
+            pack,
+            self.key,
+            int(self.bytes),
+            self.object_count,
+            self.whole,
+            commits,
+            trees,
+            tags,
+            fanout,
+        ))?;
         Ok(())
     }
 }
@@ -91,7 +108,8 @@ pub(crate) struct PartRow {
 impl PartRow {
     pub(crate) fn insert(&self, conn: &Connection, pack: u32) -> Result<(), StoreError> {
         let row = row_id(pack, self.section, self.n);
-        conn.prepare_cached("INSERT INTO chunk (id, data) VALUES (?1, ?2)")?.execute((row, &self.data))?;
+        conn.prepare_cached("INSERT INTO chunk (id, data) VALUES (?1, ?2)")?
+            .execute((row, &self.data))?;
         Ok(())
     }
 }
@@ -122,11 +140,25 @@ pub(crate) fn stage(
     let sharded = object_count >= SHARDED_OBJECTS_MIN;
     let id_at = |at: usize| facts.sorted().get(at).map(|index| facts.entry(*index).id);
     let prefix_at = |at: usize| id_at(at).map_or(0, |id| prefix_of(&id));
-    let cuts = if sharded { shard_cuts(object_count as usize, prefix_at) } else { Vec::new() };
+    let cuts = if sharded {
+        shard_cuts(object_count as usize, prefix_at)
+    } else {
+        Vec::new()
+    };
     let fanout = cuts.iter().map(|cut| prefix_at(*cut)).collect();
-    let plan = Plan { facts, bytes, bases: bases(snapshot, facts)?, commits: commit_rows(snapshot, facts)?, cuts };
+    let plan = Plan {
+        facts,
+        bytes,
+        bases: bases(snapshot, facts)?,
+        commits: commit_rows(snapshot, facts)?,
+        cuts,
+    };
     let ids = if object_count <= SMALL_PACK_OBJECTS_MAX {
-        facts.sorted().iter().map(|index| (facts.entry(*index).id, *index)).collect()
+        facts
+            .sorted()
+            .iter()
+            .map(|index| (facts.entry(*index).id, *index))
+            .collect()
     } else {
         Vec::new()
     };
@@ -163,7 +195,11 @@ fn check(snapshot: &Snapshot, facts: &dyn PackFacts, bytes: &dyn PackBytes) -> R
     }
     if facts.pack_bytes() > PACK_BYTES_MAX {
         let (seen, max) = (facts.pack_bytes(), PACK_BYTES_MAX);
-        return Err(StoreError::TooLarge { what: "bytes of a pack", seen, max });
+        return Err(StoreError::TooLarge {
+            what: "bytes of a pack",
+            seen,
+            max,
+        });
     }
     Ok(())
 }
@@ -175,6 +211,7 @@ fn write(
     mut rows: impl Iterator<Item = Result<PartRow, StoreError>>,
 ) -> Result<(), StoreError> {
     let pack = file.write(
+        Flush::Later,
         |conn| {
             let pack = next_pack(conn)?;
             staged.insert_pack(conn, pack)?;
@@ -182,7 +219,10 @@ fn write(
         },
         |_, _| (),
     )?;
-    staged.body = Body::Disk { file: Arc::clone(&file), pack };
+    staged.body = Body::Disk {
+        file: Arc::clone(&file),
+        pack,
+    };
     let mut is_done = false;
     while !is_done {
         // Gathered before the writer's turn: reading a spool must not hold up other pushes.
@@ -196,53 +236,60 @@ fn write(
                 None => is_done = true,
             }
         }
-        file.write(|conn| batch.iter().try_for_each(|row| row.insert(conn, pack)), |(), _| ())?;
+        file.write(
+            Flush::Later,
+            |conn| batch.iter().try_for_each(|row| row.insert(conn, pack)),
+            |(), _| (),
+        )?;
     }
     Ok(())
 }
 
-/// Where the ref-deltas' bases outside the pack are.
+/// Where the ref-deltas' bases outside the pack are. A base that only the pack itself holds is left out.
 fn bases(snapshot: &Snapshot, facts: &dyn PackFacts) -> Result<HashMap<ObjectId, ObjRef>, StoreError> {
     let mut bases = HashMap::new();
     for index in 0..facts.len() {
         if let EntryBase::Ref(RefBase::External(id)) = facts.entry(index).base
             && !bases.contains_key(&id)
         {
-            bases.insert(id, visible(snapshot, &id)?);
+            match snapshot.find_from(0, &id)? {
+                Some(at) => drop(bases.insert(id, at)),
+                None if facts.find(&id).is_some() => {}
+                None => return Err(StoreError::MissingObject { id }),
+            }
         }
     }
     Ok(bases)
 }
 
 fn visible(snapshot: &Snapshot, id: &ObjectId) -> Result<ObjRef, StoreError> {
-    snapshot.find_from(0, id)?.ok_or(StoreError::MissingObject { id: *id })
+    snapshot
+        .find_from(0, id)?
+        .ok_or(StoreError::MissingObject { id: *id })
 }
 
 /// Places whose object is visible already, or came earlier in the same pack.
 fn dups(snapshot: &Snapshot, facts: &dyn PackFacts) -> Result<RoaringBitmap, StoreError> {
     let mut dups = RoaringBitmap::new();
-    let is_empty = snapshot.shows_no_objects();
     let mut before: Option<(ObjectId, u32, bool)> = None;
-    // In the order of ids, which is the order of what is looked up.
-    for index in facts.sorted() {
-        let id = facts.entry(*index).id;
-        before = match before.filter(|(same, ..)| *same == id) {
-            Some((_, first, false)) => {
-                dups.insert(first.max(*index));
-                Some((id, first.min(*index), false))
-            }
-            Some((_, first, true)) => {
-                dups.insert(*index);
-                Some((id, first, true))
-            }
-            None => {
-                let is_visible = !is_empty && snapshot.find_from(0, &id)?.is_some();
-                if is_visible {
-                    dups.insert(*index);
+    // In the order of ids, which is the order of what is looked up; in batches, to keep memory bounded.
+    for batch in facts.sorted().chunks(LOOKUP_BATCH) {
+        let ids: Vec<ObjectId> = batch.iter().map(|index| facts.entry(*index).id).collect();
+        let mut shown = vec![false; ids.len()];
+        snapshot.mark_visible(&ids, &mut shown)?;
+        for ((index, id), is_shown) in batch.iter().zip(ids).zip(shown) {
+            let first = match before.filter(|(same, ..)| *same == id) {
+                Some((_, first, false)) => {
+                    dups.insert(first.max(*index));
+                    first.min(*index)
                 }
-                Some((id, *index, is_visible))
+                _ => *index,
+            };
+            if is_shown {
+                dups.insert(*index);
             }
-        };
+            before = Some((id, first, is_shown));
+        }
     }
     Ok(dups)
 }
@@ -296,7 +343,11 @@ fn commit_rows(snapshot: &Snapshot, facts: &dyn PackFacts) -> Result<Vec<Vec<u8>
 
 /// Sets each commit's generation, parents first, without recursion.
 fn number_generations(snapshot: &Snapshot, commits: &mut [RawCommit]) -> Result<(), StoreError> {
-    let at: HashMap<u32, usize> = commits.iter().enumerate().map(|(at, commit)| (commit.index, at)).collect();
+    let at: HashMap<u32, usize> = commits
+        .iter()
+        .enumerate()
+        .map(|(at, commit)| (commit.index, at))
+        .collect();
     // Each commit waits for each of its parents at most once.
     let waiting_max = commits.iter().map(|commit| commit.parents.len()).sum::<usize>() + 1;
     for start in 0..commits.len() {
@@ -310,7 +361,8 @@ fn number_generations(snapshot: &Snapshot, commits: &mut [RawCommit]) -> Result<
                         Place::Chain(at) => snapshot.commit_node(*at)?.generation,
                         Place::InPack(index) => {
                             let parent = at.get(index).copied();
-                            let parent = parent.ok_or_else(|| StoreError::corrupt("a parent is not a commit"))?;
+                            let parent =
+                                parent.ok_or_else(|| StoreError::corrupt("a parent is not a commit"))?;
                             let generation = commits.get(parent).map_or(0, |parent| parent.generation);
                             if generation == 0 {
                                 is_ready = false;
@@ -341,10 +393,18 @@ impl<'a> Plan<'a> {
     fn rows(&'a self) -> impl Iterator<Item = Result<PartRow, StoreError>> + 'a {
         let chunks = self.bytes.len().div_ceil(CHUNK_BYTES as u64) as u32;
         let records = self.facts.len().div_ceil(RECORDS_PER_ROW);
-        let part = |section, n, data: Result<Vec<u8>, StoreError>| Ok(PartRow { section, n, data: data? });
+        let part = |section, n, data: Result<Vec<u8>, StoreError>| {
+            Ok(PartRow {
+                section,
+                n,
+                data: data?,
+            })
+        };
         let bytes = (0..chunks).map(move |n| part(Section::Bytes, n, self.chunk(n)));
         let records = (0..records).map(move |n| part(Section::Records, n, self.records(n)));
-        let commits = (0..).zip(&self.commits).map(move |(n, row)| part(Section::Commits, n, Ok(row.clone())));
+        let commits = (0..)
+            .zip(&self.commits)
+            .map(move |(n, row)| part(Section::Commits, n, Ok(row.clone())));
         let shards = (0..self.cuts.len()).map(move |n| part(Section::Index, n as u32, Ok(self.shard(n))));
         bytes.chain(records).chain(commits).chain(shards)
     }
@@ -367,8 +427,9 @@ impl<'a> Plan<'a> {
                 EntryBase::Ofs(index) => RawBase::Ofs(Place::InPack(index)),
                 EntryBase::Ref(RefBase::InPack(index)) => RawBase::Ref(Place::InPack(index)),
                 EntryBase::Ref(RefBase::External(id)) => {
-                    let at = self.bases.get(&id).ok_or(StoreError::MissingObject { id })?;
-                    RawBase::Ref(Place::Chain(*at))
+                    let known = self.bases.get(&id).map(|at| Place::Chain(*at));
+                    let place = known.or_else(|| self.facts.find(&id).map(Place::InPack));
+                    RawBase::Ref(place.ok_or(StoreError::MissingObject { id })?)
                 }
             };
             let entry_bytes = u32::try_from(entry.entry_bytes).map_err(|_| StoreError::TooLarge {
@@ -377,7 +438,15 @@ impl<'a> Plan<'a> {
                 max: u64::from(u32::MAX),
             })?;
             let (id, kind, size, offset) = (entry.id, entry.kind, entry.size, entry.offset);
-            RawRecord { id, kind, size, offset, entry_bytes, base }.encode(&mut data);
+            RawRecord {
+                id,
+                kind,
+                size,
+                offset,
+                entry_bytes,
+                base,
+            }
+            .encode(&mut data);
         }
         Ok(data)
     }
