@@ -1,5 +1,6 @@
 //! Forks as rows: chains, depth, what keeps a file alive; pushes noted; copies of the catalog.
 
+#[path = "support/server.rs"]
 mod support;
 
 use std::sync::atomic::Ordering;

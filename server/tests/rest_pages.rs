@@ -1,5 +1,6 @@
 //! Pagination over 60 repositories.
 
+#[path = "support/server.rs"]
 mod support;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,6 @@
 //! Repositories and namespaces over REST: shapes, statuses, names, races, restarts.
 
+#[path = "support/server.rs"]
 mod support;
 
 use axum::body::Body;

@@ -1,5 +1,6 @@
 //! Tokens: issued, listed, taken back, and what they open in git.
 
+#[path = "support/server.rs"]
 mod support;
 
 use std::sync::atomic::Ordering;

@@ -108,6 +108,13 @@ impl Server {
         let response = self.edge.clone().call(request).await.expect("edges do not fail");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
+        if let Some(length) = parts.headers.get("content-length") {
+            assert_eq!(
+                length.to_str().ok(),
+                Some(bytes.len().to_string().as_str()),
+                "hyper refuses a wrong length"
+            );
+        }
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         Answer {
             status: parts.status.as_u16(),
