@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use cairn_protocol::object::HashAlgo;
 use cairn_server::auth::issue;
+use cairn_server::limits::SEARCH_SCAN_REPOS_MAX;
 use cairn_server::names::Name;
 use cairn_server::store::catalog::{Catalog, Direction, NewRepo, RepoPage, Scope, Sort, Window};
 
@@ -92,4 +93,47 @@ async fn a_million_forks_stay_small_and_quick_to_find() {
         );
     }
     println!("lookup: {:?}", start.elapsed() / 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_namespace_finds_what_a_small_one_would() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let catalog = Catalog::open(&folder.path().join("catalog.sqlite")).expect("it opens");
+    let count = SEARCH_SCAN_REPOS_MAX as usize + 1;
+    let made: Vec<_> = (0..count)
+        .map(|at| {
+            let (catalog, new) = (catalog.clone(), new(&format!("Agent-{at:05}_x")));
+            tokio::spawn(async move { catalog.create_repo(new).await })
+        })
+        .collect();
+    for repo in made {
+        repo.await.expect("no panic").expect("made");
+    }
+    let elsewhere = NewRepo {
+        namespace: Name::new("other").expect("a name"),
+        ..new("agent-00123")
+    };
+    catalog.create_repo(elsewhere).await.expect("made");
+    catalog
+        .delete_repo("default", "agent-00124_x", 1)
+        .await
+        .expect("deleted");
+    let cases = [
+        ("0123", 11, "few candidates, one of another namespace left out"),
+        ("00124", 0, "a deleted one is gone"),
+        ("AGENT-0", 9_999, "very many"),
+        ("4_", 999, "shorter than a trigram, with a sign of LIKE"),
+        ("\"x'", 0, "quotes"),
+        ("%%%", 0, "signs of LIKE"),
+    ];
+    for (part, want, why) in cases {
+        for sort in [Sort::CreatedAt, Sort::Name, Sort::UpdatedAt] {
+            let listed = catalog.repos(page(Some(part), 0, sort)).await.expect("a list");
+            assert_eq!(
+                (listed.total, listed.items.len()),
+                (want, want.min(50) as usize),
+                "{why}"
+            );
+        }
+    }
 }
