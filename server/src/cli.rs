@@ -54,13 +54,13 @@ struct Serve {
 #[derive(Args)]
 struct Place {
     /// The folder that holds everything.
-    #[arg(long, env = "CAIRN_DATA", default_value = "./cairn-data")]
+    #[arg(long, global = true, env = "CAIRN_DATA", default_value = "./cairn-data")]
     data: PathBuf,
     /// The origin that clients use.
-    #[arg(long, env = "CAIRN_PUBLIC_URL")]
+    #[arg(long, global = true, env = "CAIRN_PUBLIC_URL")]
     public_url: Option<String>,
     /// The account that REST paths name.
-    #[arg(long, env = "CAIRN_ACCOUNT", default_value = "local")]
+    #[arg(long, global = true, env = "CAIRN_ACCOUNT", default_value = "local")]
     account: String,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One writer thread takes what is waiting into one transaction, so that a thousand creates share one fsync; readers
 //! are a small pool. Other processes (the command line beside a running server) may write too: SQLite's lock orders
-//! them. The statements are ones that PostgreSQL would take, but for `WITHOUT ROWID` and the pragmas in `schema`.
+//! them. The statements are ones that PostgreSQL would take, but for `WITHOUT ROWID`, the pragmas in `schema` and `search`.
 
 mod forks;
 mod namespaces;
@@ -10,6 +10,7 @@ mod page;
 mod readers;
 mod repos;
 mod schema;
+mod search;
 mod tokens;
 mod writer;
 

@@ -4,7 +4,7 @@ use cairn_protocol::object::HashAlgo;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
-use super::{Catalog, CatalogError, Listed, NewToken, Result, Window, forks, namespaces, tokens};
+use super::{Catalog, CatalogError, Listed, NewToken, Result, Window, forks, namespaces, search, tokens};
 use crate::names::Name;
 use crate::store::{Pin, RepoId};
 
@@ -210,6 +210,7 @@ pub(super) fn insert(
         .query_row(values, |row| row.get(0))
         .optional()?
         .ok_or_else(taken)?;
+    search::insert(conn, n, &new.name.folded())?;
     namespaces::count(conn, namespace, 1, new.now_ms)?;
     if let Some(token) = &new.token {
         tokens::insert(conn, n, token)?;
@@ -220,12 +221,14 @@ pub(super) fn insert(
 /// Marks a live repository deleted: its tokens die, what it pinned is free, its file stays while others pin it.
 pub(super) fn mark_deleted(conn: &Connection, n: i64, now: i64) -> Result<()> {
     let mut mark = conn.prepare_cached(
-        "UPDATE repos SET deleted_at = ?2 WHERE n = ?1 AND deleted_at IS NULL RETURNING namespace, chain",
+        "UPDATE repos SET deleted_at = ?2 WHERE n = ?1 AND deleted_at IS NULL RETURNING namespace, chain, folded",
     )?;
-    let (namespace, chain): (i64, Option<Vec<u8>>) = mark
-        .query_row([n, now], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?
-        .ok_or(CatalogError::RepoMissing)?;
+    let marked = mark
+        .query_row([n, now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let (namespace, chain, folded): (i64, Option<Vec<u8>>, String) =
+        marked.ok_or(CatalogError::RepoMissing)?;
+    search::remove(conn, n, &folded)?;
     let below = forks::decode_chain(chain.as_deref().unwrap_or_default())
         .ok_or(CatalogError::Corrupt("fork chain"))?;
     forks::unpin(conn, n, &below)?;
@@ -367,51 +370,77 @@ fn list(conn: &Connection, page: &RepoPage) -> Result<Listed<RepoRow>> {
             total: 0,
         });
     };
-
     let mut values = vec![Value::from(space)];
-    let mut filter = String::from("r.namespace = ?1 AND r.deleted_at IS NULL");
-    let mut total = count;
-    if let Some(part) = &page.search {
-        values.push(Value::from(like(part)));
-        filter += " AND r.folded LIKE ?2 ESCAPE '\\'";
-        let sql = format!("SELECT COUNT(*) FROM repos r WHERE {filter}");
-        total = snapshot
-            .prepare_cached(&sql)?
-            .query_row(params_from_iter(&values), |row| row.get(0))?;
-    }
-    let column = page.sort.column();
-    let (way, beyond) = match page.direction {
-        Direction::Asc => ("ASC", ">"),
-        Direction::Desc => ("DESC", "<"),
+    let (sql, total) = match &page.search {
+        None => (
+            page_sql(page, "r.namespace = ?1 AND r.deleted_at IS NULL", &mut values),
+            count,
+        ),
+        Some(part) => {
+            values.push(Value::from(like(part)));
+            let filter = search_filter(&snapshot, part, count)?;
+            let sql = format!("SELECT COUNT(*) FROM repos r WHERE {filter}");
+            let total = snapshot
+                .prepare(&sql)?
+                .query_row(params_from_iter(&values), |row| row.get(0))?;
+            (page_sql(page, &filter, &mut values), total)
+        }
     };
-    if let Some(after) = page.after {
-        values.push(Value::from(after.to_string()));
-        let at = values.len();
-        filter += &format!(
-            " AND ({column}, r.n) {beyond} (SELECT {}, a.n FROM repos a WHERE a.id = ?{at})",
-            column.replace("r.", "a.")
-        );
-    }
-    // `+ 0` keeps a search on the index of names, which holds all that it looks at, instead of one row after another.
-    let plus = if page.search.is_some() { " + 0" } else { "" };
-    let order = match page.sort {
-        Sort::CreatedAt => format!("r.n{plus} {way}"),
-        _ => format!("{column} {way}, r.n {way}"),
-    };
-    let (take, skip) = page.window.sql();
-    values.extend([Value::from(take), Value::from(skip)]);
-    let (take_at, skip_at) = (values.len() - 1, values.len());
-    let sql = format!(
-        "SELECT {COLUMNS} FROM (SELECT r.n FROM repos r WHERE {filter} ORDER BY {order} LIMIT ?{take_at} OFFSET ?{skip_at}) p
-         JOIN repos r ON r.n = p.n JOIN namespaces s ON s.n = r.namespace ORDER BY {order}"
-    );
     let mut rows = snapshot.prepare_cached(&sql)?;
     let items = rows
         .query_map(params_from_iter(&values), row_of)?
         .map(|row| row?)
         .collect::<Result<_>>()?;
+    if page.search.is_some() {
+        // It may name thousands of candidates, and will not come again.
+        rows.discard();
+    }
     Ok(Listed {
         items,
         total: u64::try_from(total).unwrap_or(0),
     })
+}
+
+/// The rows of namespace `?1` whose folded name is like `?2`.
+fn search_filter(conn: &Connection, part: &str, count: i64) -> Result<String> {
+    let rows = match search::candidates(conn, part, count)? {
+        None => "r.namespace = ?1".to_owned(),
+        Some(found) => {
+            let found: Vec<String> = found.iter().map(i64::to_string).collect();
+            // `+ 0` keeps SQLite from walking the namespace beside the candidates.
+            format!("r.namespace + 0 = ?1 AND r.n IN ({})", found.join(","))
+        }
+    };
+    Ok(format!(
+        "{rows} AND r.deleted_at IS NULL AND r.folded LIKE ?2 ESCAPE '\\'"
+    ))
+}
+
+/// The statement that reads a page of the rows that `filter` lets through; adds its values to `values`.
+fn page_sql(page: &RepoPage, filter: &str, values: &mut Vec<Value>) -> String {
+    let column = page.sort.column();
+    let (way, beyond) = match page.direction {
+        Direction::Asc => ("ASC", ">"),
+        Direction::Desc => ("DESC", "<"),
+    };
+    let mut behind = String::new();
+    if let Some(after) = page.after {
+        values.push(Value::from(after.to_string()));
+        let (at, anchor) = (values.len(), column.replace("r.", "a."));
+        behind =
+            format!(" AND ({column}, r.n) {beyond} (SELECT {anchor}, a.n FROM repos a WHERE a.id = ?{at})");
+    }
+    let order = match page.sort {
+        Sort::CreatedAt => format!("r.n {way}"),
+        _ => format!("{column} {way}, r.n {way}"),
+    };
+    let (take, skip) = page.window.sql();
+    values.extend([Value::from(take), Value::from(skip)]);
+    let (take_at, skip_at) = (values.len() - 1, values.len());
+    // The inner part sees numbers alone, so that what is skipped or sorted is small.
+    format!(
+        "SELECT {COLUMNS}
+         FROM (SELECT r.n FROM repos r WHERE {filter}{behind} ORDER BY {order} LIMIT ?{take_at} OFFSET ?{skip_at}) p
+         JOIN repos r ON r.n = p.n JOIN namespaces s ON s.n = r.namespace ORDER BY {order}"
+    )
 }

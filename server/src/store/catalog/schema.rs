@@ -52,6 +52,11 @@ CREATE INDEX        repos_newest  ON repos (namespace, n)      WHERE deleted_at 
 CREATE INDEX        repos_deleted ON repos (namespace, folded) WHERE deleted_at IS NOT NULL;
 CREATE INDEX        repos_to_drop ON repos (n)                 WHERE deleted_at IS NOT NULL AND dropped = 0;
 
+-- The trigrams of live names; rowid is n.
+CREATE VIRTUAL TABLE repos_trigrams USING fts5 (
+    folded, content = '', columnsize = 0, detail = none, tokenize = 'trigram'
+);
+
 -- Which live repository pins whose log: a file may go when nobody pins it.
 CREATE TABLE pins (
     base INTEGER NOT NULL,

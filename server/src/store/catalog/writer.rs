@@ -93,3 +93,42 @@ fn in_savepoint<T>(conn: &Connection, work: impl FnOnce(&Connection) -> Result<T
     conn.prepare_cached("RELEASE job")?.execute([])?;
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{CatalogError, Writer};
+
+    #[tokio::test]
+    async fn a_failed_or_panicking_job_undoes_only_its_own_changes() {
+        let conn = Connection::open_in_memory().expect("it opens");
+        conn.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)")
+            .expect("made");
+        let writer = Writer::start(conn).expect("it starts");
+        let insert = |n: i64| move |conn: &Connection| Ok(conn.execute("INSERT INTO t VALUES (?1)", [n])?);
+        let fail = move |conn: &Connection| insert(2)(conn).and(Err::<usize, _>(CatalogError::RepoMissing));
+        let panic = |conn: &Connection| {
+            conn.execute("INSERT INTO t VALUES (3)", [])?;
+            assert!(std::hint::black_box(false), "on purpose");
+            Ok(0)
+        };
+        let (one, two, three, four) = tokio::join!(
+            writer.submit(insert(1)),
+            writer.submit(fail),
+            writer.submit(panic),
+            writer.submit(insert(4))
+        );
+        assert!(one.is_ok() && four.is_ok());
+        assert!(matches!(two, Err(CatalogError::RepoMissing)));
+        assert!(matches!(three, Err(CatalogError::Panicked)));
+        let sum =
+            writer.submit(|conn| Ok(conn.query_row("SELECT SUM(n) FROM t", [], |row| row.get::<_, i64>(0))?));
+        assert_eq!(sum.await.expect("an answer"), 5);
+        let again = writer.submit(insert(4)).await;
+        assert!(
+            matches!(again, Err(CatalogError::Sqlite(_))),
+            "a constraint is the job's own failure"
+        );
+    }
+}

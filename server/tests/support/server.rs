@@ -1,0 +1,161 @@
+//! A server in process, on real SQLite in a temporary folder.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request};
+use cairn_server::app::{App, HeadSeq, Parts};
+use cairn_server::auth::ApiToken;
+use cairn_server::clock::Clock;
+use cairn_server::config::Config;
+use cairn_server::edge::Edge;
+use cairn_server::store::catalog::Catalog;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tempfile::TempDir;
+use tower_service::Service;
+
+pub const API_TOKEN: &str = "api-token-of-the-tests";
+pub const BASE: &str = "/client/v4/accounts/local/artifacts";
+
+pub struct Server {
+    pub app: App,
+    pub edge: Edge,
+    pub now: Arc<AtomicI64>,
+    pub head: Arc<AtomicI64>,
+    pub folder: TempDir,
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn result(&self) -> &Value {
+        &self.body["result"]
+    }
+
+    pub fn text(&self, field: &str) -> String {
+        self.body["result"][field]
+            .as_str()
+            .unwrap_or_else(|| panic!("no text {field} in {}", self.body))
+            .to_owned()
+    }
+
+    /// Status, code and pointer of an error.
+    pub fn error(&self) -> (u16, u64, &str) {
+        let error = &self.body["errors"][0];
+        (
+            self.status,
+            error["code"].as_u64().unwrap_or(0),
+            error["source"]["pointer"].as_str().unwrap_or(""),
+        )
+    }
+}
+
+fn app(data: &Path, now: &Arc<AtomicI64>, head: &Arc<AtomicI64>) -> App {
+    let catalog = Catalog::open(&data.join("catalog.sqlite")).expect("the catalog opens");
+    let head = Arc::clone(head);
+    let head_seq: HeadSeq = Arc::new(move |_| Ok(head.load(Ordering::SeqCst) as u64));
+    let config = Config {
+        data: data.to_owned(),
+        account: "local".into(),
+        public_url: "http://cairn.test".into(),
+    };
+    let clock = Clock::Manual(Arc::clone(now));
+    App::new(Parts {
+        config,
+        catalog,
+        api_token: ApiToken::new(API_TOKEN),
+        clock,
+        head_seq,
+    })
+}
+
+impl Server {
+    pub fn new() -> Self {
+        Self::on(tempfile::tempdir().expect("a folder"))
+    }
+
+    pub fn on(folder: TempDir) -> Self {
+        let now = Arc::new(AtomicI64::new(1_700_000_000_000));
+        let head = Arc::new(AtomicI64::new(0));
+        let app = app(folder.path(), &now, &head);
+        Self {
+            edge: Edge::new(app.clone()),
+            app,
+            now,
+            head,
+            folder,
+        }
+    }
+
+    pub fn restart(self) -> Self {
+        let Self {
+            app, edge, folder, ..
+        } = self;
+        drop((app, edge));
+        Self::on(folder)
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.edge.clone().call(request).await.expect("edges do not fail");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        if let Some(length) = parts.headers.get("content-length") {
+            assert_eq!(
+                length.to_str().ok(),
+                Some(bytes.len().to_string().as_str()),
+                "hyper refuses a wrong length"
+            );
+        }
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    /// `path` is under the account's base unless it names a whole one.
+    pub async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
+        let whole = path.starts_with("/client") || path.starts_with("/v1") || path.starts_with("/healthz");
+        let path = if whole {
+            path.to_owned()
+        } else {
+            format!("{BASE}{path}")
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {API_TOKEN}"));
+        self.send(request.body(Body::from(body.to_owned())).expect("a request"))
+            .await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, "").await
+    }
+
+    pub async fn post(&self, path: &str, body: &str) -> Answer {
+        self.ask("POST", path, body).await
+    }
+
+    /// Makes a repository and returns its token.
+    pub async fn repo(&self, namespace: &str, name: &str) -> String {
+        let made = self
+            .post(
+                &format!("/namespaces/{namespace}/repos"),
+                &format!("{{\"name\":\"{name}\"}}"),
+            )
+            .await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        made.text("token")
+    }
+}
