@@ -39,10 +39,8 @@ impl CgiHost {
     pub fn start(root: &Path) -> io::Result<Self> {
         let exec = Command::new("git").arg("--exec-path").output()?;
         let exec = String::from_utf8_lossy(&exec.stdout).trim().to_owned();
-        let settings = Arc::new(Settings {
-            backend: Path::new(&exec).join("git-http-backend"),
-            root: root.to_owned(),
-        });
+        let settings =
+            Arc::new(Settings { backend: Path::new(&exec).join("git-http-backend"), root: root.to_owned() });
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -84,13 +82,8 @@ fn serve(stream: &TcpStream, settings: &Settings) -> io::Result<()> {
         let Some(request) = read_request(&mut reader)? else {
             return respond(&mut writer, 400, "Bad Request");
         };
-        let close = request
-            .header("connection")
-            .is_some_and(|v| v.eq_ignore_ascii_case("close"));
-        if request
-            .header("expect")
-            .is_some_and(|v| v.eq_ignore_ascii_case("100-continue"))
-        {
+        let close = request.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"));
+        if request.header("expect").is_some_and(|v| v.eq_ignore_ascii_case("100-continue")) {
             writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
         let Some(inside) = request.path.strip_prefix("/git") else {
@@ -106,10 +99,7 @@ fn serve(stream: &TcpStream, settings: &Settings) -> io::Result<()> {
 
 impl Request {
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 }
 
@@ -134,15 +124,9 @@ fn percent_decode(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
         let hex = tail.get(..2).and_then(|h| std::str::from_utf8(h).ok());
-        let byte = hex
-            .filter(|_| *first == b'%')
-            .and_then(|h| u8::from_str_radix(h, 16).ok());
+        let byte = hex.filter(|_| *first == b'%').and_then(|h| u8::from_str_radix(h, 16).ok());
         out.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() {
-            tail.get(2..).unwrap_or_default()
-        } else {
-            tail
-        };
+        rest = if byte.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
     }
     String::from_utf8_lossy(&out).into_owned()
 }
@@ -152,22 +136,11 @@ fn spawn(request: &Request, inside: &str, settings: &Settings) -> io::Result<Chi
     command.env_clear();
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("HOME", &settings.root).env("LC_ALL", "C");
-    command
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null");
-    command
-        .env("GIT_PROJECT_ROOT", &settings.root)
-        .env("GIT_HTTP_EXPORT_ALL", "1");
-    command
-        .env("GATEWAY_INTERFACE", "CGI/1.1")
-        .env("SERVER_PROTOCOL", "HTTP/1.1");
-    command
-        .env("REQUEST_METHOD", &request.method)
-        .env("PATH_INFO", inside);
-    command
-        .env("QUERY_STRING", &request.query)
-        .env("REMOTE_ADDR", "127.0.0.1")
-        .env("REMOTE_USER", "judge");
+    command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    command.env("GIT_PROJECT_ROOT", &settings.root).env("GIT_HTTP_EXPORT_ALL", "1");
+    command.env("GATEWAY_INTERFACE", "CGI/1.1").env("SERVER_PROTOCOL", "HTTP/1.1");
+    command.env("REQUEST_METHOD", &request.method).env("PATH_INFO", inside);
+    command.env("QUERY_STRING", &request.query).env("REMOTE_ADDR", "127.0.0.1").env("REMOTE_USER", "judge");
     let handed = [
         ("content-type", "CONTENT_TYPE"),
         ("content-length", "CONTENT_LENGTH"),
@@ -182,11 +155,7 @@ fn spawn(request: &Request, inside: &str, settings: &Settings) -> io::Result<Chi
     if let Some(version) = request.header("git-protocol") {
         command.env("GIT_PROTOCOL", version);
     }
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
 }
 
 fn run(
@@ -199,13 +168,8 @@ fn run(
     let mut child = spawn(request, inside, settings)?;
     let mut stdin = child.stdin.take().expect("stdin is piped");
     let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-    let chunked = request
-        .header("transfer-encoding")
-        .is_some_and(|v| v.eq_ignore_ascii_case("chunked"));
-    let length = request
-        .header("content-length")
-        .and_then(|v| v.parse::<u64>().ok())
-        .unwrap_or(0);
+    let chunked = request.header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked"));
+    let length = request.header("content-length").and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
     // The program may answer while it still reads, so both directions run at once.
     let (fed, answered) = thread::scope(|scope| {
         let feeding = scope.spawn(move || match chunked {
@@ -230,10 +194,7 @@ fn feed(body: &mut impl Read, stdin: &mut impl Write) -> io::Result<()> {
         if got == 0 {
             return Ok(());
         }
-        open = open
-            && stdin
-                .write_all(buffer.get(..got).expect("read within the buffer"))
-                .is_ok();
+        open = open && stdin.write_all(buffer.get(..got).expect("read within the buffer")).is_ok();
     }
 }
 
@@ -241,15 +202,9 @@ fn answer(stdout: &mut impl BufRead, writer: &mut TcpStream) -> io::Result<()> {
     let Ok(headers) = http::read_headers(stdout) else {
         return respond(writer, 500, "Internal Server Error");
     };
-    let status = headers
-        .iter()
-        .find(|(name, _)| name == "status")
-        .map_or("200 OK", |(_, v)| v.as_str());
+    let status = headers.iter().find(|(name, _)| name == "status").map_or("200 OK", |(_, v)| v.as_str());
     let mut head = format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n");
-    for (name, value) in headers
-        .iter()
-        .filter(|(name, _)| name != "status" && name != "content-length")
-    {
+    for (name, value) in headers.iter().filter(|(name, _)| name != "status" && name != "content-length") {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");

@@ -37,13 +37,7 @@ pub struct Difference {
 /// All observations that differ between stock git and the subject.
 pub fn compare(stock: &Facts, subject: &Facts) -> Vec<Difference> {
     let mut keys: Vec<&String> = stock.0.iter().map(|(k, _)| k).collect();
-    keys.extend(
-        subject
-            .0
-            .iter()
-            .map(|(k, _)| k)
-            .filter(|k| stock.get(k).is_none()),
-    );
+    keys.extend(subject.0.iter().map(|(k, _)| k).filter(|k| stock.get(k).is_none()));
     let found = keys.into_iter().filter_map(|key| {
         let (ours, theirs) = (stock.get(key), subject.get(key));
         (ours != theirs).then(|| Difference {
@@ -74,10 +68,7 @@ pub struct Known {
 pub fn known_differences() -> Vec<Known> {
     let list: Vec<Known> = serde_json::from_str(include_str!("../known_differences.json"))
         .expect("known_differences.json has the shape of `Known`");
-    assert!(
-        list.iter().all(|k| k.reason.len() > 20 && !k.owner.is_empty()),
-        "a reason and an owner each"
-    );
+    assert!(list.iter().all(|k| k.reason.len() > 20 && !k.owner.is_empty()), "a reason and an owner each");
     list
 }
 

@@ -21,9 +21,7 @@ impl Script {
         let time = START_SECONDS + self.commits * STEP_SECONDS;
         self.commits += 1;
         let who = format!("A U Thor <author@example.com> {time} +0000");
-        self.line(&format!(
-            "commit refs/heads/{branch}\nauthor {who}\ncommitter {who}"
-        ));
+        self.line(&format!("commit refs/heads/{branch}\nauthor {who}\ncommitter {who}"));
         self.data(&format!("commit {} on {branch}\n", self.commits));
         let own = format!("refs/heads/{branch}");
         for (at, parent) in from.iter().enumerate() {
@@ -42,9 +40,7 @@ impl Script {
     /// An annotated tag.
     pub fn tag(&mut self, name: &str, of: &str) -> &mut Self {
         let time = START_SECONDS + self.commits * STEP_SECONDS;
-        self.line(&format!(
-            "tag {name}\nfrom {of}\ntagger A U Thor <author@example.com> {time} +0000"
-        ));
+        self.line(&format!("tag {name}\nfrom {of}\ntagger A U Thor <author@example.com> {time} +0000"));
         self.data(&format!("tag {name}\n"))
     }
 
@@ -76,9 +72,7 @@ impl Script {
 
 /// Lines that differ between seeds, so that deltas are worth making.
 pub fn lines(seed: usize, count: usize) -> String {
-    (0..count)
-        .map(|at| format!("line {at} of {}\n", if at % 17 == seed % 17 { seed } else { 0 }))
-        .collect()
+    (0..count).map(|at| format!("line {at} of {}\n", if at % 17 == seed % 17 { seed } else { 0 })).collect()
 }
 
 /// Eight commits on main, a branch that forks at the third and is merged, two kinds of tags, files in
@@ -87,32 +81,16 @@ pub fn history(ctx: &Ctx, name: &str) -> PathBuf {
     let mut script = Script::default();
     let (big, big2) = (lines(1, 3000), lines(2, 3000));
     script
-        .commit(
-            "main",
-            &[],
-            &[
-                ("README", "first\n"),
-                ("src/a", &big),
-                ("docs/deep/er/page", "page\n"),
-            ],
-        )
+        .commit("main", &[], &[("README", "first\n"), ("src/a", &big), ("docs/deep/er/page", "page\n")])
         .commit("main", &[], &[("src/b", &lines(3, 50))])
         .tag("v1", "refs/heads/main")
         .commit("main", &[], &[("src/a", &big2)])
         .commit("side", &["refs/heads/main"], &[("side/one", "1\n")])
         .commit("side", &[], &[("side/two", &lines(4, 900))])
         .commit("main", &[], &[("README", "second\n"), ("src/c", "c\n")])
-        .commit(
-            "main",
-            &["refs/heads/main", "refs/heads/side"],
-            &[("merged", "m\n")],
-        )
+        .commit("main", &["refs/heads/main", "refs/heads/side"], &[("merged", "m\n")])
         .tag("v2", "refs/heads/main")
         .reset("refs/tags/light", "refs/heads/side")
-        .commit(
-            "main",
-            &[],
-            &[("README", "third\n"), ("docs/deep/er/page", "page two\n")],
-        );
+        .commit("main", &[], &[("README", "third\n"), ("docs/deep/er/page", "page two\n")]);
     script.import(ctx, name)
 }

@@ -30,9 +30,7 @@ impl Out {
 
     /// Standard output as text without the last line ending.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.stdout)
-            .trim_end_matches('\n')
-            .to_owned()
+        String::from_utf8_lossy(&self.stdout).trim_end_matches('\n').to_owned()
     }
 
     /// Standard error as text.
@@ -59,14 +57,8 @@ impl Git {
             ("advice.detachedHead", "false"),
             ("pack.threads", "1"),
         ];
-        let config = config
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        Self {
-            home: home.to_owned(),
-            config,
-        }
+        let config = config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Self { home: home.to_owned(), config }
     }
 
     /// Adds a setting.
@@ -76,10 +68,7 @@ impl Git {
 
     /// Sends `token` as a bearer to `url` and what lies below it.
     pub fn bearer(&mut self, url: &str, token: &str) {
-        self.set(
-            &format!("http.{url}.extraHeader"),
-            &format!("Authorization: Bearer {token}"),
-        );
+        self.set(&format!("http.{url}.extraHeader"), &format!("Authorization: Bearer {token}"));
     }
 
     /// A command ready to be spawned, for callers that mean to fault it.
@@ -87,16 +76,9 @@ impl Git {
         let mut command = Command::new("git");
         command.args(args).current_dir(dir).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command
-            .env("HOME", &self.home)
-            .env("LC_ALL", "C")
-            .env("TZ", "UTC");
-        command
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null");
-        command
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_CEILING_DIRECTORIES", &self.home);
+        command.env("HOME", &self.home).env("LC_ALL", "C").env("TZ", "UTC");
+        command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+        command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_CEILING_DIRECTORIES", &self.home);
         for role in ["AUTHOR", "COMMITTER"] {
             command.env(format!("GIT_{role}_NAME"), "A U Thor");
             command.env(format!("GIT_{role}_EMAIL"), "author@example.com");
@@ -104,9 +86,7 @@ impl Git {
         }
         command.env("GIT_CONFIG_COUNT", self.config.len().to_string());
         for (at, (key, value)) in self.config.iter().enumerate() {
-            command
-                .env(format!("GIT_CONFIG_KEY_{at}"), key)
-                .env(format!("GIT_CONFIG_VALUE_{at}"), value);
+            command.env(format!("GIT_CONFIG_KEY_{at}"), key).env(format!("GIT_CONFIG_VALUE_{at}"), value);
         }
         command
     }
@@ -138,11 +118,7 @@ pub fn run_command(mut command: Command, input: &[u8]) -> Out {
     let stderr = child.stderr.take().expect("stderr is piped");
     collect(stdout, sender.clone(), false);
     collect(stderr, sender, true);
-    let mut out = Out {
-        code: -2,
-        stdout: Vec::new(),
-        stderr: Vec::new(),
-    };
+    let mut out = Out { code: -2, stdout: Vec::new(), stderr: Vec::new() };
     for _ in 0..2 {
         match receiver.recv_timeout(Duration::from_secs(GIT_SECONDS_MAX)) {
             Ok((true, bytes)) => out.stderr = bytes,
@@ -154,11 +130,7 @@ pub fn run_command(mut command: Command, input: &[u8]) -> Out {
             }
         }
     }
-    out.code = child
-        .wait()
-        .expect("the child was started here")
-        .code()
-        .unwrap_or(-1);
+    out.code = child.wait().expect("the child was started here").code().unwrap_or(-1);
     out
 }
 

@@ -84,21 +84,13 @@ impl StockHost {
         let root = tempfile::tempdir()?;
         let cgi = CgiHost::start(root.path())?;
         let git = Git::new(root.path());
-        Ok(Self {
-            cgi,
-            root,
-            git,
-            hook: None,
-        })
+        Ok(Self { cgi, root, git, hook: None })
     }
 
     /// The same, with a `post-receive` hook in every repository: how a canary makes a host that damages
     /// what it was given.
     pub fn start_with_hook(script: &str) -> io::Result<Self> {
-        Ok(Self {
-            hook: Some(format!("#!/bin/sh\n{script}\n")),
-            ..Self::start()?
-        })
+        Ok(Self { hook: Some(format!("#!/bin/sh\n{script}\n")), ..Self::start()? })
     }
 
     /// The directory of a repository.
@@ -123,14 +115,7 @@ impl Host for StockHost {
         let path = self.path(name);
         let format = format!("--object-format={}", format.name());
         let place = path.to_string_lossy().into_owned();
-        let args = [
-            "init",
-            "--quiet",
-            "--bare",
-            "--initial-branch=main",
-            &format,
-            &place,
-        ];
+        let args = ["init", "--quiet", "--bare", "--initial-branch=main", &format, &place];
         let made = self.git.run(self.root.path(), &args);
         assert!(made.ok(), "git init: {}", made.errors());
         let mut config = std::fs::read_to_string(path.join("config")).expect("git init wrote a config");
@@ -142,10 +127,7 @@ impl Host for StockHost {
         if let Some(script) = &self.hook {
             install_hook(&path, script);
         }
-        Remote {
-            url: format!("{}/git/t/{name}.git", self.cgi.origin()),
-            token: None,
-        }
+        Remote { url: format!("{}/git/t/{name}.git", self.cgi.origin()), token: None }
     }
 
     fn origin(&self) -> String {
@@ -207,10 +189,7 @@ pub fn cairn_binary() -> PathBuf {
         return path.into();
     }
     let test = std::env::current_exe().expect("a running test has a path");
-    test.ancestors()
-        .nth(2)
-        .expect("tests run from target/PROFILE/deps")
-        .join("cairn")
+    test.ancestors().nth(2).expect("tests run from target/PROFILE/deps").join("cairn")
 }
 
 /// Starts `cairn serve` on `data` and a free port; returns the child and its origin.
@@ -218,21 +197,10 @@ pub fn start_cairn(data: &Path, more: &[&str]) -> io::Result<(Child, String)> {
     let binary = cairn_binary();
     let mut command = Command::new(&binary);
     command
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--api-token",
-            API_TOKEN,
-            "--data",
-        ])
+        .args(["serve", "--listen", "127.0.0.1:0", "--api-token", API_TOKEN, "--data"])
         .arg(data)
         .args(more);
-    let stderr = if std::env::var_os("CAIRN_LOG").is_some() {
-        Stdio::inherit()
-    } else {
-        Stdio::null()
-    };
+    let stderr = if std::env::var_os("CAIRN_LOG").is_some() { Stdio::inherit() } else { Stdio::null() };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
     let mut child = command
         .spawn()
@@ -246,18 +214,14 @@ pub fn start_cairn(data: &Path, more: &[&str]) -> io::Result<(Child, String)> {
         // A full pipe would stop the server.
         io::copy(&mut stdout.by_ref(), &mut io::sink()).ok();
     });
-    let line = receiver
-        .recv_timeout(Duration::from_secs(START_SECONDS_MAX))
-        .unwrap_or_default();
+    let line = receiver.recv_timeout(Duration::from_secs(START_SECONDS_MAX)).unwrap_or_default();
     let hello: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
     match hello.get("url").and_then(|url| url.as_str()) {
         Some(url) => Ok((child, url.trim_end_matches('/').to_owned())),
         None => {
             child.kill().ok();
             child.wait().ok();
-            Err(io::Error::other(format!(
-                "cairn serve said {line:?} instead of its url"
-            )))
+            Err(io::Error::other(format!("cairn serve said {line:?} instead of its url")))
         }
     }
 }
@@ -266,20 +230,10 @@ pub fn start_cairn(data: &Path, more: &[&str]) -> io::Result<(Child, String)> {
 pub fn rest(origin: &str, method: &str, path: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
     let url = format!("{origin}/client/v4/accounts/local/artifacts{path}");
     let authorization = format!("Bearer {API_TOKEN}");
-    let headers = [
-        ("Authorization", authorization.as_str()),
-        ("Content-Type", "application/json"),
-    ];
-    let body = if body.is_null() {
-        Vec::new()
-    } else {
-        body.to_string().into_bytes()
-    };
+    let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+    let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     let answer = http::request(method, &url, &headers, &body).expect("the server answers REST");
-    (
-        answer.status,
-        serde_json::from_slice(&answer.body).unwrap_or_default(),
-    )
+    (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
 }
 
 /// Creates a repository in namespace `t` of a Cairn.
@@ -292,16 +246,7 @@ pub fn create_repository(origin: &str, name: &str, format: Format) -> Remote {
 
 /// Reads `remote` and `token` from the answer of create or fork.
 pub fn remote_of(answer: &serde_json::Value) -> Remote {
-    let field = |name: &str| {
-        answer
-            .pointer(&format!("/result/{name}"))
-            .and_then(|v| v.as_str())
-    };
-    let url = field("remote")
-        .expect("a created repository has a remote")
-        .to_owned();
-    Remote {
-        url,
-        token: field("token").map(str::to_owned),
-    }
+    let field = |name: &str| answer.pointer(&format!("/result/{name}")).and_then(|v| v.as_str());
+    let url = field("remote").expect("a created repository has a remote").to_owned();
+    Remote { url, token: field("token").map(str::to_owned) }
 }

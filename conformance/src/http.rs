@@ -35,10 +35,7 @@ pub struct Response {
 impl Response {
     /// The first header of this name (lower case).
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     /// The body as text, with foreign bytes replaced.
@@ -54,9 +51,7 @@ impl Response {
 
 /// Splits `http://authority/path` into the authority and the path with its query.
 pub fn split_url(url: &str) -> io::Result<(&str, &str)> {
-    let rest = url
-        .strip_prefix("http://")
-        .ok_or_else(|| bad("only http:// is spoken"))?;
+    let rest = url.strip_prefix("http://").ok_or_else(|| bad("only http:// is spoken"))?;
     Ok(match rest.find('/') {
         Some(at) => rest.split_at(at),
         None => (rest, "/"),
@@ -97,10 +92,7 @@ pub fn request_framed(
     match framing {
         Framing::Chunked(_) => head.push_str("Transfer-Encoding: chunked\r\n"),
         Framing::Expect => {
-            head.push_str(&format!(
-                "Content-Length: {}\r\nExpect: 100-continue\r\n",
-                body.len()
-            ));
+            head.push_str(&format!("Content-Length: {}\r\nExpect: 100-continue\r\n", body.len()));
         }
         Framing::Length if method == "GET" && body.is_empty() => {}
         Framing::Length => head.push_str(&format!("Content-Length: {}\r\n", body.len())),
@@ -156,17 +148,9 @@ pub fn read_response(reader: &mut impl BufRead) -> io::Result<Response> {
 /// Reads a status line and headers; the body stays unread.
 pub fn read_head(reader: &mut impl BufRead) -> io::Result<Response> {
     let line = read_line(reader)?;
-    let status = line
-        .split(' ')
-        .nth(1)
-        .and_then(|s| s.parse().ok())
-        .ok_or_else(|| bad("no status line"))?;
+    let status = line.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(|| bad("no status line"))?;
     let headers = read_headers(reader)?;
-    Ok(Response {
-        status,
-        headers,
-        body: Vec::new(),
-    })
+    Ok(Response { status, headers, body: Vec::new() })
 }
 
 /// Reads header lines up to the empty one; names come back in lower case.
@@ -195,10 +179,7 @@ pub fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
 }
 
 fn finish(mut head: Response, reader: &mut impl BufRead) -> io::Result<Response> {
-    if head
-        .header("transfer-encoding")
-        .is_some_and(|v| v.eq_ignore_ascii_case("chunked"))
-    {
+    if head.header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
         Chunks::new(reader).read_to_end(&mut head.body)?;
     } else if let Some(length) = head.header("content-length").and_then(|v| v.parse::<u64>().ok()) {
         reader.take(length).read_to_end(&mut head.body)?;
@@ -221,11 +202,7 @@ pub struct Chunks<'a, R> {
 impl<'a, R: BufRead> Chunks<'a, R> {
     /// Reads chunks from where the head ended.
     pub fn new(reader: &'a mut R) -> Self {
-        Self {
-            reader,
-            left: 0,
-            ended: false,
-        }
+        Self { reader, left: 0, ended: false }
     }
 }
 
@@ -245,9 +222,7 @@ impl<R: BufRead> Read for Chunks<'_, R> {
             }
         }
         let want = out.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let got = self
-            .reader
-            .read(out.get_mut(..want).expect("want is at most the length"))?;
+        let got = self.reader.read(out.get_mut(..want).expect("want is at most the length"))?;
         if got == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -31,20 +31,12 @@ impl<'a> Ctx<'a> {
     pub fn new(host: &'a dyn Host, protocol: u8, dir: &Path) -> Self {
         let mut git = Git::new(dir);
         git.set("protocol.version", &protocol.to_string());
-        Self {
-            host,
-            protocol,
-            dir: dir.to_owned(),
-            git: Mutex::new(git),
-        }
+        Self { host, protocol, dir: dir.to_owned(), git: Mutex::new(git) }
     }
 
     /// A copy of the settings, for commands that a case runs on its own.
     pub fn git(&self) -> Git {
-        self.git
-            .lock()
-            .expect("no case panics while it holds this")
-            .clone()
+        self.git.lock().expect("no case panics while it holds this").clone()
     }
 
     /// Creates a repository; every later git command carries its token.
@@ -56,10 +48,7 @@ impl<'a> Ctx<'a> {
     pub fn create_as(&self, name: &str, format: Format) -> Remote {
         let remote = self.host.create(&format!("{name}-v{}", self.protocol), format);
         if let Some(token) = &remote.token {
-            self.git
-                .lock()
-                .expect("no case panics while it holds this")
-                .bearer(&remote.url, token);
+            self.git.lock().expect("no case panics while it holds this").bearer(&remote.url, token);
         }
         remote
     }
@@ -116,51 +105,24 @@ impl<'a> Ctx<'a> {
     pub fn observe(&self, facts: &mut Facts, label: &str, dir: &Path) {
         let refs = ["for-each-ref", "--format=%(refname) %(objectname) %(symref)"];
         facts.put(format!("{label}: refs"), self.run(dir, &refs).text());
-        facts.put(
-            format!("{label}: HEAD"),
-            self.run(dir, &["symbolic-ref", "-q", "HEAD"]).text(),
-        );
+        facts.put(format!("{label}: HEAD"), self.run(dir, &["symbolic-ref", "-q", "HEAD"]).text());
         let shallow_file = self.run(dir, &["rev-parse", "--git-path", "shallow"]).text();
         facts.put(
             format!("{label}: shallow"),
             sorted(&std::fs::read(dir.join(shallow_file)).unwrap_or_default()),
         );
-        let walk = self.run(
-            dir,
-            &[
-                "rev-list",
-                "--objects",
-                "--all",
-                "--missing=print",
-                "--no-object-names",
-            ],
-        );
-        facts.put(
-            format!("{label}: walk"),
-            format!("{} {}", walk.code, digest(&walk.stdout)),
-        );
-        let present = self.run(
-            dir,
-            &[
-                "cat-file",
-                "--batch-check=%(objectname) %(objecttype)",
-                "--batch-all-objects",
-            ],
-        );
+        let walk = self.run(dir, &["rev-list", "--objects", "--all", "--missing=print", "--no-object-names"]);
+        facts.put(format!("{label}: walk"), format!("{} {}", walk.code, digest(&walk.stdout)));
+        let present =
+            self.run(dir, &["cat-file", "--batch-check=%(objectname) %(objecttype)", "--batch-all-objects"]);
         facts.put(format!("{label}: objects"), digest(&present.stdout));
-        facts.put(
-            format!("{label}: fsck"),
-            self.run(dir, &["fsck", "--strict", "--no-dangling"]).code,
-        );
+        facts.put(format!("{label}: fsck"), self.run(dir, &["fsck", "--strict", "--no-dangling"]).code);
     }
 
     /// Notes what the host holds, as `ls-remote` and a mirror clone see it.
     pub fn observe_remote(&self, facts: &mut Facts, label: &str, remote: &Remote) {
         let listed = self.run(&self.dir, &["ls-remote", &remote.url]);
-        facts.put(
-            format!("{label}: ls-remote"),
-            format!("{} {}", listed.code, listed.text()),
-        );
+        facts.put(format!("{label}: ls-remote"), format!("{} {}", listed.code, listed.text()));
         let place = format!("observe-{}", label.replace(['/', ' ', ':'], "-"));
         let path = self.clone(facts, &place, remote, &["--mirror"]);
         std::fs::remove_dir_all(path).ok();
@@ -181,10 +143,7 @@ impl<'a> Ctx<'a> {
         args.push(&remote.url);
         args.extend(refspecs);
         let out = self.run(dir, &args);
-        facts.put(
-            format!("{label}: push"),
-            format!("{} {}", out.code, porcelain(&out.text())),
-        );
+        facts.put(format!("{label}: push"), format!("{} {}", out.code, porcelain(&out.text())));
     }
 
     /// Fetches with the given arguments and notes the exit code and what the repository then holds.
@@ -201,13 +160,8 @@ fn porcelain(text: &str) -> String {
     let line = |line: &str| {
         let mut parts = line.split('\t');
         let (flag, refs, summary) = (parts.next()?, parts.next()?, parts.next()?);
-        let summary = summary
-            .find(']')
-            .map_or(summary, |at| summary.get(..=at).unwrap_or(summary));
-        Some(format!(
-            "\n{flag} {refs} {}",
-            summary.split(" (").next().unwrap_or_default()
-        ))
+        let summary = summary.find(']').map_or(summary, |at| summary.get(..=at).unwrap_or(summary));
+        Some(format!("\n{flag} {refs} {}", summary.split(" (").next().unwrap_or_default()))
     };
     let mut lines: Vec<String> = text.lines().filter_map(line).collect();
     lines.sort();
@@ -224,11 +178,7 @@ fn sorted(bytes: &[u8]) -> String {
 /// The number of lines and a hash over them in sorted order.
 fn digest(bytes: &[u8]) -> String {
     let text = sorted(bytes);
-    format!(
-        "{} lines {}",
-        text.lines().count(),
-        pack::sha1_hex(text.as_bytes())
-    )
+    format!("{} lines {}", text.lines().count(), pack::sha1_hex(text.as_bytes()))
 }
 
 /// Runs `case` on both hosts at each protocol version; panics with every difference that is not known.
@@ -241,11 +191,7 @@ pub fn judge(name: &str, protocols: &[u8], case: impl Fn(&Ctx, &mut Facts)) {
         _ => Box::new(CairnHost::start().expect("cairn can be started")),
     };
     let found = differences(name, protocols, &stock, subject.as_ref(), &case);
-    assert!(
-        found.is_empty(),
-        "{name}: stock git and the subject differ\n{}",
-        found.join("\n")
-    );
+    assert!(found.is_empty(), "{name}: stock git and the subject differ\n{}", found.join("\n"));
 }
 
 /// Every difference that is not known, as text.
@@ -264,15 +210,8 @@ pub fn differences(
         if std::env::var_os("CONFORMANCE_SHOW").is_some() {
             println!("{name} v{protocol}: {expected:#?}");
         }
-        assert_ne!(
-            expected,
-            Facts::default(),
-            "a case that observes nothing judges nothing"
-        );
-        assert!(
-            expected.get("case panicked").is_none(),
-            "on stock git: {expected:?}"
-        );
+        assert_ne!(expected, Facts::default(), "a case that observes nothing judges nothing");
+        assert!(expected.get("case panicked").is_none(), "on stock git: {expected:?}");
         for difference in facts::compare(&expected, &seen) {
             if !facts::is_known(name, &difference, &known) {
                 let show = |v: &Option<String>| v.clone().unwrap_or_else(|| "(not observed)".to_owned());

@@ -35,10 +35,7 @@ impl Kind {
 pub fn sha1(bytes: &[u8]) -> Vec<u8> {
     let mut hash = hasher(HashKind::Sha1);
     hash.update(bytes);
-    hash.try_finalize()
-        .expect("no test builds a SHA-1 collision")
-        .as_slice()
-        .to_vec()
+    hash.try_finalize().expect("no test builds a SHA-1 collision").as_slice().to_vec()
 }
 
 /// SHA-1 of bytes in hex.
@@ -144,19 +141,11 @@ pub fn gzip(body: &[u8]) -> Vec<u8> {
     for byte in body {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 {
-                crc >> 1 ^ 0xedb8_8320
-            } else {
-                crc >> 1
-            };
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
         }
     }
     out.extend_from_slice(&(!crc).to_le_bytes());
-    out.extend_from_slice(
-        &u32::try_from(body.len() & 0xffff_ffff)
-            .expect("masked")
-            .to_le_bytes(),
-    );
+    out.extend_from_slice(&u32::try_from(body.len() & 0xffff_ffff).expect("masked").to_le_bytes());
     out
 }
 
@@ -196,9 +185,7 @@ pub const ZERO: &str = "0000000000000000000000000000000000000000";
 pub fn pkt_lines(mut body: &[u8]) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
     while let Some((length, rest)) = body.split_at_checked(4) {
-        let length = std::str::from_utf8(length)
-            .ok()
-            .and_then(|l| usize::from_str_radix(l, 16).ok());
+        let length = std::str::from_utf8(length).ok().and_then(|l| usize::from_str_radix(l, 16).ok());
         let Some(length) = length else { break };
         let Some((payload, rest)) = rest.split_at_checked(length.saturating_sub(4)) else {
             break;

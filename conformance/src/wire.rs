@@ -18,11 +18,7 @@ pub struct Command<'a> {
 impl<'a> Command<'a> {
     /// Creates a ref.
     pub fn create(name: &'a str, new: &'a str) -> Self {
-        Self {
-            old: ZERO,
-            new,
-            name: name.as_bytes(),
-        }
+        Self { old: ZERO, new, name: name.as_bytes() }
     }
 }
 
@@ -39,13 +35,7 @@ pub struct Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} unpack {} [{}]",
-            self.status,
-            self.unpack,
-            self.refs.join(", ")
-        )
+        write!(f, "{} unpack {} [{}]", self.status, self.unpack, self.refs.join(", "))
     }
 }
 
@@ -73,13 +63,7 @@ pub fn post_framed(
     let kind = format!("application/x-git-{service}-request");
     with_headers(remote, version, Some(&kind), |headers| {
         let headers: Vec<(&str, &str)> = headers.iter().copied().chain(more.iter().copied()).collect();
-        http::request_framed(
-            "POST",
-            &format!("{}/git-{service}", remote.url),
-            &headers,
-            body,
-            framing,
-        )
+        http::request_framed("POST", &format!("{}/git-{service}", remote.url), &headers, body, framing)
     })
 }
 
@@ -129,22 +113,13 @@ pub fn push_with(
     capabilities: &str,
     pack: &[u8],
 ) -> io::Result<Report> {
-    let answer = post(
-        remote,
-        "receive-pack",
-        0,
-        &push_body(commands, capabilities, pack),
-    )?;
+    let answer = post(remote, "receive-pack", 0, &push_body(commands, capabilities, pack))?;
     Ok(read_report(&answer))
 }
 
 /// Reads a report that came without side-band.
 pub fn read_report(answer: &Response) -> Report {
-    let mut report = Report {
-        status: answer.status,
-        unpack: "none".to_owned(),
-        refs: Vec::new(),
-    };
+    let mut report = Report { status: answer.status, unpack: "none".to_owned(), refs: Vec::new() };
     for line in pkt_lines(&answer.body) {
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
         let mut words = line.split(' ');

@@ -50,11 +50,7 @@ fn a_missing_changed_or_additional_fact_is_a_difference() {
     changed.put("fsck", 0);
     for (why, subject) in [("dropped", &dropped), ("changed", &changed)] {
         assert_eq!(compare(&whole, subject).len(), 1, "{why}");
-        assert_eq!(
-            compare(subject, &whole).len(),
-            1,
-            "{why}, seen from the other side"
-        );
+        assert_eq!(compare(subject, &whole).len(), 1, "{why}, seen from the other side");
     }
     assert!(compare(&whole, &whole).is_empty());
 }

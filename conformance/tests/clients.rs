@@ -10,11 +10,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 fn header(remote: &Remote) -> Vec<String> {
-    remote
-        .authorization()
-        .map(|value| format!("Authorization: {value}"))
-        .into_iter()
-        .collect()
+    remote.authorization().map(|value| format!("Authorization: {value}")).into_iter().collect()
 }
 
 fn git2_fetch_options<'a>(remote: &Remote) -> git2::FetchOptions<'a> {
@@ -30,10 +26,7 @@ fn git2_push(repository: &git2::Repository, remote: &Remote, refspecs: &[&str]) 
     let told = RefCell::new(Vec::new());
     let mut callbacks = git2::RemoteCallbacks::new();
     callbacks.push_update_reference(|name, refusal| {
-        told.borrow_mut().push(format!(
-            "{name} {}",
-            if refusal.is_none() { "ok" } else { "refused" }
-        ));
+        told.borrow_mut().push(format!("{name} {}", if refusal.is_none() { "ok" } else { "refused" }));
         Ok(())
     });
     let headers = header(remote);
@@ -53,10 +46,7 @@ fn libgit2_clones_fetches_and_pushes() {
     judge("libgit2", NEWEST, |ctx, facts| {
         let origin = fixture::history(ctx, "origin");
         let remote = ctx.create("libgit2");
-        ctx.ok(
-            &origin,
-            &["push", "--quiet", &remote.url, "main~2:refs/heads/main", "v1"],
-        );
+        ctx.ok(&origin, &["push", "--quiet", &remote.url, "main~2:refs/heads/main", "v1"]);
         let place = ctx.dir.join("git2");
         let mut builder = git2::build::RepoBuilder::new();
         builder.fetch_options(git2_fetch_options(&remote));
@@ -76,20 +66,13 @@ fn libgit2_clones_fetches_and_pushes() {
             .expect("fetched");
         let who = git2::Signature::new("A", "a@b", &git2::Time::new(1_700_000_000, 0)).expect("a good name");
         let tree = main.tree().expect("a commit has a tree");
-        let made = clone
-            .commit(Some("refs/heads/made"), &who, &who, "made", &tree, &[&main])
-            .expect("committed");
+        let made =
+            clone.commit(Some("refs/heads/made"), &who, &who, "made", &tree, &[&main]).expect("committed");
         facts.put("made", made);
         facts.put("push", git2_push(&clone, &remote, &["refs/heads/made"]));
         facts.put("delete", git2_push(&clone, &remote, &[":refs/heads/side"]));
-        facts.put(
-            "conflict",
-            git2_push(&clone, &remote, &["refs/heads/made:refs/heads/made/below"]),
-        );
-        facts.put(
-            "force",
-            git2_push(&clone, &remote, &["+refs/remotes/origin/main:refs/heads/made"]),
-        );
+        facts.put("conflict", git2_push(&clone, &remote, &["refs/heads/made:refs/heads/made/below"]));
+        facts.put("force", git2_push(&clone, &remote, &["+refs/remotes/origin/main:refs/heads/made"]));
         ctx.observe_remote(facts, "remote", &remote);
     });
 }
@@ -102,19 +85,13 @@ fn libgit2_clones_shallowly_and_fills_an_empty_repository() {
         let bare = git2::Repository::open(&origin).expect("fast-import made it");
         facts.put(
             "first push",
-            git2_push(
-                &bare,
-                &remote,
-                &["refs/heads/main", "refs/heads/side", "refs/tags/v1"],
-            ),
+            git2_push(&bare, &remote, &["refs/heads/main", "refs/heads/side", "refs/tags/v1"]),
         );
         ctx.observe_remote(facts, "remote", &remote);
         let mut options = git2_fetch_options(&remote);
         options.depth(2);
         let place = ctx.dir.join("git2");
-        let cloned = git2::build::RepoBuilder::new()
-            .fetch_options(options)
-            .clone(&remote.url, &place);
+        let cloned = git2::build::RepoBuilder::new().fetch_options(options).clone(&remote.url, &place);
         facts.put("cloned", cloned.is_ok());
         ctx.observe(facts, "shallow", &place);
     });
@@ -126,11 +103,7 @@ fn gix_options(ctx: &Ctx, remote: &Remote) -> gix::open::Options {
         "committer.name=A".to_owned(),
         "committer.email=a@b".to_owned(),
     ];
-    overrides.extend(
-        header(remote)
-            .iter()
-            .map(|header| format!("http.extraHeader={header}")),
-    );
+    overrides.extend(header(remote).iter().map(|header| format!("http.extraHeader={header}")));
     gix::open::Options::isolated().config_overrides(overrides)
 }
 
@@ -185,10 +158,7 @@ fn gix_clones_and_fetches() {
     judge("gix", &[1, 2], |ctx, facts| {
         let origin = fixture::history(ctx, "origin");
         let remote = ctx.create("gix");
-        ctx.ok(
-            &origin,
-            &["push", "--quiet", &remote.url, "main~2:refs/heads/main", "v1"],
-        );
+        ctx.ok(&origin, &["push", "--quiet", &remote.url, "main~2:refs/heads/main", "v1"]);
         gix_clone(ctx, facts, "full", &remote, None);
         for depth in [1, 2, 3] {
             gix_clone(ctx, facts, &format!("depth-{depth}"), &remote, Some(depth));

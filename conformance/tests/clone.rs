@@ -30,12 +30,7 @@ fn full_bare_mirror_and_single_branch_clones_hold_the_same() {
         ctx.clone(facts, "single", &remote, &["--single-branch", "--branch", "side"]);
         ctx.clone(facts, "tag", &remote, &["--branch", "v1"]);
         ctx.clone(facts, "no-tags", &remote, &["--no-tags"]);
-        ctx.clone(
-            facts,
-            "single-no-tags",
-            &remote,
-            &["--no-tags", "--single-branch"],
-        );
+        ctx.clone(facts, "single-no-tags", &remote, &["--no-tags", "--single-branch"]);
         ctx.clone(facts, "missing-branch", &remote, &["--branch", "nowhere"]);
     });
 }
@@ -44,13 +39,7 @@ fn full_bare_mirror_and_single_branch_clones_hold_the_same() {
 fn listings_show_symrefs_peeled_tags_and_patterns() {
     judge("listing", ALL, |ctx, facts| {
         let remote = ctx.create_from("listing", &fixture::history(ctx, "origin"));
-        for options in [
-            &["--symref"][..],
-            &["--tags"],
-            &["--heads"],
-            &["--refs"],
-            &["--symref", "--heads"],
-        ] {
+        for options in [&["--symref"][..], &["--tags"], &["--heads"], &["--refs"], &["--symref", "--heads"]] {
             let mut args = vec!["ls-remote"];
             args.extend(options);
             args.push(&remote.url);
@@ -58,10 +47,7 @@ fn listings_show_symrefs_peeled_tags_and_patterns() {
         }
         for pattern in ["refs/heads/*", "main", "HEAD", "v1", "refs/tags/v2^{}", "nothing"] {
             let out = ctx.run(&ctx.dir, &["ls-remote", "--exit-code", &remote.url, pattern]);
-            facts.put(
-                format!("pattern {pattern}"),
-                format!("{} {}", out.code, out.text()),
-            );
+            facts.put(format!("pattern {pattern}"), format!("{} {}", out.code, out.text()));
         }
     });
 }
@@ -82,9 +68,7 @@ fn head_that_names_a_missing_branch_clones() {
 fn five_thousand_refs_are_listed_pushed_and_fetched() {
     judge("many-refs", ENDS, |ctx, facts| {
         let mut script = Script::default();
-        script
-            .commit("main", &[], &[("a", "a\n")])
-            .commit("main", &[], &[("a", "b\n")]);
+        script.commit("main", &[], &[("a", "a\n")]).commit("main", &[], &[("a", "b\n")]);
         for at in 0..5_000 {
             script.reset(&format!("refs/heads/topic/{}/{at}", at % 50), "refs/heads/main");
         }
@@ -121,19 +105,11 @@ fn octopus_merges_and_criss_cross_histories_arrive() {
         script.commit("main", &arms.each_ref().map(String::as_str), &[("all", "all\n")]);
         script.commit("x", &["refs/heads/a", "refs/heads/b"], &[("x", "x\n")]);
         script.commit("y", &["refs/heads/b", "refs/heads/a"], &[("y", "y\n")]);
-        script.commit(
-            "main",
-            &["refs/heads/main", "refs/heads/x", "refs/heads/y"],
-            &[("z", "z\n")],
-        );
+        script.commit("main", &["refs/heads/main", "refs/heads/x", "refs/heads/y"], &[("z", "z\n")]);
         // An unrelated root that is merged in.
         script.line("reset refs/heads/other");
         script.commit("other", &[], &[("other", "o\n")]);
-        script.commit(
-            "main",
-            &["refs/heads/main", "refs/heads/other"],
-            &[("last", "l\n")],
-        );
+        script.commit("main", &["refs/heads/main", "refs/heads/other"], &[("last", "l\n")]);
         let remote = ctx.create_from("octopus", &script.import(ctx, "origin"));
         ctx.clone(facts, "full", &remote, &[]);
         ctx.clone(facts, "one", &remote, &["--single-branch", "--branch", "x"]);
@@ -167,40 +143,20 @@ fn odd_file_names_gitlinks_symlinks_and_executables_survive() {
             b".gitignore",
             b".gitx",
         ];
-        let mut lines: Vec<(Vec<u8>, String)> = names
-            .iter()
-            .map(|name| (name.to_vec(), format!("100644 blob {blob}\t")))
-            .collect();
+        let mut lines: Vec<(Vec<u8>, String)> =
+            names.iter().map(|name| (name.to_vec(), format!("100644 blob {blob}\t"))).collect();
         lines.push((b"exec".to_vec(), format!("100755 blob {blob}\t")));
         lines.push((b"link".to_vec(), format!("120000 blob {blob}\t")));
-        lines.push((
-            b"module".to_vec(),
-            format!("160000 commit {}\t", "1234567890".repeat(4)),
-        ));
+        lines.push((b"module".to_vec(), format!("160000 commit {}\t", "1234567890".repeat(4))));
         let work = ctx.init("work");
         ctx.ok_fed(&work, &["hash-object", "-w", "--stdin"], b"content\n");
-        let input: Vec<u8> = lines
-            .iter()
-            .flat_map(|(n, l)| [l.as_bytes(), n, b"\0"].concat())
-            .collect();
+        let input: Vec<u8> = lines.iter().flat_map(|(n, l)| [l.as_bytes(), n, b"\0"].concat()).collect();
         let tree = ctx.ok_fed(&work, &["mktree", "-z"], &input);
         let commit = ctx.ok(&work, &["commit-tree", "-m", "odd", &tree]);
-        ctx.push(
-            facts,
-            "odd",
-            &work,
-            &[],
-            &remote,
-            &[&format!("{commit}:refs/heads/main")],
-        );
+        ctx.push(facts, "odd", &work, &[], &remote, &[&format!("{commit}:refs/heads/main")]);
         let clone = ctx.clone(facts, "clone", &remote, &["--no-checkout"]);
         facts.put("tree", ctx.run(&clone, &["ls-tree", "-r", "HEAD"]).text());
-        ctx.clone(
-            facts,
-            "blobless",
-            &remote,
-            &["--no-checkout", "--filter=blob:none"],
-        );
+        ctx.clone(facts, "blobless", &remote, &["--no-checkout", "--filter=blob:none"]);
     });
 }
 
@@ -223,11 +179,7 @@ fn notes_signed_tags_tags_of_tags_and_odd_commits_survive() {
             ("of-blob", &blob, "blob", ""),
         ] {
             let text = format!("object {object}\ntype {kind}\ntag {name}\ntagger {who}\n\nmessage\n{end}");
-            let made = ctx.ok_fed(
-                &origin,
-                &["hash-object", "-t", "tag", "-w", "--stdin"],
-                text.as_bytes(),
-            );
+            let made = ctx.ok_fed(&origin, &["hash-object", "-t", "tag", "-w", "--stdin"], text.as_bytes());
             ctx.ok(&origin, &["update-ref", &format!("refs/tags/{name}"), &made]);
         }
         ctx.ok(&origin, &["update-ref", "refs/tags/light-blob", &blob]);
@@ -236,28 +188,14 @@ fn notes_signed_tags_tags_of_tags_and_odd_commits_survive() {
         let text = format!(
             "tree {tree}\nparent {main}\nauthor {who}\ncommitter {who}\ngpgsig {folded}\nencoding ISO-8859-1\n\nsigned \u{e9}\n"
         );
-        let made = ctx.ok_fed(
-            &origin,
-            &["hash-object", "-t", "commit", "-w", "--stdin"],
-            text.as_bytes(),
-        );
+        let made = ctx.ok_fed(&origin, &["hash-object", "-t", "commit", "-w", "--stdin"], text.as_bytes());
         ctx.ok(&origin, &["update-ref", "refs/heads/signed", &made]);
         ctx.push(facts, "all", &origin, &[], &remote, &["refs/*:refs/*"]);
         ctx.observe_remote(facts, "remote", &remote);
         ctx.clone(facts, "clone", &remote, &[]);
         ctx.clone(facts, "single", &remote, &["--single-branch"]);
-        ctx.clone(
-            facts,
-            "shallow-tag",
-            &remote,
-            &["--depth", "1", "--branch", "nested"],
-        );
-        ctx.clone(
-            facts,
-            "blobless",
-            &remote,
-            &["--filter=blob:none", "--no-checkout"],
-        );
+        ctx.clone(facts, "shallow-tag", &remote, &["--depth", "1", "--branch", "nested"]);
+        ctx.clone(facts, "blobless", &remote, &["--filter=blob:none", "--no-checkout"]);
     });
 }
 
@@ -280,10 +218,7 @@ fn one_hundred_megabyte_blob_goes_there_and_back() {
         ctx.ok(&work, &["commit", "--quiet", "-m", "large"]);
         ctx.push(facts, "push", &work, &[], &remote, &["main"]);
         let clone = ctx.clone(facts, "clone", &remote, &[]);
-        facts.put(
-            "same",
-            std::fs::read(clone.join("large")).is_ok_and(|read| read == bytes),
-        );
+        facts.put("same", std::fs::read(clone.join("large")).is_ok_and(|read| read == bytes));
         ctx.clone(facts, "limit", &remote, &["--bare", "--filter=blob:limit=1m"]);
     });
 }
@@ -301,14 +236,7 @@ fn sha256_repositories_clone_fetch_and_push() {
             ctx.ok(&work, &["commit", "--quiet", "-m", "more"]);
         }
         ctx.ok(&work, &["tag", "-a", "-m", "tag", "v1", "HEAD~2"]);
-        ctx.push(
-            facts,
-            "first",
-            &work,
-            &[],
-            &remote,
-            &["HEAD~1:refs/heads/main", "v1"],
-        );
+        ctx.push(facts, "first", &work, &[], &remote, &["HEAD~1:refs/heads/main", "v1"]);
         let clone = ctx.clone(facts, "full", &remote, &[]);
         ctx.clone(facts, "shallow", &remote, &["--depth", "2"]);
         ctx.clone(facts, "blobless", &remote, &["--filter=blob:none", "--bare"]);
@@ -328,15 +256,9 @@ fn a_sha1_client_cannot_push_into_a_sha256_repository() {
         facts.put("push fails", !out.ok());
         let mut pack = Pack::default();
         let blob = pack.add(Kind::Blob, b"x");
-        let report = wire::push(
-            &remote,
-            &[Command::create("refs/heads/main", &blob)],
-            &pack.bytes(),
-        );
-        facts.put(
-            "raw push accepted",
-            report.is_ok_and(|r| r.refs.iter().any(|line| line.starts_with("ok"))),
-        );
+        let report = wire::push(&remote, &[Command::create("refs/heads/main", &blob)], &pack.bytes());
+        facts
+            .put("raw push accepted", report.is_ok_and(|r| r.refs.iter().any(|line| line.starts_with("ok"))));
         ctx.observe_remote(facts, "remote", &remote);
     });
 }

@@ -31,13 +31,8 @@ fn every_filter_leaves_out_the_same_objects() {
         ] {
             let name = filter.replace([':', '=', '+'], "-");
             let dir = ctx.clone(facts, &name, &remote, &["--bare", &format!("--filter={filter}")]);
-            let lines = ctx
-                .run(&dir, &["rev-list", "--objects", "--all", "--missing=print"])
-                .text();
-            facts.put(
-                format!("{name}: missing"),
-                lines.lines().filter(|line| line.starts_with('?')).count(),
-            );
+            let lines = ctx.run(&dir, &["rev-list", "--objects", "--all", "--missing=print"]).text();
+            facts.put(format!("{name}: missing"), lines.lines().filter(|line| line.starts_with('?')).count());
         }
     });
 }
@@ -48,12 +43,7 @@ fn a_filter_and_a_depth_combine() {
         let remote = seeded(ctx, "filter-depth");
         for filter in ["blob:none", "tree:0", "blob:limit=100"] {
             let name = filter.replace([':', '='], "-");
-            ctx.clone(
-                facts,
-                &name,
-                &remote,
-                &["--bare", "--depth=2", &format!("--filter={filter}")],
-            );
+            ctx.clone(facts, &name, &remote, &["--bare", "--depth=2", &format!("--filter={filter}")]);
         }
     });
 }
@@ -65,15 +55,10 @@ fn checkout_fetches_missing_objects() {
         for filter in ["blob:none", "tree:0"] {
             let name = filter.replace(':', "-");
             let clone = ctx.clone(facts, &name, &remote, &[&format!("--filter={filter}")]);
-            facts.put(
-                format!("{name}: README"),
-                ctx.run(&clone, &["show", "HEAD~1:README"]).text(),
-            );
+            facts.put(format!("{name}: README"), ctx.run(&clone, &["show", "HEAD~1:README"]).text());
             facts.put(
                 format!("{name}: log"),
-                ctx.run(&clone, &["log", "--format=%H", "-p", "--stat"])
-                    .text()
-                    .len(),
+                ctx.run(&clone, &["log", "--format=%H", "-p", "--stat"]).text().len(),
             );
             ctx.ok(&clone, &["checkout", "--quiet", "origin/side"]);
             ctx.observe(facts, &format!("{name} after"), &clone);
@@ -93,12 +78,7 @@ fn refetch_brings_everything_again() {
             &["--no-filter", "--refetch", "origin", "refs/heads/*:refs/heads/*"],
         );
         let other = ctx.clone(facts, "other", &remote, &["--bare"]);
-        ctx.fetch(
-            facts,
-            "again",
-            &other,
-            &["--refetch", "origin", "refs/heads/*:refs/heads/*"],
-        );
+        ctx.fetch(facts, "again", &other, &["--refetch", "origin", "refs/heads/*:refs/heads/*"]);
     });
 }
 
@@ -107,10 +87,7 @@ fn fetches_and_pushes_work_from_a_partial_clone() {
     judge("partial-work", ENDS, |ctx, facts| {
         let origin = fixture::history(ctx, "origin");
         let remote = ctx.create("partial-work");
-        ctx.ok(
-            &origin,
-            &["push", "--quiet", &remote.url, "main~2:refs/heads/main"],
-        );
+        ctx.ok(&origin, &["push", "--quiet", &remote.url, "main~2:refs/heads/main"]);
         let clone = ctx.clone(facts, "clone", &remote, &["--filter=blob:none"]);
         ctx.ok(&origin, &["push", "--quiet", &remote.url, "refs/*:refs/*"]);
         ctx.fetch(facts, "update", &clone, &["origin"]);

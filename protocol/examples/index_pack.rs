@@ -51,19 +51,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("planted   {}", cost()?);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| resolver.work())).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| worker.join().expect("a worker does not panic"))
+        workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
     })?;
     println!("resolved  {}", cost()?);
     let pack = resolver.finish()?;
     println!("finished  {}", cost()?);
     let (commits, tips) = (pack.commits().len(), pack.unreferred().count());
-    println!(
-        "{} objects, {commits} commits, {} tags, {tips} named by none",
-        pack.len(),
-        pack.tags().len()
-    );
+    println!("{} objects, {commits} commits, {} tags, {tips} named by none", pack.len(), pack.tags().len());
     Ok(())
 }
 
@@ -71,24 +65,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn cost() -> Result<String, Box<dyn std::error::Error>> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: Vec<f64> = after_name
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .flat_map(str::parse)
-        .collect();
+    let ticks: Vec<f64> = after_name.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
     let [user, system] = ticks.as_slice() else {
         return Err("no times in /proc/self/stat".into());
     };
-    Ok(format!(
-        "user {:.2} s, system {:.2} s, peak{}",
-        user / 100.0,
-        system / 100.0,
-        peak.replace('\t', " ")
-    ))
+    Ok(format!("user {:.2} s, system {:.2} s, peak{}", user / 100.0, system / 100.0, peak.replace('\t', " ")))
 }

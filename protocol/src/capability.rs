@@ -12,9 +12,7 @@ impl<'a> Capabilities<'a> {
 
     /// The words in order.
     pub fn iter(self) -> impl Iterator<Item = &'a [u8]> {
-        self.0
-            .split(|byte| byte.is_ascii_whitespace())
-            .filter(|word| !word.is_empty())
+        self.0.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty())
     }
 
     /// Whether the word `name` is in the list, without a value.
@@ -24,8 +22,7 @@ impl<'a> Capabilities<'a> {
 
     /// The value of the first `name=value`.
     pub fn value(self, name: &str) -> Option<&'a [u8]> {
-        self.iter()
-            .find_map(|word| word.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+        self.iter().find_map(|word| word.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     }
 }
 

@@ -65,10 +65,7 @@ fn parse_at(spec: &[u8], depth: usize, parts: &mut usize) -> Result<Filter, Filt
             return Err(FilterError::TooDeep);
         }
         let subs = subs.split(|byte| *byte == b'+');
-        return subs
-            .map(|sub| parse_sub(sub, depth, parts))
-            .collect::<Result<_, _>>()
-            .map(Filter::Combine);
+        return subs.map(|sub| parse_sub(sub, depth, parts)).collect::<Result<_, _>>().map(Filter::Combine);
     }
     parse_simple(spec).ok_or_else(|| FilterError::Invalid(shown(spec)))
 }
@@ -166,10 +163,7 @@ mod tests {
             ("blob:none", Some(Filter::BlobNone)),
             ("blob:limit=1K", Some(Filter::BlobLimit(1024))),
             ("blob:limit=2g", Some(Filter::BlobLimit(2 << 30))),
-            (
-                "blob:limit=18446744073709551615",
-                Some(Filter::BlobLimit(u64::MAX)),
-            ),
+            ("blob:limit=18446744073709551615", Some(Filter::BlobLimit(u64::MAX))),
             ("blob:limit=17179869184g", None),
             ("blob:limit=1kb", None),
             ("blob:limit=", None),
@@ -183,10 +177,7 @@ mod tests {
                 "combine:combine:blob:none",
                 Some(Filter::Combine(vec![Filter::Combine(vec![Filter::BlobNone])])),
             ),
-            (
-                "combine:combine%3Ablob:none%2Btree:3",
-                Some(Filter::Combine(vec![both()])),
-            ),
+            ("combine:combine%3Ablob:none%2Btree:3", Some(Filter::Combine(vec![both()]))),
             ("combine:blob:none+", None),
             ("combine:", None),
             ("combine:blob:limit=1@", None),
@@ -209,15 +200,9 @@ mod tests {
     fn depth_and_count_hold_at_the_limit_and_not_past_it() {
         let deep = |levels: usize| "combine:".repeat(levels) + "blob:none";
         assert!(Filter::parse(deep(FILTER_DEPTH_MAX).as_bytes()).is_ok());
-        assert_eq!(
-            Filter::parse(deep(FILTER_DEPTH_MAX + 1).as_bytes()),
-            Err(FilterError::TooDeep)
-        );
+        assert_eq!(Filter::parse(deep(FILTER_DEPTH_MAX + 1).as_bytes()), Err(FilterError::TooDeep));
         let wide = |count: usize| "combine:tree:1".to_owned() + &"+tree:1".repeat(count - 1);
         assert!(Filter::parse(wide(FILTER_PARTS_MAX - 1).as_bytes()).is_ok());
-        assert_eq!(
-            Filter::parse(wide(FILTER_PARTS_MAX).as_bytes()),
-            Err(FilterError::TooMany)
-        );
+        assert_eq!(Filter::parse(wide(FILTER_PARTS_MAX).as_bytes()), Err(FilterError::TooMany));
     }
 }

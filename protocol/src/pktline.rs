@@ -76,9 +76,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, PktError> {
     };
     let special = |packet| Ok(Decoded::Item { packet, used: 4 });
     let length = digits.iter().try_fold(0usize, |length, digit| {
-        (*digit as char)
-            .to_digit(16)
-            .map(|value| length << 4 | value as usize)
+        (*digit as char).to_digit(16).map(|value| length << 4 | value as usize)
     });
     let length = length.ok_or(PktError::Length(*digits))?;
     let data_bytes = match length {
@@ -90,10 +88,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, PktError> {
         bytes => return Err(PktError::TooLong { bytes }),
     };
     Ok(match rest.get(..data_bytes) {
-        Some(data) => Decoded::Item {
-            packet: Packet::Data(data),
-            used: length,
-        },
+        Some(data) => Decoded::Item { packet: Packet::Data(data), used: length },
         None => Decoded::NeedMore(data_bytes - rest.len()),
     })
 }
@@ -168,10 +163,7 @@ impl Hex {
         for (pair, byte) in digits.chunks_exact_mut(2).zip(id.as_bytes()) {
             pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
-        Self {
-            digits,
-            len: 2 * id.algo().bytes(),
-        }
+        Self { digits, len: 2 * id.algo().bytes() }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -184,8 +176,7 @@ pub fn write_data(out: &mut Vec<u8>, data: &[u8]) {
     if data.is_empty() {
         return write_parts(out, &[]);
     }
-    data.chunks(PKT_PAYLOAD_BYTES_MAX)
-        .for_each(|chunk| write_parts(out, &[chunk]));
+    data.chunks(PKT_PAYLOAD_BYTES_MAX).for_each(|chunk| write_parts(out, &[chunk]));
 }
 
 /// Writes a line of text and the newline after it; text beyond one packet is cut off.
@@ -239,10 +230,7 @@ pub fn write_band(out: &mut Vec<u8>, band: u8, data: &[u8], max: usize) {
 pub fn write_error(out: &mut Vec<u8>, msg: &str) {
     const TAG: &[u8] = b"ERR ";
     let msg = msg.as_bytes();
-    write_parts(
-        out,
-        &[TAG, msg.get(..PKT_PAYLOAD_BYTES_MAX - TAG.len()).unwrap_or(msg)],
-    );
+    write_parts(out, &[TAG, msg.get(..PKT_PAYLOAD_BYTES_MAX - TAG.len()).unwrap_or(msg)]);
 }
 
 /// Puts complete packets on side-band 1, as `sideband-all` wants it; flush, delim and the like stay bare.
@@ -281,11 +269,7 @@ mod tests {
         for (bytes, want) in cases {
             assert_eq!(decode(bytes), want, "{}", bytes.escape_ascii());
         }
-        assert_eq!(
-            decode(b"fff0"),
-            Ok(Decoded::NeedMore(PKT_PAYLOAD_BYTES_MAX)),
-            "at the limit"
-        );
+        assert_eq!(decode(b"fff0"), Ok(Decoded::NeedMore(PKT_PAYLOAD_BYTES_MAX)), "at the limit");
     }
 
     #[test]
@@ -317,9 +301,6 @@ mod tests {
         let mut out = Vec::new();
         write_on_band(&mut out, b"0007abc00010000").unwrap();
         assert_eq!(out, b"0008\x01abc00010000");
-        assert_eq!(
-            write_on_band(&mut out, b"0007a"),
-            Err(PktError::Truncated { missing: 2 })
-        );
+        assert_eq!(write_on_band(&mut out, b"0007a"), Err(PktError::Truncated { missing: 2 }));
     }
 }

@@ -36,10 +36,7 @@ impl RefName {
     /// Judges `raw`.
     pub fn new(raw: &[u8]) -> Result<Self, BadRefName> {
         if raw.len() > REF_NAME_BYTES_MAX {
-            return Err(BadRefName::TooLong {
-                len: raw.len(),
-                max: REF_NAME_BYTES_MAX,
-            });
+            return Err(BadRefName::TooLong { len: raw.len(), max: REF_NAME_BYTES_MAX });
         }
         if let Some(at) = raw.iter().position(|b| *b <= b' ' || b"~^:?*[\\\x7f".contains(b)) {
             return Err(BadRefName::Byte { at });
@@ -65,9 +62,7 @@ impl RefName {
 
 /// Whether a push may name it: everything outside `refs/` is what git calls a funny refname.
 pub fn is_pushable(name: &RefName) -> bool {
-    name.as_bytes()
-        .strip_prefix(b"refs/")
-        .is_some_and(|rest| !rest.is_empty())
+    name.as_bytes().strip_prefix(b"refs/").is_some_and(|rest| !rest.is_empty())
 }
 
 impl AsRef<[u8]> for RefName {
@@ -95,17 +90,8 @@ mod tests {
 
     #[test]
     fn only_names_below_refs_are_pushable() {
-        for (name, want) in [
-            ("refs/heads/a", true),
-            ("refs/x", true),
-            ("HEAD", false),
-            ("refs", false),
-        ] {
-            assert_eq!(
-                is_pushable(&RefName::new(name.as_bytes()).unwrap()),
-                want,
-                "{name}"
-            );
+        for (name, want) in [("refs/heads/a", true), ("refs/x", true), ("HEAD", false), ("refs", false)] {
+            assert_eq!(is_pushable(&RefName::new(name.as_bytes()).unwrap()), want, "{name}");
         }
     }
 }

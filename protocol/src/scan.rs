@@ -70,10 +70,7 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
     const SHOWN_BYTES_MAX: usize = 120;
     let clipped = bytes.get(..SHOWN_BYTES_MAX);
     let text = String::from_utf8_lossy(clipped.unwrap_or(bytes));
-    let mut text: String = text
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
+    let mut text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     if clipped.is_some() {
         text.push('…');
     }

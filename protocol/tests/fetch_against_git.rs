@@ -182,7 +182,9 @@ fn history(dir: &Path) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     };
-    let body = |n: u32| (0..200).map(|i| format!("line {i} {}\n", if i % 17 == n % 17 { n } else { 0 })).collect::<String>();
+    let body = |n: u32| {
+        (0..200).map(|i| format!("line {i} {}\n", if i % 17 == n % 17 { n } else { 0 })).collect::<String>()
+    };
     for n in 0..24 {
         write(&format!("a/b/file{}", n % 5), body(n));
         write("top", format!("{n}\n"));
@@ -299,8 +301,11 @@ const PLAIN: PlanOptions = PlanOptions { ofs_delta: true, thin: false };
 fn a_full_clone_is_what_rev_list_says_in_both_delta_forms() {
     let fixture = fixture();
     let temp = tempfile::tempdir().unwrap();
-    for (rev, ofs_delta) in [("main", true), ("main", false), ("side9", true), ("v15", true), ("main~9", false)] {
-        let selection = fixture.select(&WalkRequest { wants: vec![fixture.at(rev)], ..WalkRequest::default() });
+    for (rev, ofs_delta) in
+        [("main", true), ("main", false), ("side9", true), ("v15", true), ("main~9", false)]
+    {
+        let selection =
+            fixture.select(&WalkRequest { wants: vec![fixture.at(rev)], ..WalkRequest::default() });
         let want = fixture.rev_list(&[rev]);
         assert_eq!(fixture.ids(&selection.set), want, "{rev}");
         let pack = fixture.pack(&selection, PlanOptions { ofs_delta, thin: false });
@@ -313,7 +318,8 @@ fn a_full_clone_is_what_rev_list_says_in_both_delta_forms() {
 fn an_incremental_fetch_completes_what_the_client_has() {
     let fixture = fixture();
     let temp = tempfile::tempdir().unwrap();
-    let rows = [("main", "main~1"), ("main", "main~10"), ("main", "side9"), ("side21", "main~8"), ("v9", "main~20")];
+    let rows =
+        [("main", "main~1"), ("main", "main~10"), ("main", "side9"), ("side21", "main~8"), ("v9", "main~20")];
     for (index, (want, have)) in rows.into_iter().enumerate() {
         for thin in [false, true] {
             let request = WalkRequest {
@@ -327,10 +333,14 @@ fn an_incremental_fetch_completes_what_the_client_has() {
                 fixture.rev_list(&[want]).difference(&fixture.rev_list(&[have])).cloned().collect();
             assert!(sent.is_superset(&needed), "{want} ^{have}: something is missing");
             let into = empty_repo(&temp, &format!("{index}-{thin}"));
-            let first = fixture.select(&WalkRequest { wants: vec![fixture.at(have)], ..WalkRequest::default() });
+            let first =
+                fixture.select(&WalkRequest { wants: vec![fixture.at(have)], ..WalkRequest::default() });
             fixture.judge(&fixture.pack(&first, PLAIN), &into, false);
             let pack = fixture.pack(&selection, PlanOptions { ofs_delta: true, thin });
-            assert!(fixture.judge(&pack, &into, true).is_superset(&fixture.rev_list(&[want])), "{want} ^{have}");
+            assert!(
+                fixture.judge(&pack, &into, true).is_superset(&fixture.rev_list(&[want])),
+                "{want} ^{have}"
+            );
         }
     }
 }
@@ -358,7 +368,10 @@ fn a_shallow_clone_has_the_commits_that_git_clones_and_their_whole_trees() {
         let clone = temp.path().join(format!("clone{depth}"));
         let into = clone.to_str().unwrap();
         let text = depth.to_string();
-        git(temp.path(), &["clone", "-q", "--bare", "--single-branch", "--no-tags", "--depth", &text, &url, into]);
+        git(
+            temp.path(),
+            &["clone", "-q", "--bare", "--single-branch", "--no-tags", "--depth", &text, &url, into],
+        );
         let listed = git(&clone, &["rev-list", "--objects", "--no-object-names", "--all"]);
         assert_eq!(fixture.ids(&selection.set), listed.lines().map(str::to_owned).collect(), "depth {depth}");
         let shallow = std::fs::read_to_string(clone.join("shallow")).unwrap();
@@ -372,7 +385,15 @@ fn a_shallow_clone_has_the_commits_that_git_clones_and_their_whole_trees() {
 fn filters_keep_what_rev_list_keeps() {
     let fixture = fixture();
     let temp = tempfile::tempdir().unwrap();
-    let specs = ["blob:none", "blob:limit=100", "tree:0", "tree:1", "tree:2", "object:type=commit", "object:type=tree"];
+    let specs = [
+        "blob:none",
+        "blob:limit=100",
+        "tree:0",
+        "tree:1",
+        "tree:2",
+        "object:type=commit",
+        "object:type=tree",
+    ];
     for spec in specs {
         let request = WalkRequest {
             wants: vec![fixture.at("main")],

@@ -41,20 +41,12 @@ fn git(dir: &Path, args: &[&str], stdin: &[u8]) -> Output {
 
 fn repository() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    assert!(
-        git(dir.path(), &["init", "-q", "--object-format=sha1"], b"")
-            .status
-            .success()
-    );
+    assert!(git(dir.path(), &["init", "-q", "--object-format=sha1"], b"").status.success());
     dir
 }
 
 fn store(dir: &Path, kind: Kind, data: &[u8]) -> String {
-    let out = git(
-        dir,
-        &["hash-object", "-t", kind.name(), "-w", "--stdin", "--literally"],
-        data,
-    );
+    let out = git(dir, &["hash-object", "-t", kind.name(), "-w", "--stdin", "--literally"], data);
     let id = String::from_utf8(out.stdout).unwrap().trim().to_owned();
     assert_eq!(id, hash_object(ALGO, kind, data).unwrap().to_string());
     id
@@ -67,10 +59,7 @@ fn ours(kind: Kind, data: &[u8]) -> Vec<Finding> {
 }
 
 fn names<'a>(found: impl IntoIterator<Item = &'a Finding>) -> BTreeSet<String> {
-    found
-        .into_iter()
-        .map(|finding| finding.id.name().to_owned())
-        .collect()
+    found.into_iter().map(|finding| finding.id.name().to_owned()).collect()
 }
 
 /// What `git hash-object` says, which checks strictly and before it parses. It takes infos for errors, at which the
@@ -80,12 +69,7 @@ fn strict_check(dir: &Path, kind: Kind, data: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(&out.stderr)
         .lines()
         .filter_map(|line| {
-            Some(
-                line.strip_prefix("error: object fails fsck: ")?
-                    .split_once(':')?
-                    .0
-                    .to_owned(),
-            )
+            Some(line.strip_prefix("error: object fails fsck: ")?.split_once(':')?.0.to_owned())
         })
         .collect()
 }
@@ -108,9 +92,7 @@ fn fsck(dir: &Path) -> BTreeMap<String, Verdict> {
             continue;
         };
         let id = object.split(' ').nth(1).unwrap();
-        all.entry(id.to_owned())
-            .or_default()
-            .insert((message.to_owned(), is_error));
+        all.entry(id.to_owned()).or_default().insert((message.to_owned(), is_error));
     }
     all
 }
@@ -118,11 +100,7 @@ fn fsck(dir: &Path) -> BTreeMap<String, Verdict> {
 #[test]
 fn the_same_rules_are_broken_as_in_git_s_strict_check() {
     let dir = repository();
-    let cases = [
-        (Kind::Tree, trees()),
-        (Kind::Commit, commits()),
-        (Kind::Tag, tags()),
-    ];
+    let cases = [(Kind::Tree, trees()), (Kind::Commit, commits()), (Kind::Tag, tags())];
     let mut wrong = Vec::new();
     for (kind, objects) in cases {
         for data in objects {
@@ -133,18 +111,11 @@ fn the_same_rules_are_broken_as_in_git_s_strict_check() {
             }
             let want = strict_check(dir.path(), kind, &data);
             // git's own check stops at a tag's first finding here.
-            let seen: BTreeSet<_> = names(if kind == Kind::Tag {
-                found.get(..1).unwrap_or_default()
-            } else {
-                &found
-            });
+            let seen: BTreeSet<_> =
+                names(if kind == Kind::Tag { found.get(..1).unwrap_or_default() } else { &found });
             let want: BTreeSet<_> = want.into_iter().collect();
             if seen != want {
-                wrong.push(format!(
-                    "{} {}: we {seen:?}, git {want:?}",
-                    kind.name(),
-                    data.escape_ascii()
-                ));
+                wrong.push(format!("{} {}: we {seen:?}, git {want:?}", kind.name(), data.escape_ascii()));
             }
         }
     }
@@ -182,23 +153,15 @@ fn findings_stop_what_git_fsck_calls_an_error() {
     let other = HEX.chars().rev().collect::<String>();
     let commits = commits().into_iter().map(|data| {
         let text = String::from_utf8(data).unwrap();
-        text.replace(&format!("parent {HEX}"), &format!("parent {other}"))
-            .into_bytes()
+        text.replace(&format!("parent {HEX}"), &format!("parent {other}")).into_bytes()
     });
-    for (kind, objects) in [
-        (Kind::Tree, trees()),
-        (Kind::Commit, commits.collect()),
-        (Kind::Tag, tags()),
-    ] {
+    for (kind, objects) in [(Kind::Tree, trees()), (Kind::Commit, commits.collect()), (Kind::Tag, tags())] {
         let dir = repository();
         let mut all = Vec::new();
         for data in objects {
             let found = ours(kind, &data);
             if parses(kind, &data, &found) {
-                let found = found
-                    .iter()
-                    .map(|f| (f.id.name().to_owned(), f.severity.stops()))
-                    .collect();
+                let found = found.iter().map(|f| (f.id.name().to_owned(), f.severity.stops())).collect();
                 all.push((store(dir.path(), kind, &data), found, data));
             }
         }
@@ -237,11 +200,7 @@ fn special_blobs_are_judged_like_git_fsck_judges_them() {
         for data in blobs {
             let id = store(dir.path(), Kind::Blob, &data);
             let raw = hash_object(ALGO, Kind::Blob, &data).unwrap();
-            store(
-                dir.path(),
-                Kind::Tree,
-                &[b"100644 ", name, b"\0", raw.as_bytes()].concat(),
-            );
+            store(dir.path(), Kind::Tree, &[b"100644 ", name, b"\0", raw.as_bytes()].concat());
             want.push((id, ours_in(special, &data), data));
         }
     }
@@ -277,11 +236,6 @@ fn special_files_are_found_under_the_names_that_git_finds_them_under() {
             "{}",
             name.escape_ascii()
         );
-        assert_eq!(
-            seen.contains(&Special::GitModules),
-            has("gitmodulesName"),
-            "{}",
-            name.escape_ascii()
-        );
+        assert_eq!(seen.contains(&Special::GitModules), has("gitmodulesName"), "{}", name.escape_ascii());
     }
 }

@@ -117,11 +117,7 @@ fn ask(algo: HashAlgo, data: &[u8]) {
             assert_eq!(id.len(), algo.bytes());
             links.push((id.to_vec(), kind));
         });
-        assert!(
-            stops || end.is_ok(),
-            "{} passes but has unreadable links",
-            kind.name()
-        );
+        assert!(stops || end.is_ok(), "{} passes but has unreadable links", kind.name());
         if kind == Kind::Tree {
             let mut all = All::default();
             visit_tree(algo, data, &mut all);
@@ -134,11 +130,7 @@ fn ask(algo: HashAlgo, data: &[u8]) {
             assert_eq!((findings, count), (all.findings, links.len()));
         }
     }
-    let _ = (
-        commit_links(algo, data),
-        tag_target(algo, data),
-        TreeIter::new(algo, data).count(),
-    );
+    let _ = (commit_links(algo, data), tag_target(algo, data), TreeIter::new(algo, data).count());
     check_gitmodules(data, &mut |finding| assert!(!finding.to_string().is_empty()));
     check_gitattributes(data, &mut |_| {});
 }

@@ -9,12 +9,7 @@ use cairn_protocol::pack::{delta, links};
 use proptest::prelude::*;
 
 fn kinds() -> impl Strategy<Value = Kind> {
-    prop_oneof![
-        Just(Kind::Commit),
-        Just(Kind::Tree),
-        Just(Kind::Blob),
-        Just(Kind::Tag)
-    ]
+    prop_oneof![Just(Kind::Commit), Just(Kind::Tree), Just(Kind::Blob), Just(Kind::Tag)]
 }
 
 fn entry_kinds() -> impl Strategy<Value = EntryKind> {
@@ -86,20 +81,8 @@ proptest! {
 fn numbers_that_overflow_are_refused_and_long_zeros_are_not() {
     let mut size = vec![0xb0];
     size.extend([0x80; 8]);
-    assert_eq!(
-        decode(HashAlgo::Sha1, &[&size[..], &[0x00]].concat())
-            .unwrap()
-            .unwrap()
-            .size,
-        0
-    );
-    assert_eq!(
-        decode(HashAlgo::Sha1, &[&size[..], &[0x0f]].concat())
-            .unwrap()
-            .unwrap()
-            .size,
-        15 << 60
-    );
+    assert_eq!(decode(HashAlgo::Sha1, &[&size[..], &[0x00]].concat()).unwrap().unwrap().size, 0);
+    assert_eq!(decode(HashAlgo::Sha1, &[&size[..], &[0x0f]].concat()).unwrap().unwrap().size, 15 << 60);
     decode(HashAlgo::Sha1, &[&size[..], &[0x10]].concat()).unwrap_err();
     decode(HashAlgo::Sha1, &[&[0x60][..], &[0xff; 12]].concat()).unwrap_err();
     decode(HashAlgo::Sha1, &[0x60, 0x00]).unwrap_err();
@@ -113,19 +96,11 @@ fn deltas_are_checked_at_every_turn() {
     use delta::DeltaError as E;
     type Case = (&'static str, &'static [u8], Result<&'static [u8], E>);
     let cases: [Case; 10] = [
-        (
-            "copy and literal",
-            &[4, 5, 0x91, 1, 2, 3, b'x', b'y', b'z'],
-            Ok(b"bcxyz"),
-        ),
+        ("copy and literal", &[4, 5, 0x91, 1, 2, 3, b'x', b'y', b'z'], Ok(b"bcxyz")),
         ("nothing at all", &[4, 0], Ok(b"")),
         ("no sizes", &[], Err(E::Truncated)),
         ("another base", &[5, 0], Err(E::BaseSize { wanted: 5, found: 4 })),
-        (
-            "too large",
-            &[4, 0xff, 1],
-            Err(E::TooLarge { bytes: 255, max: 100 }),
-        ),
+        ("too large", &[4, 0xff, 1], Err(E::TooLarge { bytes: 255, max: 100 })),
         ("copy beyond the base", &[4, 5, 0x91, 1, 5], Err(E::Copy)),
         ("copy cut short", &[4, 5, 0x91, 1], Err(E::Truncated)),
         ("literal cut short", &[4, 5, 5, 1], Err(E::Truncated)),
@@ -137,8 +112,5 @@ fn deltas_are_checked_at_every_turn() {
         let got = delta::apply(b"abcd", delta, &mut out, 100).map(|()| out.as_slice());
         assert_eq!(got, want, "{why}");
     }
-    assert_eq!(
-        delta::apply(b"abcd", &[4, 1], &mut Vec::new(), 100),
-        Err(E::ResultSize)
-    );
+    assert_eq!(delta::apply(b"abcd", &[4, 1], &mut Vec::new(), 100), Err(E::ResultSize));
 }

@@ -19,10 +19,7 @@ fn every_object_of_a_deep_pack_has_gits_id_kind_and_size() {
         let bytes = std::fs::read(repo.pack_file()).unwrap();
         let pack = index(algo, &bytes).unwrap();
         assert_eq!(facts(&pack), repo.objects());
-        assert!(
-            pack.entries()
-                .any(|entry| matches!(entry.base, EntryBase::Ofs(_)))
-        );
+        assert!(pack.entries().any(|entry| matches!(entry.base, EntryBase::Ofs(_))));
         assert_eq!(pack.external(), []);
         assert_eq!(pack.pack_bytes(), bytes.len() as u64);
         assert!(bytes.ends_with(pack.trailer().as_bytes()));
@@ -35,10 +32,7 @@ fn offsets_lengths_and_bases_are_what_verify_pack_says() {
     repo.repack(50);
     let file = repo.pack_file();
     let pack = index(HashAlgo::Sha1, &std::fs::read(&file).unwrap()).unwrap();
-    let said = repo.git(
-        &["verify-pack", "-v", file.with_extension("idx").to_str().unwrap()],
-        b"",
-    );
+    let said = repo.git(&["verify-pack", "-v", file.with_extension("idx").to_str().unwrap()], b"");
     let mut lines = 0;
     for line in String::from_utf8(said).unwrap().lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -46,10 +40,7 @@ fn offsets_lengths_and_bases_are_what_verify_pack_says() {
             continue;
         };
         let entry = pack.entry(pack.find(&id).unwrap());
-        assert_eq!(
-            [words[3], words[4]],
-            [entry.entry_bytes.to_string(), entry.offset.to_string()]
-        );
+        assert_eq!([words[3], words[4]], [entry.entry_bytes.to_string(), entry.offset.to_string()]);
         let base = match entry.base {
             EntryBase::Ofs(base) => Some(pack.entry(base).id.to_string()),
             EntryBase::Whole => None,
@@ -106,10 +97,7 @@ fn workers_and_budget_do_not_change_the_result() {
         let one = index(HashAlgo::Sha1, &bytes).unwrap();
         let commits: Vec<_> = one.commits().iter().collect();
         for (workers, cache_bytes) in [(1, 0), (3, 0), (4, 1 << 20), (2, 10_000)] {
-            let options = IndexOptions {
-                cache_bytes,
-                ..options(HashAlgo::Sha1)
-            };
+            let options = IndexOptions { cache_bytes, ..options(HashAlgo::Sha1) };
             let pack = index_with(&bytes, &options, &NothingKnown, &LinksOnly, workers).unwrap();
             assert!(pack.entries().eq(one.entries()));
             assert_eq!(pack.sorted(), one.sorted());
@@ -126,20 +114,12 @@ fn commits_and_tags_say_what_git_says() {
     repo.repack(50);
     let pack = index(HashAlgo::Sha1, &std::fs::read(repo.pack_file()).unwrap()).unwrap();
     let said = repo.git(&["log", "--all", "--format=%H %T %ct %P"], b"");
-    let mut said: Vec<String> = String::from_utf8(said)
-        .unwrap()
-        .lines()
-        .map(|line| line.trim().to_owned())
-        .collect();
+    let mut said: Vec<String> =
+        String::from_utf8(said).unwrap().lines().map(|line| line.trim().to_owned()).collect();
     let mut ours: Vec<String> = Vec::new();
     for commit in pack.commits() {
         let parents: String = commit.parents().map(|parent| format!(" {parent}")).collect();
-        ours.push(format!(
-            "{} {} {}{parents}",
-            pack.entry(commit.index).id,
-            commit.tree,
-            commit.time
-        ));
+        ours.push(format!("{} {} {}{parents}", pack.entry(commit.index).id, commit.tree, commit.time));
     }
     said.sort();
     ours.sort();
@@ -168,10 +148,7 @@ fn checks_may_read_any_object_at_the_end() {
         fn finish(&self, read: &ReadObject<'_>) -> Result<(), PackError> {
             for (id, kind) in &self.0 {
                 let data = read(id)?.expect("all are in the pack");
-                assert_eq!(
-                    cairn_protocol::object::hash_object(id.algo(), *kind, &data).unwrap(),
-                    *id
-                );
+                assert_eq!(cairn_protocol::object::hash_object(id.algo(), *kind, &data).unwrap(), *id);
                 self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             }
             assert!(read(&ObjectId::null(HashAlgo::Sha1))?.is_none());
@@ -180,16 +157,9 @@ fn checks_may_read_any_object_at_the_end() {
     }
     let repo = Repo::with_history(HashAlgo::Sha1, 30);
     repo.repack(50);
-    let objects: Vec<_> = repo
-        .objects()
-        .into_iter()
-        .map(|(id, kind, _)| (id, kind))
-        .collect();
+    let objects: Vec<_> = repo.objects().into_iter().map(|(id, kind, _)| (id, kind)).collect();
     let check = ReadAll(objects, Default::default());
-    for bytes in [
-        std::fs::read(repo.pack_file()).unwrap(),
-        repo.pack_objects(&["--all"], ""),
-    ] {
+    for bytes in [std::fs::read(repo.pack_file()).unwrap(), repo.pack_objects(&["--all"], "")] {
         index_with(&bytes, &options(HashAlgo::Sha1), &NothingKnown, &check, 1).unwrap();
     }
     assert_eq!(check.1.into_inner(), 2 * check.0.len());
@@ -201,17 +171,12 @@ fn git_accepts_the_packs_that_we_write() {
         let repo = Repo::new(algo);
         let mut writer = PackWriter::new(algo);
         let blob = writer.add(Kind::Blob, b"hello\n").unwrap();
-        let tree = writer
-            .add(Kind::Tree, &[b"100644 a\0", blob.as_bytes()].concat())
-            .unwrap();
+        let tree = writer.add(Kind::Tree, &[b"100644 a\0", blob.as_bytes()].concat()).unwrap();
         let text = format!("tree {tree}\nauthor A <a@x> 5 +0000\ncommitter C <c@x> 6 +0000\n\nm\n");
         let commit = writer.add(Kind::Commit, text.as_bytes()).unwrap();
         let bytes = writer.finish().unwrap();
         let pack = index(algo, &bytes).unwrap();
-        assert_eq!(
-            pack.unreferred().map(|at| pack.entry(at).id).collect::<Vec<_>>(),
-            [commit]
-        );
+        assert_eq!(pack.unreferred().map(|at| pack.entry(at).id).collect::<Vec<_>>(), [commit]);
         repo.git(&["index-pack", "--stdin", "--strict"], &bytes);
         assert_eq!(repo.objects(), facts(&pack));
         repo.git(&["fsck", "--strict", &commit.to_string()], b"");

@@ -100,16 +100,10 @@ fn a_flipped_byte_anywhere_is_refused_and_never_panics() {
 fn a_count_that_lies_allocates_nothing() {
     let mut body = pack_header(10_000_000).to_vec();
     body.resize(100, 0);
-    let options = IndexOptions {
-        objects_max: 20_000_000,
-        ..options(SHA1)
-    };
+    let options = IndexOptions { objects_max: 20_000_000, ..options(SHA1) };
     let error = index_with(&sealed(&body), &options, &NothingKnown, &LinksOnly, 1).unwrap_err();
     assert_eq!(error.class(), Class::Malformed);
-    let few = IndexOptions {
-        objects_max: 9,
-        ..options
-    };
+    let few = IndexOptions { objects_max: 9, ..options };
     let error = index_with(&sealed(&pack_header(10)), &few, &NothingKnown, &LinksOnly, 1).unwrap_err();
     assert!(matches!(error, PackError::TooManyObjects { count: 10, max: 9 }));
     index(SHA1, &sealed(&pack_header(0))).unwrap();
@@ -128,11 +122,7 @@ fn a_size_that_lies_is_refused_before_inflating() {
         let mut header = Vec::new();
         encode_whole(&mut header, Kind::Blob, size);
         writer.add_entry(&header, &deflate(b"12345"));
-        assert_eq!(
-            index(SHA1, &writer.finish().unwrap()).unwrap_err().class(),
-            class,
-            "{why}"
-        );
+        assert_eq!(index(SHA1, &writer.finish().unwrap()).unwrap_err().class(), class, "{why}");
     }
 }
 
@@ -144,10 +134,7 @@ fn a_delta_that_claims_a_terabyte_is_refused() {
     varint(4, &mut delta);
     varint(1 << 40, &mut delta);
     add_ofs(&mut writer, 12, &delta);
-    assert_eq!(
-        index(SHA1, &writer.finish().unwrap()).unwrap_err().class(),
-        Class::TooLarge
-    );
+    assert_eq!(index(SHA1, &writer.finish().unwrap()).unwrap_err().class(), Class::TooLarge);
 }
 
 #[test]
@@ -164,16 +151,8 @@ fn a_caterpillar_over_a_large_blob_resolves_within_any_budget() {
     }
     let pack = writer.finish().unwrap();
     assert!(pack.len() < 40_000);
-    let options = IndexOptions {
-        cache_bytes: 0,
-        ..options(SHA1)
-    };
-    assert_eq!(
-        index_with(&pack, &options, &NothingKnown, &LinksOnly, 2)
-            .unwrap()
-            .len(),
-        201
-    );
+    let options = IndexOptions { cache_bytes: 0, ..options(SHA1) };
+    assert_eq!(index_with(&pack, &options, &NothingKnown, &LinksOnly, 2).unwrap().len(), 201);
 }
 
 #[test]
@@ -211,10 +190,7 @@ fn ref_delta_chains_against_the_order_of_the_pack_resolve_in_linear_time() {
     writer.add(Kind::Blob, b"").unwrap();
     let pack = writer.finish().unwrap();
     for cache_bytes in [0, 1 << 20] {
-        let options = IndexOptions {
-            cache_bytes,
-            ..options(SHA1)
-        };
+        let options = IndexOptions { cache_bytes, ..options(SHA1) };
         let indexed = index_with(&pack, &options, &NothingKnown, &LinksOnly, 2).unwrap();
         assert!((0..=3_000).all(|len| indexed.find(&id(len)).is_some()));
     }
@@ -265,35 +241,19 @@ fn links_must_lead_somewhere_and_to_the_right_kind() {
         writer.finish().unwrap()
     };
     let run = |mode: &str, with_blob, known: &Has| {
-        index_with(
-            &pack(&tree_of(mode), with_blob),
-            &options(SHA1),
-            known,
-            &LinksOnly,
-            1,
-        )
+        index_with(&pack(&tree_of(mode), with_blob), &options(SHA1), known, &LinksOnly, 1)
     };
     let nothing = Has(HashMap::new());
     let known = Has(HashMap::from([(blob, (Kind::Blob, b"blob".to_vec()))]));
     assert!(run("100644", true, &nothing).unwrap().is_referred(1));
-    assert_eq!(
-        run("100644", false, &known).unwrap().external(),
-        [(blob, Kind::Blob)]
-    );
+    assert_eq!(run("100644", false, &known).unwrap().external(), [(blob, Kind::Blob)]);
     run("160000", false, &nothing).expect("a commit of a submodule is not a link");
     let missing = run("100644", false, &nothing).unwrap_err();
     assert!(matches!(missing, PackError::Missing { id, named_by: Kind::Tree, .. } if id == blob));
     assert_eq!(missing.class(), Class::Missing);
     for (with_blob, known) in [(true, &nothing), (false, &known)] {
         let error = run("40000", with_blob, known).unwrap_err();
-        assert!(matches!(
-            error,
-            PackError::WrongKind {
-                found: Kind::Blob,
-                named_by: Kind::Tree,
-                ..
-            }
-        ));
+        assert!(matches!(error, PackError::WrongKind { found: Kind::Blob, named_by: Kind::Tree, .. }));
     }
 }
 
@@ -304,11 +264,7 @@ fn broken_commits_trees_and_tags_are_refused() {
         ("half an id", Kind::Commit, b"tree 1234\n"),
         ("no end of the name", Kind::Tree, b"100644 a"),
         ("half an id", Kind::Tree, b"100644 a\x00123"),
-        (
-            "a mode that is none",
-            Kind::Tree,
-            b"1x0644 a\x0012345678901234567890",
-        ),
+        ("a mode that is none", Kind::Tree, b"1x0644 a\x0012345678901234567890"),
         ("no object", Kind::Tag, b"tag x"),
     ];
     for (why, kind, data) in cases {
@@ -331,11 +287,7 @@ fn a_check_that_refuses_stops_all_workers() {
             links: &mut dyn FnMut(&[u8], Kind),
         ) -> Result<(), PackError> {
             if kind == Kind::Commit {
-                return Err(PackError::Object {
-                    kind,
-                    id: *id,
-                    why: "not today".to_owned(),
-                });
+                return Err(PackError::Object { kind, id: *id, why: "not today".to_owned() });
             }
             LinksOnly.object(kind, id, data, links)
         }
@@ -348,16 +300,11 @@ fn a_check_that_refuses_stops_all_workers() {
     let options = options(SHA1);
     let error = index_with(&pack, &options, &NothingKnown, &Refuse, 3).unwrap_err();
     assert!(error.to_string().ends_with("not today"));
-    let resolver = scan(&pack, &options, &mut |_, _| ())
-        .unwrap()
-        .resolver(&pack, &NothingKnown, &Refuse)
-        .unwrap();
+    let resolver =
+        scan(&pack, &options, &mut |_, _| ()).unwrap().resolver(&pack, &NothingKnown, &Refuse).unwrap();
     resolver.work().unwrap_err();
     assert!(matches!(resolver.finish(), Err(PackError::Unfinished)));
-    let lenient = IndexOptions {
-        fsck: false,
-        ..options
-    };
+    let lenient = IndexOptions { fsck: false, ..options };
     index_with(&pack, &lenient, &NothingKnown, &Refuse, 1).unwrap();
 }
 
@@ -371,11 +318,7 @@ fn a_pack_that_cannot_be_read_is_the_stores_fault() {
 
         fn read_at(&self, at: u64, into: &mut [u8]) -> std::io::Result<()> {
             let left = self.1.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-            if left == 0 {
-                Err(std::io::Error::other("gone"))
-            } else {
-                self.0.read_at(at, into)
-            }
+            if left == 0 { Err(std::io::Error::other("gone")) } else { self.0.read_at(at, into) }
         }
     }
     let pack = small_pack();

@@ -39,18 +39,14 @@ const PARTS: [&[u8]; 30] = [
 
 /// A fixed sequence, so that a failure can be repeated.
 fn next(state: &mut u64) -> usize {
-    *state = state
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*state >> 33) as usize
 }
 
 fn git_takes(name: &[u8]) -> bool {
     let mut git = Command::new("git");
-    git.env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    git.args(["check-ref-format", "--allow-onelevel"])
-        .arg(OsStr::from_bytes(name));
+    git.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    git.args(["check-ref-format", "--allow-onelevel"]).arg(OsStr::from_bytes(name));
     git.status().expect("git can be started").success()
 }
 
@@ -62,10 +58,8 @@ fn stock_git_agrees_on_generated_names() {
         let length = 1 + next(&mut state) % 5;
         // Every other name is made of the harmless parts and the subtle ones, else nearly all would be refused.
         let parts = if round % 2 == 0 { &PARTS[..] } else { &PARTS[..14] };
-        let name: Vec<u8> = (0..length)
-            .flat_map(|_| parts[next(&mut state) % parts.len()])
-            .copied()
-            .collect();
+        let name: Vec<u8> =
+            (0..length).flat_map(|_| parts[next(&mut state) % parts.len()]).copied().collect();
         if name.starts_with(b"-") {
             continue; // git would read an option
         }
@@ -73,10 +67,7 @@ fn stock_git_agrees_on_generated_names() {
         assert_eq!(ours, git_takes(&name), "{}", name.escape_ascii());
         verdicts[usize::from(ours)] += 1;
     }
-    assert!(
-        verdicts.iter().all(|count| *count > 50),
-        "both verdicts are tried: {verdicts:?}"
-    );
+    assert!(verdicts.iter().all(|count| *count > 50), "both verdicts are tried: {verdicts:?}");
 }
 
 #[test]
@@ -108,10 +99,6 @@ fn stock_git_agrees_on_chosen_names() {
         "refs/tags/v1^{}",
     ];
     for name in names {
-        assert_eq!(
-            RefName::new(name.as_bytes()).is_ok(),
-            git_takes(name.as_bytes()),
-            "{name:?}"
-        );
+        assert_eq!(RefName::new(name.as_bytes()).is_ok(), git_takes(name.as_bytes()), "{name:?}");
     }
 }

@@ -79,26 +79,12 @@ fn a_v2_fetch_says_all_that_a_client_can_ask() {
         "done".into(),
     ])
     .unwrap();
-    assert_eq!(
-        (fetch.wants, fetch.haves, fetch.shallow),
-        (vec![id(ONE)], vec![id(TWO)], vec![id(TWO)])
-    );
+    assert_eq!((fetch.wants, fetch.haves, fetch.shallow), (vec![id(ONE)], vec![id(TWO)], vec![id(TWO)]));
     assert_eq!(fetch.want_refs[0].as_bytes(), b"refs/heads/main");
     assert_eq!((fetch.deepen.depth, fetch.deepen.relative), (Some(3), true));
-    assert_eq!(
-        (fetch.filter, fetch.side_band),
-        (Some(Filter::BlobNone), SideBand::Large)
-    );
-    let flags = [
-        fetch.thin_pack,
-        fetch.no_progress,
-        fetch.include_tag,
-        fetch.ofs_delta,
-    ];
-    assert_eq!(
-        (flags, [fetch.wait_for_done, fetch.sideband_all, fetch.done]),
-        ([true; 4], [true; 3])
-    );
+    assert_eq!((fetch.filter, fetch.side_band), (Some(Filter::BlobNone), SideBand::Large));
+    let flags = [fetch.thin_pack, fetch.no_progress, fetch.include_tag, fetch.ofs_delta];
+    assert_eq!((flags, [fetch.wait_for_done, fetch.sideband_all, fetch.done]), ([true; 4], [true; 3]));
 }
 
 #[test]
@@ -123,32 +109,15 @@ fn v2_commands_are_told_apart() {
         "0000",
     ]);
     let prefixes = vec![b"refs/heads/".to_vec(), b"HEAD".to_vec()];
-    let want = LsRefs {
-        peel: true,
-        symrefs: true,
-        unborn: true,
-        ref_prefixes: prefixes,
-    };
+    let want = LsRefs { peel: true, symrefs: true, unborn: true, ref_prefixes: prefixes };
     assert_eq!(listed, Ok(Some(V2Request::LsRefs(want))));
     assert_eq!(
         v2(&["command=ls-refs", "0000"]),
         Ok(Some(V2Request::LsRefs(LsRefs::default()))),
         "no arguments"
     );
-    let sizes = v2(&[
-        "command=object-info",
-        "0001",
-        "size",
-        &format!("oid {ONE}"),
-        "0000",
-    ]);
-    assert_eq!(
-        sizes,
-        Ok(Some(V2Request::ObjectInfo(ObjectInfo {
-            size: true,
-            ids: vec![id(ONE)]
-        })))
-    );
+    let sizes = v2(&["command=object-info", "0001", "size", &format!("oid {ONE}"), "0000"]);
+    assert_eq!(sizes, Ok(Some(V2Request::ObjectInfo(ObjectInfo { size: true, ids: vec![id(ONE)] }))));
 }
 
 #[test]
@@ -162,52 +131,15 @@ fn broken_v2_requests_are_malformed() {
         ("two commands", vec!["command=fetch", "command=fetch", "0000"]),
         ("unknown command", vec!["command=push", "0000"]),
         ("unknown capability", vec!["command=fetch", "color", "0000"]),
-        (
-            "a command is no capability",
-            vec!["command=fetch", "fetch=shallow", "0000"],
-        ),
-        (
-            "other format",
-            vec!["command=fetch", "object-format=sha256", "0000"],
-        ),
+        ("a command is no capability", vec!["command=fetch", "fetch=shallow", "0000"]),
+        ("other format", vec!["command=fetch", "object-format=sha256", "0000"]),
         ("two delims", vec!["command=fetch", "0001", "0001", "0000"]),
-        (
-            "unknown argument",
-            vec!["command=fetch", "0001", "packfile-uris https", "0000"],
-        ),
-        (
-            "capabilities of v0",
-            vec!["command=fetch", "0001", "want 11 ofs-delta", "0000"],
-        ),
-        (
-            "depth 0",
-            vec!["command=fetch", "0001", &want, "deepen 0", "0000"],
-        ),
-        (
-            "depth past git's",
-            vec!["command=fetch", "0001", &want, "deepen 2147483648", "0000"],
-        ),
-        (
-            "two ways to deepen",
-            vec![
-                "command=fetch",
-                "0001",
-                &want,
-                "deepen 1",
-                "deepen-since 1",
-                "0000",
-            ],
-        ),
-        (
-            "one ref twice",
-            vec![
-                "command=fetch",
-                "0001",
-                "want-ref refs/a",
-                "want-ref refs/a",
-                "0000",
-            ],
-        ),
+        ("unknown argument", vec!["command=fetch", "0001", "packfile-uris https", "0000"]),
+        ("capabilities of v0", vec!["command=fetch", "0001", "want 11 ofs-delta", "0000"]),
+        ("depth 0", vec!["command=fetch", "0001", &want, "deepen 0", "0000"]),
+        ("depth past git's", vec!["command=fetch", "0001", &want, "deepen 2147483648", "0000"]),
+        ("two ways to deepen", vec!["command=fetch", "0001", &want, "deepen 1", "deepen-since 1", "0000"]),
+        ("one ref twice", vec!["command=fetch", "0001", "want-ref refs/a", "want-ref refs/a", "0000"]),
     ];
     for (why, lines) in cases {
         let err = v2(&lines).expect_err(why);
@@ -216,44 +148,22 @@ fn broken_v2_requests_are_malformed() {
     let err = v2(&["command=fetch", "0001", "want-ref a..b", "0000"]).expect_err("no such ref can be");
     assert_eq!(err.class(), Class::Missing);
     let silent = parse_v2(&packets(&["command=fetch", "0000"]), HashAlgo::Sha256);
-    assert!(
-        matches!(silent, Err(RequestError::ObjectFormat { .. })),
-        "silence means sha1"
-    );
+    assert!(matches!(silent, Err(RequestError::ObjectFormat { .. })), "silence means sha1");
 }
 
 #[test]
 fn v2_limits_hold_at_the_limit_and_not_past_it() {
-    let options = |count| {
-        [
-            vec!["command=ls-refs"],
-            vec!["server-option=x"; count],
-            vec!["0000"],
-        ]
-        .concat()
-    };
+    let options = |count| [vec!["command=ls-refs"], vec!["server-option=x"; count], vec!["0000"]].concat();
     assert!(v2(&options(SERVER_OPTIONS_MAX)).is_ok());
-    assert_eq!(
-        v2(&options(SERVER_OPTIONS_MAX + 1)).unwrap_err().class(),
-        Class::TooLarge
-    );
+    assert_eq!(v2(&options(SERVER_OPTIONS_MAX + 1)).unwrap_err().class(), Class::TooLarge);
     let not = |count| v2_fetch(&vec!["deepen-not a".to_owned(); count]);
     assert!(not(DEEPEN_NOTS_MAX).is_ok());
     assert_eq!(not(DEEPEN_NOTS_MAX + 1).unwrap_err().class(), Class::TooLarge);
-    for (count, kept) in [
-        (REF_PREFIXES_MAX, REF_PREFIXES_MAX),
-        (REF_PREFIXES_MAX + 1, 0),
-        (REF_PREFIXES_MAX + 2, 0),
-    ] {
-        let lines = [
-            vec!["command=ls-refs", "0001"],
-            vec!["ref-prefix a"; count],
-            vec!["0000"],
-        ]
-        .concat();
-        let Ok(Some(V2Request::LsRefs(asked))) = v2(&lines) else {
-            panic!("a list")
-        };
+    for (count, kept) in
+        [(REF_PREFIXES_MAX, REF_PREFIXES_MAX), (REF_PREFIXES_MAX + 1, 0), (REF_PREFIXES_MAX + 2, 0)]
+    {
+        let lines = [vec!["command=ls-refs", "0001"], vec!["ref-prefix a"; count], vec!["0000"]].concat();
+        let Ok(Some(V2Request::LsRefs(asked))) = v2(&lines) else { panic!("a list") };
         assert_eq!(asked.ref_prefixes.len(), kept, "{count}");
     }
 }
@@ -277,22 +187,10 @@ fn a_v0_fetch_takes_its_capabilities_from_the_wants() {
     ])
     .unwrap()
     .unwrap();
-    assert_eq!(
-        (fetch.wants, fetch.haves),
-        (vec![id(ONE), id(TWO)], vec![id(ONE), id(TWO)])
-    );
-    assert_eq!(
-        (fetch.multi_ack, fetch.side_band),
-        (MultiAck::Detailed, SideBand::Large)
-    );
-    assert_eq!(
-        (fetch.deepen.since, fetch.deepen.not.len(), fetch.deepen.depth),
-        (Some(5), 1, None)
-    );
-    assert_eq!(
-        (fetch.filter, fetch.agent),
-        (Some(Filter::TreeDepth(0)), Some(b"git/2.47".to_vec()))
-    );
+    assert_eq!((fetch.wants, fetch.haves), (vec![id(ONE), id(TWO)], vec![id(ONE), id(TWO)]));
+    assert_eq!((fetch.multi_ack, fetch.side_band), (MultiAck::Detailed, SideBand::Large));
+    assert_eq!((fetch.deepen.since, fetch.deepen.not.len(), fetch.deepen.depth), (Some(5), 1, None));
+    assert_eq!((fetch.filter, fetch.agent), (Some(Filter::TreeDepth(0)), Some(b"git/2.47".to_vec())));
     assert!(fetch.done && fetch.no_done && fetch.thin_pack && fetch.ofs_delta && !fetch.wants_only);
 }
 
@@ -300,12 +198,7 @@ fn a_v0_fetch_takes_its_capabilities_from_the_wants() {
 fn a_v0_body_that_ends_behind_its_wants_says_so() {
     let wants = [format!("want {ONE} shallow"), "deepen 1".into(), "0000".into()];
     assert!(v0(&wants).unwrap().unwrap().wants_only);
-    assert!(
-        !v0(&[&wants[..], &["0000".to_owned()]].concat())
-            .unwrap()
-            .unwrap()
-            .wants_only
-    );
+    assert!(!v0(&[&wants[..], &["0000".to_owned()]].concat()).unwrap().unwrap().wants_only);
     assert_eq!(v0(&strings(&["0000"])), Ok(None));
 }
 
@@ -315,20 +208,11 @@ fn broken_v0_requests_are_malformed() {
     let cases = [
         ("no flush", strings(&[&want])),
         ("short id", strings(&["want 11", "0000"])),
-        (
-            "have among wants",
-            strings(&[&want, &format!("have {ONE}"), "0000"]),
-        ),
+        ("have among wants", strings(&[&want, &format!("have {ONE}"), "0000"])),
         ("want among haves", strings(&[&want, "0000", &want])),
-        (
-            "filter that was not agreed on",
-            strings(&[&want, "filter blob:none", "0000"]),
-        ),
+        ("filter that was not agreed on", strings(&[&want, "filter blob:none", "0000"])),
         ("delim", strings(&[&want, "0001", "0000"])),
-        (
-            "other format",
-            strings(&[&format!("{want} object-format=sha256"), "0000"]),
-        ),
+        ("other format", strings(&[&format!("{want} object-format=sha256"), "0000"])),
     ];
     for (why, lines) in cases {
         assert_eq!(v0(&lines).expect_err(why).class(), Class::Malformed, "{why}");
@@ -349,21 +233,13 @@ fn a_push_is_read_up_to_its_pack() {
     ]);
     let end = body.len();
     body.extend_from_slice(b"PACK");
-    let Ok(Parsed::Done { value, used }) = parse_push(&body, HashAlgo::Sha1) else {
-        panic!("a push")
-    };
+    let Ok(Parsed::Done { value, used }) = parse_push(&body, HashAlgo::Sha1) else { panic!("a push") };
     assert_eq!(used, end);
     assert_eq!(value.commands[0].name, b"refs/heads/a b", "judged later, alone");
     assert!(value.commands[1].is_delete() && value.has_pack());
-    assert_eq!(
-        (value.report, value.options),
-        (Report::V2, vec![b"ci.skip".to_vec(), b"x=y z".to_vec()])
-    );
+    assert_eq!((value.report, value.options), (Report::V2, vec![b"ci.skip".to_vec(), b"x=y z".to_vec()]));
     assert!(value.side_band && value.atomic && value.quiet && !value.delete_refs);
-    assert_eq!(
-        (value.shallow, value.agent),
-        (vec![id(TWO)], Some(b"a/1".to_vec()))
-    );
+    assert_eq!((value.shallow, value.agent), (vec![id(TWO)], Some(b"a/1".to_vec())));
     assert_eq!(parse_push(&body[..end - 1], HashAlgo::Sha1), Ok(Parsed::NeedMore));
 }
 
@@ -371,10 +247,7 @@ fn a_push_is_read_up_to_its_pack() {
 fn an_empty_push_has_no_commands_and_waits_for_no_options() {
     assert_eq!(
         parse_push(b"0000", HashAlgo::Sha256),
-        Ok(Parsed::Done {
-            value: PushRequest::default(),
-            used: 4
-        })
+        Ok(Parsed::Done { value: PushRequest::default(), used: 4 })
     );
 }
 
@@ -384,50 +257,29 @@ fn broken_pushes_are_malformed() {
         ("signed", strings(&["push-cert\0 report-status", "0000"])),
         ("no name", vec![format!("{NULL} {ONE} "), "0000".into()]),
         ("no ids", strings(&["refs/heads/a", "0000"])),
-        (
-            "other format",
-            vec![
-                format!("{NULL} {ONE} refs/a\0object-format=sha256"),
-                "0000".into(),
-            ],
-        ),
+        ("other format", vec![format!("{NULL} {ONE} refs/a\0object-format=sha256"), "0000".into()]),
         ("delim", vec![format!("{NULL} {ONE} refs/a\0x"), "0001".into()]),
         ("short shallow", strings(&["shallow 11", "0000"])),
     ];
     for (why, lines) in cases {
         assert_eq!(push(&lines).expect_err(why).class(), Class::Malformed, "{why}");
     }
-    let silent = packets(&[
-        format!("{NULL}{} {ONE}{} refs/a\0x", &NULL[..24], &ONE[..24]),
-        "0000".into(),
-    ]);
+    let silent = packets(&[format!("{NULL}{} {ONE}{} refs/a\0x", &NULL[..24], &ONE[..24]), "0000".into()]);
     let silent = parse_push(&silent, HashAlgo::Sha256);
-    assert!(
-        matches!(silent, Err(RequestError::ObjectFormat { .. })),
-        "silence means sha1"
-    );
+    assert!(matches!(silent, Err(RequestError::ObjectFormat { .. })), "silence means sha1");
 }
 
 #[test]
 fn push_limits_hold_at_the_limit_and_not_past_it() {
     let commands = |count| [vec![format!("{NULL} {ONE} refs/a"); count], strings(&["0000"])].concat();
     assert!(matches!(push(&commands(COMMANDS_MAX)), Ok(Parsed::Done { .. })));
-    assert_eq!(
-        push(&commands(COMMANDS_MAX + 1)),
-        Err(RequestError::TooManyCommands)
-    );
+    assert_eq!(push(&commands(COMMANDS_MAX + 1)), Err(RequestError::TooManyCommands));
     let options = |count| {
         let head = vec![format!("{NULL} {ONE} refs/a\0push-options"), "0000".into()];
         [head, vec!["o".to_owned(); count], strings(&["0000"])].concat()
     };
-    assert!(matches!(
-        push(&options(PUSH_OPTIONS_MAX)),
-        Ok(Parsed::Done { .. })
-    ));
-    assert_eq!(
-        push(&options(PUSH_OPTIONS_MAX + 1)).unwrap_err().class(),
-        Class::TooLarge
-    );
+    assert!(matches!(push(&options(PUSH_OPTIONS_MAX)), Ok(Parsed::Done { .. })));
+    assert_eq!(push(&options(PUSH_OPTIONS_MAX + 1)).unwrap_err().class(), Class::TooLarge);
     // A header without end is refused before the buffer holds more than the limit.
     let mut endless = Vec::new();
     while endless.len() + 65_520 <= PUSH_HEADER_BYTES_MAX {
@@ -435,10 +287,7 @@ fn push_limits_hold_at_the_limit_and_not_past_it() {
     }
     assert_eq!(parse_push(&endless, HashAlgo::Sha1), Ok(Parsed::NeedMore));
     endless.extend_from_slice(b"fff0");
-    assert_eq!(
-        parse_push(&endless, HashAlgo::Sha1),
-        Err(RequestError::PushHeader)
-    );
+    assert_eq!(parse_push(&endless, HashAlgo::Sha1), Err(RequestError::PushHeader));
 }
 
 #[test]
@@ -453,13 +302,7 @@ fn lists_of_ids_hold_at_the_limit_and_not_past_it() {
         let lines = |count: usize| {
             let head = [format!("command={command}"), "0001".into()];
             let ids = (0..count).map(|number| format!("{word} {number:040x}"));
-            packets(
-                &head
-                    .into_iter()
-                    .chain(ids)
-                    .chain(["0000".into()])
-                    .collect::<Vec<_>>(),
-            )
+            packets(&head.into_iter().chain(ids).chain(["0000".into()]).collect::<Vec<_>>())
         };
         assert!(parse_v2(&lines(max), HashAlgo::Sha1).is_ok(), "{word}");
         let past = parse_v2(&lines(max + 1), HashAlgo::Sha1).expect_err(word);

@@ -29,17 +29,8 @@ fn is_taken(target: &str, bytes: &[u8]) -> bool {
 #[test]
 fn every_seed_is_taken_by_its_parser() {
     let seeds = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
-    for target in [
-        "pktline",
-        "upload_pack_v2",
-        "upload_pack_v0",
-        "receive_pack",
-        "ref_name",
-        "filter",
-    ] {
-        let entries: Vec<_> = fs::read_dir(seeds.join(target))
-            .expect("the target has seeds")
-            .collect();
+    for target in ["pktline", "upload_pack_v2", "upload_pack_v0", "receive_pack", "ref_name", "filter"] {
+        let entries: Vec<_> = fs::read_dir(seeds.join(target)).expect("the target has seeds").collect();
         assert!(entries.len() >= 4, "{target}");
         for entry in entries {
             let path = entry.expect("a folder can be read").path();

@@ -28,25 +28,9 @@ fn stock_git_takes_and_refuses_the_same_v2_bodies() {
     let cases: Vec<Vec<&str>> = vec![
         vec!["0000"],
         vec!["command=ls-refs", "0000"],
-        vec![
-            "command=ls-refs",
-            "agent=x",
-            "session-id=x",
-            "server-option=x",
-            "0001",
-            "peel",
-            "0000",
-        ],
+        vec!["command=ls-refs", "agent=x", "session-id=x", "server-option=x", "0001", "peel", "0000"],
         vec!["server-option=x", "command=ls-refs", "0000"],
-        vec![
-            "command=ls-refs",
-            "object-format=sha1",
-            "0001",
-            "symrefs",
-            "unborn",
-            "ref-prefix ",
-            "0000",
-        ],
+        vec!["command=ls-refs", "object-format=sha1", "0001", "symrefs", "unborn", "ref-prefix ", "0000"],
         vec!["command=ls-refs", "object-format=sha256", "0000"],
         vec!["command=ls-refs", "object-format=md5", "0000"],
         vec!["command=ls-refs", "0001", "ref-prefix", "0000"],
@@ -59,80 +43,21 @@ fn stock_git_takes_and_refuses_the_same_v2_bodies() {
         vec!["0001", "0000"],
         vec!["command=fetch", "color=red", "0000"],
         vec!["command=fetch", "0001", &want, "done", "0000"],
-        vec![
-            "command=fetch",
-            "0001",
-            &want,
-            &want,
-            &have,
-            "wait-for-done",
-            "sideband-all",
-            "0000",
-        ],
+        vec!["command=fetch", "0001", &want, &want, &have, "wait-for-done", "sideband-all", "0000"],
         vec!["command=fetch", "0001", "want 11", "done", "0000"],
-        vec![
-            "command=fetch",
-            "0001",
-            "want-ref refs/heads/main",
-            "done",
-            "0000",
-        ],
-        vec![
-            "command=fetch",
-            "0001",
-            "want-ref refs/heads/main",
-            "want-ref refs/heads/main",
-            "done",
-            "0000",
-        ],
+        vec!["command=fetch", "0001", "want-ref refs/heads/main", "done", "0000"],
+        vec!["command=fetch", "0001", "want-ref refs/heads/main", "want-ref refs/heads/main", "done", "0000"],
         vec!["command=fetch", "0001", "want-ref a..b", "done", "0000"],
-        vec![
-            "command=fetch",
-            "0001",
-            &want,
-            "deepen 1",
-            "deepen-relative",
-            "done",
-            "0000",
-        ],
+        vec!["command=fetch", "0001", &want, "deepen 1", "deepen-relative", "done", "0000"],
         vec!["command=fetch", "0001", &want, "deepen 0", "done", "0000"],
-        vec![
-            "command=fetch",
-            "0001",
-            &want,
-            "deepen 1",
-            "deepen-since 1",
-            "done",
-            "0000",
-        ],
+        vec!["command=fetch", "0001", &want, "deepen 1", "deepen-since 1", "done", "0000"],
         vec!["command=fetch", "0001", &want, "deepen-since 1", "done", "0000"],
         vec!["command=fetch", "0001", &want, "deepen-since x", "done", "0000"],
         vec!["command=fetch", "0001", &want, "filter blob:none", "done", "0000"],
-        vec![
-            "command=fetch",
-            "0001",
-            &want,
-            "filter combine:blob:limit=1k+tree:3",
-            "done",
-            "0000",
-        ],
+        vec!["command=fetch", "0001", &want, "filter combine:blob:limit=1k+tree:3", "done", "0000"],
         vec!["command=fetch", "0001", &want, "filter blob:all", "done", "0000"],
-        vec![
-            "command=fetch",
-            "0001",
-            &want,
-            "filter combine:blob:none+",
-            "done",
-            "0000",
-        ],
-        vec![
-            "command=fetch",
-            "0001",
-            &want,
-            "filter object:type=blobs",
-            "done",
-            "0000",
-        ],
+        vec!["command=fetch", "0001", &want, "filter combine:blob:none+", "done", "0000"],
+        vec!["command=fetch", "0001", &want, "filter object:type=blobs", "done", "0000"],
         vec![
             "command=fetch",
             "0001",
@@ -144,14 +69,7 @@ fn stock_git_takes_and_refuses_the_same_v2_bodies() {
             "done",
             "0000",
         ],
-        vec![
-            "command=fetch",
-            "0001",
-            &want,
-            "packfile-uris https",
-            "done",
-            "0000",
-        ],
+        vec!["command=fetch", "0001", &want, "packfile-uris https", "done", "0000"],
         vec!["command=fetch", "0001", &want, "have 11", "done", "0000"],
         vec!["command=fetch", "0001", &want, "shallow 11", "done", "0000"],
         vec!["command=object-info", "0001", "size", "0000"],
@@ -159,17 +77,10 @@ fn stock_git_takes_and_refuses_the_same_v2_bodies() {
     ];
     for lines in cases {
         let body = packets(&lines);
-        let theirs = run(
-            git(dir.path(), 2).args(["upload-pack", "--stateless-rpc", "."]),
-            &body,
-        );
+        let theirs = run(git(dir.path(), 2).args(["upload-pack", "--stateless-rpc", "."]), &body);
         let ours = parse_v2(&body, HashAlgo::Sha1);
         let why = String::from_utf8_lossy(&theirs.stderr);
-        assert_eq!(
-            ours.is_ok(),
-            takes(&theirs),
-            "{lines:?}: {ours:?}, git says: {why}"
-        );
+        assert_eq!(ours.is_ok(), takes(&theirs), "{lines:?}: {ours:?}, git says: {why}");
     }
 }
 
@@ -204,17 +115,10 @@ fn stock_git_takes_and_refuses_the_same_v0_bodies() {
     ];
     for lines in cases {
         let body = packets(&lines);
-        let theirs = run(
-            git(dir.path(), 0).args(["upload-pack", "--stateless-rpc", "."]),
-            &body,
-        );
+        let theirs = run(git(dir.path(), 0).args(["upload-pack", "--stateless-rpc", "."]), &body);
         let ours = parse_v0(&body, HashAlgo::Sha1);
         let why = String::from_utf8_lossy(&theirs.stderr);
-        assert_eq!(
-            ours.is_ok(),
-            takes(&theirs),
-            "{lines:?}: {ours:?}, git says: {why}"
-        );
+        assert_eq!(ours.is_ok(), takes(&theirs), "{lines:?}: {ours:?}, git says: {why}");
     }
 }
 
@@ -242,45 +146,19 @@ fn the_stock_client_reads_our_advertisements() {
         let [one, two, three] = ['1', '2', '3'].map(|digit| id(digit, algo));
         let main = RefName::new(b"refs/heads/main").unwrap();
         let refs = [
-            AdvertisedRef {
-                name: b"HEAD",
-                id: one,
-                peeled: None,
-            },
-            AdvertisedRef {
-                name: b"refs/heads/main",
-                id: one,
-                peeled: None,
-            },
-            AdvertisedRef {
-                name: b"refs/tags/v1",
-                id: two,
-                peeled: Some(three),
-            },
+            AdvertisedRef { name: b"HEAD", id: one, peeled: None },
+            AdvertisedRef { name: b"refs/heads/main", id: one, peeled: None },
+            AdvertisedRef { name: b"refs/tags/v1", id: two, peeled: Some(three) },
         ];
         let want = format!(
             "ref: refs/heads/main\tHEAD\n{one}\tHEAD\n{one}\trefs/heads/main\n{two}\trefs/tags/v1\n{three}\trefs/tags/v1^{{}}\n"
         );
         for version in [0, 1] {
             let mut said = Vec::new();
-            advertise_v0(
-                &mut said,
-                Service::UploadPack,
-                version == 1,
-                &refs,
-                Some(&main),
-                algo,
-            );
+            advertise_v0(&mut said, Service::UploadPack, version == 1, &refs, Some(&main), algo);
             assert_eq!(listed(version, &said), want, "version {version}");
             said.clear();
-            advertise_v0(
-                &mut said,
-                Service::UploadPack,
-                version == 1,
-                &[],
-                Some(&main),
-                algo,
-            );
+            advertise_v0(&mut said, Service::UploadPack, version == 1, &[], Some(&main), algo);
             assert_eq!(listed(version, &said), "", "empty, version {version}");
         }
         let mut said = Vec::new();
@@ -297,32 +175,14 @@ fn the_stock_client_reads_our_advertisements() {
 fn the_push_advertisement_shows_neither_head_nor_peeled_values() {
     let [one, two] = ['1', '2'].map(|digit| id(digit, HashAlgo::Sha1));
     let refs = [
-        AdvertisedRef {
-            name: b"HEAD",
-            id: one,
-            peeled: None,
-        },
-        AdvertisedRef {
-            name: b"refs/tags/v1",
-            id: one,
-            peeled: Some(two),
-        },
+        AdvertisedRef { name: b"HEAD", id: one, peeled: None },
+        AdvertisedRef { name: b"refs/tags/v1", id: one, peeled: Some(two) },
     ];
     let mut said = Vec::new();
     let main = RefName::new(b"refs/heads/main").unwrap();
-    advertise_v0(
-        &mut said,
-        Service::ReceivePack,
-        false,
-        &refs,
-        Some(&main),
-        HashAlgo::Sha1,
-    );
+    advertise_v0(&mut said, Service::ReceivePack, false, &refs, Some(&main), HashAlgo::Sha1);
     let text = String::from_utf8(said).unwrap();
-    assert!(
-        text.contains("refs/tags/v1\0report-status report-status-v2 delete-refs"),
-        "{text}"
-    );
+    assert!(text.contains("refs/tags/v1\0report-status report-status-v2 delete-refs"), "{text}");
     assert!(!text.contains("HEAD") && !text.contains("^{}"), "{text}");
 }
 
@@ -336,10 +196,7 @@ fn the_stock_client_pushes_to_us_and_reads_our_report() {
     write_report(
         &mut report,
         Ok(()),
-        &[
-            (b"refs/heads/a".to_vec(), Outcome::Ok),
-            (b"refs/heads/b".to_vec(), refused),
-        ],
+        &[(b"refs/heads/a".to_vec(), Outcome::Ok), (b"refs/heads/b".to_vec(), refused)],
     );
     write_flush(&mut said);
     said.truncate(said.len() - 4);
@@ -353,37 +210,18 @@ fn the_stock_client_pushes_to_us_and_reads_our_report() {
     fs::write(dir.path().join("remote.sh"), script).unwrap();
     fs::create_dir(dir.path().join("ext")).unwrap();
     let mut client = git(dir.path(), 0);
-    client.args([
-        "push",
-        "--porcelain",
-        "-o",
-        "ci.skip",
-        "--receive-pack=sh remote.sh #",
-        "ext",
-    ]);
+    client.args(["push", "--porcelain", "-o", "ci.skip", "--receive-pack=sh remote.sh #", "ext"]);
     client.args(["HEAD:refs/heads/a", "HEAD:refs/heads/b"]);
     let done = run(&mut client, b"");
     let shown = String::from_utf8_lossy(&done.stdout);
     assert!(shown.contains("*\tHEAD:refs/heads/a\t[new branch]"), "{shown}");
-    assert!(
-        shown.contains("!\tHEAD:refs/heads/b\t[remote rejected] (not today)"),
-        "{shown}"
-    );
+    assert!(shown.contains("!\tHEAD:refs/heads/b\t[remote rejected] (not today)"), "{shown}");
     let heard = fs::read(dir.path().join("heard")).unwrap();
-    let Ok(Parsed::Done { value, used }) = parse_push(&heard, HashAlgo::Sha1) else {
-        panic!("a push")
-    };
+    let Ok(Parsed::Done { value, used }) = parse_push(&heard, HashAlgo::Sha1) else { panic!("a push") };
     assert!(heard[used..].starts_with(b"PACK"));
     assert_eq!(value.options, [b"ci.skip"]);
-    let commands: Vec<_> = value
-        .commands
-        .iter()
-        .map(|c| (c.name.as_slice(), c.new.to_string()))
-        .collect();
-    assert_eq!(
-        commands,
-        [(&b"refs/heads/a"[..], head.clone()), (b"refs/heads/b", head)]
-    );
+    let commands: Vec<_> = value.commands.iter().map(|c| (c.name.as_slice(), c.new.to_string())).collect();
+    assert_eq!(commands, [(&b"refs/heads/a"[..], head.clone()), (b"refs/heads/b", head)]);
     assert!(value.side_band && value.report != Report::None);
 }
 

@@ -66,10 +66,7 @@ impl App {
 
     /// Where git finds a repository.
     pub fn remote(&self, row: &RepoRow) -> String {
-        format!(
-            "{}/git/{}/{}.git",
-            self.config.public_url, row.namespace, row.name
-        )
+        format!("{}/git/{}/{}.git", self.config.public_url, row.namespace, row.name)
     }
 }
 

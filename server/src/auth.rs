@@ -101,17 +101,10 @@ pub async fn git_grant<A: Access>(
     namespace: &str,
     name: &str,
 ) -> Result<GitAccess<A>, GitDenied> {
-    let credentials = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let hash = credentials
-        .and_then(token::from_credentials)
-        .ok_or(GitDenied::Unauthenticated)?;
+    let credentials = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let hash = credentials.and_then(token::from_credentials).ok_or(GitDenied::Unauthenticated)?;
     let token = catalog.token(hash).await?.ok_or(GitDenied::Unauthenticated)?;
-    let row = catalog
-        .resolve(namespace, name)
-        .await?
-        .ok_or(GitDenied::Unauthenticated)?;
+    let row = catalog.resolve(namespace, name).await?.ok_or(GitDenied::Unauthenticated)?;
     if token.state(now_ms) != TokenState::Active || token.repo != row.id {
         return Err(GitDenied::Unauthenticated);
     }
@@ -121,10 +114,5 @@ pub async fn git_grant<A: Access>(
     if A::NEEDED == Scope::Write && row.read_only {
         return Err(GitDenied::ReadOnly);
     }
-    Ok(GitAccess {
-        row,
-        scope: token.scope,
-        token: hash,
-        grant: Grant(PhantomData),
-    })
+    Ok(GitAccess { row, scope: token.scope, token: hash, grant: Grant(PhantomData) })
 }

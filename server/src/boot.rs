@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 
 use crate::app::{App, Parts};
 use crate::auth::ApiToken;
@@ -44,10 +44,7 @@ pub enum BootError {
 }
 
 fn doing<T>(what: impl Into<String>, done: io::Result<T>) -> Result<T, BootError> {
-    done.map_err(|error| BootError::Io {
-        what: what.into(),
-        error,
-    })
+    done.map_err(|error| BootError::Io { what: what.into(), error })
 }
 
 /// Makes the folder and opens what is in it. Safe beside a running server.
@@ -71,10 +68,7 @@ pub fn open(config: Config, api_token: &str) -> Result<App, BootError> {
 
 /// Makes the data folder, open to its owner alone.
 pub fn make_folder(data: &Path) -> Result<(), BootError> {
-    doing(
-        format!("make {}", data.display()),
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(data),
-    )
+    doing(format!("make {}", data.display()), fs::DirBuilder::new().recursive(true).mode(0o700).create(data))
 }
 
 /// Runs the server until it is told to stop.
@@ -82,35 +76,19 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     make_folder(&given.data)?;
     let _lock = lock(&given.data)?;
     let (api_token, is_new) = api_token(&given)?;
-    let listener = doing(
-        format!("listen on {}", given.listen),
-        TcpListener::bind(given.listen).await,
-    )?;
+    let listener = doing(format!("listen on {}", given.listen), TcpListener::bind(given.listen).await)?;
     let address = doing("read the address", listener.local_addr())?;
     let own_url = format!("http://{address}");
-    let public_url = given
-        .public_url
-        .as_deref()
-        .unwrap_or(&own_url)
-        .trim_end_matches('/')
-        .to_owned();
-    let config = Config {
-        data: given.data.clone(),
-        account: given.account.clone(),
-        public_url: public_url.clone(),
-    };
+    let public_url = given.public_url.as_deref().unwrap_or(&own_url).trim_end_matches('/').to_owned();
+    let config =
+        Config { data: given.data.clone(), account: given.account.clone(), public_url: public_url.clone() };
     let app = open(config, &api_token)?;
     doing("write the URL", fs::write(given.data.join("url"), &public_url))?;
     sweep(&app).await?;
 
     let mut term = doing("watch SIGTERM", signal(SignalKind::terminate()))?;
     let mut int = doing("watch SIGINT", signal(SignalKind::interrupt()))?;
-    announce(
-        &given,
-        &own_url,
-        &public_url,
-        is_new.then_some(api_token.as_str()),
-    )?;
+    announce(&given, &own_url, &public_url, is_new.then_some(api_token.as_str()))?;
     let stop = async move {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         tracing::info!("stopping");
@@ -123,10 +101,12 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
 
 /// Takes what earlier runs left behind.
 async fn sweep(app: &App) -> Result<(), BootError> {
-    app.catalog
-        .sweep_tokens(app.clock.now_ms() - TOKEN_KEPT_MS)
-        .await?;
-    let removed = maintain::sweep_files(&app.catalog, |id| Ok(app.files.remove(id)?)).await?;
+    app.catalog.sweep_tokens(app.clock.now_ms() - TOKEN_KEPT_MS).await?;
+    let removed = maintain::sweep_files(&app.catalog, |id| match app.files.delete(id)? {
+        true => Ok(()),
+        false => Err("it is in use".into()),
+    })
+    .await?;
     if removed > 0 {
         tracing::info!(removed, "removed the files of deleted repositories");
     }
@@ -136,30 +116,18 @@ async fn sweep(app: &App) -> Result<(), BootError> {
 /// Held for as long as the server runs; the system frees it however the process ends.
 fn lock(data: &Path) -> Result<File, BootError> {
     let path = data.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = doing(format!("open {}", path.display()), file)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(BootError::InUse(data.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(BootError::Io {
-            what: "lock the folder".into(),
-            error,
-        }),
+        Err(TryLockError::Error(error)) => Err(BootError::Io { what: "lock the folder".into(), error }),
     }
 }
 
 /// The given token, the kept one, or a new one that is kept from now on; and whether it is new.
 fn api_token(given: &Given) -> Result<(String, bool), BootError> {
-    if let Some(token) = given
-        .api_token
-        .as_deref()
-        .map(str::trim)
-        .filter(|token| !token.is_empty())
-    {
+    if let Some(token) = given.api_token.as_deref().map(str::trim).filter(|token| !token.is_empty()) {
         return Ok((token.to_owned(), false));
     }
     let path = given.data.join("api-token");
@@ -177,17 +145,13 @@ fn api_token(given: &Given) -> Result<(String, bool), BootError> {
                 .mode(0o600)
                 .open(&draft)
                 .and_then(|mut file| {
-                    file.write_all(format!("{token}\n").as_bytes())
-                        .and_then(|()| file.sync_all())
+                    file.write_all(format!("{token}\n").as_bytes()).and_then(|()| file.sync_all())
                 })
                 .and_then(|()| fs::rename(&draft, &path));
             doing(format!("write {}", path.display()), written)?;
             Ok((token, true))
         }
-        Err(error) => Err(BootError::Io {
-            what: format!("read {}", path.display()),
-            error,
-        }),
+        Err(error) => Err(BootError::Io { what: format!("read {}", path.display()), error }),
     }
 }
 
@@ -202,10 +166,7 @@ fn announce(given: &Given, url: &str, public_url: &str, new_token: Option<&str>)
         "api_token_file": given.api_token.is_none().then(|| given.data.join("api-token")),
     });
     let mut out = io::stdout();
-    doing(
-        "write to stdout",
-        writeln!(out, "{line}").and_then(|()| out.flush()),
-    )?;
+    doing("write to stdout", writeln!(out, "{line}").and_then(|()| out.flush()))?;
     if let Some(token) = new_token {
         let base = format!("{public_url}/client/v4/accounts/{account}/artifacts/namespaces/default");
         let host = public_url.split_once("://").map_or(public_url, |(_, host)| host);

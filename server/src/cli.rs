@@ -73,16 +73,9 @@ impl Place {
         boot::make_folder(&self.data)?;
         // The last server wrote down how clients reach it.
         let known = std::fs::read_to_string(self.data.join("url")).ok();
-        let url = self
-            .public_url
-            .or(known)
-            .unwrap_or_else(|| "http://127.0.0.1:8787".into());
+        let url = self.public_url.or(known).unwrap_or_else(|| "http://127.0.0.1:8787".into());
         let public_url = url.trim().trim_end_matches('/').to_owned();
-        let config = Config {
-            data: self.data,
-            account: self.account,
-            public_url,
-        };
+        let config = Config { data: self.data, account: self.account, public_url };
         // Nobody asks this process for REST, so its token is nobody's.
         let nobody = crate::random::hex(&crate::random::bytes::<32>());
         Ok(boot::open(config, &nobody)?)
@@ -93,10 +86,7 @@ impl Place {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let mut builder = match cli.command {
         Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),

@@ -28,10 +28,7 @@ pub struct Edge {
 impl Edge {
     /// Around the routes of `router`.
     pub fn new(app: App) -> Self {
-        Self {
-            router: router::router(app.clone()),
-            app,
-        }
+        Self { router: router::router(app.clone()), app }
     }
 }
 
@@ -56,11 +53,8 @@ where
         let (mut router, app) = (self.router.clone(), self.app.clone());
         Box::pin(async move {
             let id = random::hex(&random::bytes::<12>());
-            let (method, path, start) = (
-                request.method().clone(),
-                request.uri().path().to_owned(),
-                Instant::now(),
-            );
+            let (method, path, start) =
+                (request.method().clone(), request.uri().path().to_owned(), Instant::now());
             let mut response = match caught(Service::call(&mut router, request)).await {
                 Some(Ok(response)) => response,
                 Some(Err(never)) => match never {},
@@ -70,9 +64,7 @@ where
             let (status, took) = (response.status().as_u16(), start.elapsed());
             tracing::debug!(request_id = id, %method, path, status, ?took, "answered");
             if let Ok(id) = HeaderValue::from_str(&id) {
-                response
-                    .headers_mut()
-                    .insert(HeaderName::from_static("x-request-id"), id);
+                response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
             }
             Ok(response)
         })
@@ -82,13 +74,11 @@ where
 /// Runs `work`; `None` if it panicked.
 async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
     let mut work = Box::pin(work);
-    poll_fn(
-        move |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(out)) => Poll::Ready(Some(out)),
-            Err(_) => Poll::Ready(None),
-        },
-    )
+    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(out)) => Poll::Ready(Some(out)),
+        Err(_) => Poll::Ready(None),
+    })
     .await
 }
 
@@ -97,11 +87,7 @@ fn without_doubled_slashes(uri: &Uri) -> Option<Uri> {
         return None;
     }
     let parts: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
-    let end = if uri.path().ends_with('/') && !parts.is_empty() {
-        "/"
-    } else {
-        ""
-    };
+    let end = if uri.path().ends_with('/') && !parts.is_empty() { "/" } else { "" };
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     format!("/{}{end}{query}", parts.join("/")).parse().ok()
 }
@@ -112,18 +98,11 @@ mod tests {
 
     #[test]
     fn doubled_slashes_go_and_the_query_stays() {
-        let cases = [
-            ("//a///b?x=//", "/a/b?x=//"),
-            ("/a//", "/a/"),
-            ("//", "/"),
-            ("http://h//a", "/a"),
-        ];
+        let cases = [("//a///b?x=//", "/a/b?x=//"), ("/a//", "/a/"), ("//", "/"), ("http://h//a", "/a")];
         for (given, want) in cases {
             let uri = given.parse().expect("a URI");
             assert_eq!(
-                without_doubled_slashes(&uri)
-                    .map(|uri| uri.to_string())
-                    .as_deref(),
+                without_doubled_slashes(&uri).map(|uri| uri.to_string()).as_deref(),
                 Some(want),
                 "{given}"
             );
@@ -133,9 +112,6 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_caught() {
         assert_eq!(caught(async { 1 }).await, Some(1));
-        assert_eq!(
-            caught(async { assert!(std::hint::black_box(false), "on purpose") }).await,
-            None
-        );
+        assert_eq!(caught(async { assert!(std::hint::black_box(false), "on purpose") }).await, None);
     }
 }

@@ -29,13 +29,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with the code's usual status.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            status: None,
-            message: message.into(),
-            pointer: None,
-            cause: None,
-        }
+        Self { code, status: None, message: message.into(), pointer: None, cause: None }
     }
 
     /// Something in the input is wrong; `pointer` says what.
@@ -45,26 +39,17 @@ impl Error {
 
     /// Names the field at fault.
     pub fn at(self, pointer: &'static str) -> Self {
-        Self {
-            pointer: Some(pointer),
-            ..self
-        }
+        Self { pointer: Some(pointer), ..self }
     }
 
     /// Answers with another status than the code's usual one.
     pub fn with_status(self, status: u16) -> Self {
-        Self {
-            status: Some(status),
-            ..self
-        }
+        Self { status: Some(status), ..self }
     }
 
     /// Our own fault; the peer hears nothing of `cause`.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
-        Self {
-            cause: Some(cause.to_string()),
-            ..Self::new(code::INTERNAL_ERROR, "Internal error")
-        }
+        Self { cause: Some(cause.to_string()), ..Self::new(code::INTERNAL_ERROR, "Internal error") }
     }
 
     /// No repository of that name.

@@ -62,9 +62,8 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: impl Future<Output =
         // Answers are small or in large writes: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(edge.clone());
-        let connection = builder
-            .serve_connection(TokioIo::new(FirstBytes::new(stream)), service)
-            .into_owned();
+        let connection =
+            builder.serve_connection(TokioIo::new(FirstBytes::new(stream)), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             let _held = slot;
@@ -74,19 +73,14 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: impl Future<Output =
         });
     }
     drop(listener);
-    timeout(Duration::from_millis(DRAIN_MS_MAX), graceful.shutdown())
-        .await
-        .is_ok()
+    timeout(Duration::from_millis(DRAIN_MS_MAX), graceful.shutdown()).await.is_ok()
 }
 
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, slot))
 }
@@ -103,11 +97,7 @@ struct FirstBytes {
 impl FirstBytes {
     fn new(stream: TcpStream) -> Self {
         let deadline = Some(Box::pin(sleep(Duration::from_millis(FIRST_BYTES_MS_MAX))));
-        Self {
-            stream,
-            deadline,
-            seen: 0,
-        }
+        Self { stream, deadline, seen: 0 }
     }
 }
 

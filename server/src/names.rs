@@ -59,20 +59,9 @@ mod tests {
             assert!(Name::new(good).is_some(), "{good}");
         }
         let longer = "a".repeat(64);
-        for bad in [
-            "",
-            ".a",
-            "-a",
-            "_a",
-            "a b",
-            "a/b",
-            "é",
-            "a.git",
-            "a.GIT",
-            "a.lock",
-            "..",
-            longer.as_str(),
-        ] {
+        for bad in
+            ["", ".a", "-a", "_a", "a b", "a/b", "é", "a.git", "a.GIT", "a.lock", "..", longer.as_str()]
+        {
             assert!(Name::new(bad).is_none(), "{bad}");
         }
     }

@@ -26,26 +26,21 @@ fn repo_name(text: Option<&str>) -> Result<Name, Error> {
 
 /// The rule for names of new namespaces.
 pub fn namespace_name(text: Option<&str>) -> Result<Name, Error> {
-    text.and_then(Name::new)
-        .ok_or_else(|| Error::input("/namespace", "Invalid namespace name"))
+    text.and_then(Name::new).ok_or_else(|| Error::input("/namespace", "Invalid namespace name"))
 }
 
 fn description(text: Option<String>) -> Result<Option<String>, Error> {
     match text {
-        Some(text) if text.len() > DESCRIPTION_BYTES_MAX => Err(Error::input(
-            "/description",
-            format!("a description may have {DESCRIPTION_BYTES_MAX} bytes"),
-        )),
+        Some(text) if text.len() > DESCRIPTION_BYTES_MAX => {
+            Err(Error::input("/description", format!("a description may have {DESCRIPTION_BYTES_MAX} bytes")))
+        }
         text => Ok(text),
     }
 }
 
 fn branch(text: String) -> Result<String, Error> {
     // Callers may give the ref's full name.
-    let short = text
-        .strip_prefix("refs/heads/")
-        .map(str::to_owned)
-        .unwrap_or(text);
+    let short = text.strip_prefix("refs/heads/").map(str::to_owned).unwrap_or(text);
     if is_branch_name(&short) {
         Ok(short)
     } else {

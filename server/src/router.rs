@@ -28,15 +28,9 @@ pub fn router(app: App) -> Router {
 fn artifacts() -> Router<App> {
     Router::new()
         .route("/namespaces", get(namespaces::list).post(namespaces::create))
-        .route(
-            "/namespaces/{ns}",
-            get(namespaces::get).delete(namespaces::delete),
-        )
+        .route("/namespaces/{ns}", get(namespaces::get).delete(namespaces::delete))
         .route("/namespaces/{ns}/repos", get(repos::list).post(repos::create))
-        .route(
-            "/namespaces/{ns}/repos/{name}",
-            get(repos::get).patch(repos::change).delete(repos::delete),
-        )
+        .route("/namespaces/{ns}/repos/{name}", get(repos::get).patch(repos::change).delete(repos::delete))
         .route("/namespaces/{ns}/repos/{name}/fork", post(forks::create))
         .route("/namespaces/{ns}/repos/{name}/tokens", get(tokens::list))
         .route("/namespaces/{ns}/tokens", post(tokens::issue))

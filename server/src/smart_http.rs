@@ -98,7 +98,9 @@ async fn info_refs(
         Some("git-upload-pack") => Service::UploadPack,
         Some("git-receive-pack") => Service::ReceivePack,
         Some(_) => return refuse(StatusCode::FORBIDDEN, "unknown service"),
-        None => return refuse(StatusCode::NOT_FOUND, "the dumb protocol is not served; use git 1.6.6 or newer"),
+        None => {
+            return refuse(StatusCode::NOT_FOUND, "the dumb protocol is not served; use git 1.6.6 or newer");
+        }
     };
     let served = match service {
         Service::UploadPack => open::<Read>(&app, &headers, &ns, &repo).await.map(|(served, _)| served),

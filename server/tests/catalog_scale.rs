@@ -38,10 +38,8 @@ fn page(search: Option<&str>, skip: u64, sort: Sort) -> RepoPage {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes"]
 async fn a_million_forks_stay_small_and_quick_to_find() {
-    let wanted: usize = std::env::var("CAIRN_SCALE")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1_000_000);
+    let wanted: usize =
+        std::env::var("CAIRN_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("catalog.sqlite");
     let catalog = Catalog::open(&path).expect("it opens");
@@ -74,23 +72,12 @@ async fn a_million_forks_stay_small_and_quick_to_find() {
         catalog.repos(page.clone()).await.expect("a list");
         let start = Instant::now();
         let listed = catalog.repos(page).await.expect("a list");
-        println!(
-            "{what}: {:?}, {} of {}",
-            start.elapsed(),
-            listed.items.len(),
-            listed.total
-        );
+        println!("{what}: {:?}, {} of {}", start.elapsed(), listed.items.len(), listed.total);
     }
     let start = Instant::now();
     for at in 0..1_000 {
         let name = format!("agent-{:07}", at * 7_919 % wanted);
-        assert!(
-            catalog
-                .resolve("default", &name)
-                .await
-                .expect("an answer")
-                .is_some()
-        );
+        assert!(catalog.resolve("default", &name).await.expect("an answer").is_some());
     }
     println!("lookup: {:?}", start.elapsed() / 1_000);
 }
@@ -109,15 +96,9 @@ async fn a_large_namespace_finds_what_a_small_one_would() {
     for repo in made {
         repo.await.expect("no panic").expect("made");
     }
-    let elsewhere = NewRepo {
-        namespace: Name::new("other").expect("a name"),
-        ..new("agent-00123")
-    };
+    let elsewhere = NewRepo { namespace: Name::new("other").expect("a name"), ..new("agent-00123") };
     catalog.create_repo(elsewhere).await.expect("made");
-    catalog
-        .delete_repo("default", "agent-00124_x", 1)
-        .await
-        .expect("deleted");
+    catalog.delete_repo("default", "agent-00124_x", 1).await.expect("deleted");
     let cases = [
         ("0123", 11, "few candidates, one of another namespace left out"),
         ("00124", 0, "a deleted one is gone"),
@@ -129,11 +110,7 @@ async fn a_large_namespace_finds_what_a_small_one_would() {
     for (part, want, why) in cases {
         for sort in [Sort::CreatedAt, Sort::Name, Sort::UpdatedAt] {
             let listed = catalog.repos(page(Some(part), 0, sort)).await.expect("a list");
-            assert_eq!(
-                (listed.total, listed.items.len()),
-                (want, want.min(50) as usize),
-                "{why}"
-            );
+            assert_eq!((listed.total, listed.items.len()), (want, want.min(50) as usize), "{why}");
         }
     }
 }

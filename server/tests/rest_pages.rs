@@ -14,30 +14,19 @@ async fn sixty() -> Server {
     for at in 0..60 {
         server.now.fetch_add(1, Ordering::SeqCst);
         // Names run against the order of creation.
-        server
-            .repo(
-                "many",
-                &format!("r{:02}-{}", 59 - at, if at % 3 == 0 { "x_y" } else { "xzy" }),
-            )
-            .await;
+        server.repo("many", &format!("r{:02}-{}", 59 - at, if at % 3 == 0 { "x_y" } else { "xzy" })).await;
     }
     server
 }
 
 fn names(body: &Value) -> Vec<String> {
     let items = body["result"].as_array().expect("a list").iter();
-    items
-        .map(|item| item["name"].as_str().expect("a name").to_owned())
-        .collect()
+    items.map(|item| item["name"].as_str().expect("a name").to_owned()).collect()
 }
 
 fn info_keys(body: &Value) -> Vec<&str> {
-    let mut keys: Vec<&str> = body["result_info"]
-        .as_object()
-        .expect("info")
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let mut keys: Vec<&str> =
+        body["result_info"].as_object().expect("info").keys().map(String::as_str).collect();
     keys.sort_unstable();
     keys
 }
@@ -85,9 +74,7 @@ async fn cursors_walk_every_order_without_gap_or_repeat() {
         let mut seen = Vec::new();
         let mut cursor = String::new();
         loop {
-            let answer = server
-                .get(&format!("/namespaces/many/repos?limit=17&cursor={cursor}{order}"))
-                .await;
+            let answer = server.get(&format!("/namespaces/many/repos?limit=17&cursor={cursor}{order}")).await;
             assert_eq!(answer.status, 200, "{}", answer.body);
             seen.extend(names(&answer.body));
             match answer.body["result_info"]["cursor"].as_str() {
@@ -107,11 +94,7 @@ async fn cursors_walk_every_order_without_gap_or_repeat() {
         let up = order.contains("name") && !order.contains("desc");
         let falls = order.contains("desc") || order.contains("asc");
         assert!(
-            if falls && !up {
-                seen.is_sorted_by(|a, b| a > b)
-            } else {
-                seen.is_sorted()
-            },
+            if falls && !up { seen.is_sorted_by(|a, b| a > b) } else { seen.is_sorted() },
             "{order} {seen:?}"
         );
     }
@@ -125,23 +108,12 @@ async fn a_plain_list_has_both_kinds_of_info_and_search_takes_signs_as_they_are(
     assert!(plain.body["result_info"]["cursor"].is_string());
     assert_eq!(plain.body["result_info"]["total_count"], 60);
     let cursor = plain.body["result_info"]["cursor"].as_str().expect("a cursor");
-    let rest = server
-        .get(&format!("/namespaces/many/repos?cursor={cursor}"))
-        .await;
+    let rest = server.get(&format!("/namespaces/many/repos?cursor={cursor}")).await;
     assert_eq!(names(&rest.body).len(), 10);
 
     let found = server.get("/namespaces/many/repos?search=X_Y").await;
-    assert_eq!(
-        (
-            names(&found.body).len(),
-            &found.body["result_info"]["total_count"]
-        ),
-        (20, &json!(20))
-    );
-    assert_eq!(
-        server.get("/namespaces/many/repos?search=%25").await.result(),
-        &json!([])
-    );
+    assert_eq!((names(&found.body).len(), &found.body["result_info"]["total_count"]), (20, &json!(20)));
+    assert_eq!(server.get("/namespaces/many/repos?search=%25").await.result(), &json!([]));
     let missing = server.get("/namespaces/none/repos").await;
     assert_eq!((missing.status, missing.result()), (200, &json!([])));
 }
@@ -150,17 +122,12 @@ async fn a_plain_list_has_both_kinds_of_info_and_search_takes_signs_as_they_are(
 async fn namespaces_are_paged_too() {
     let server = Server::new();
     for at in 0..5 {
-        server
-            .post("/namespaces", &format!(r#"{{"namespace":"n{at}"}}"#))
-            .await;
+        server.post("/namespaces", &format!(r#"{{"namespace":"n{at}"}}"#)).await;
     }
     let first = server.get("/namespaces?limit=2").await;
     assert_eq!(first.result()[0]["namespace"], "n4");
     let cursor = first.body["result_info"]["cursor"].as_str().expect("a cursor");
     let second = server.get(&format!("/namespaces?limit=2&cursor={cursor}")).await;
     assert_eq!(second.result()[0]["namespace"], "n2");
-    assert_eq!(
-        server.get("/namespaces").await.body["result_info"]["total_count"],
-        5
-    );
+    assert_eq!(server.get("/namespaces").await.body["result_info"]["total_count"], 5);
 }

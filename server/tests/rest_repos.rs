@@ -9,12 +9,7 @@ use serde_json::{Value, json};
 use support::{API_TOKEN, Server};
 
 fn keys(value: &Value) -> Vec<&str> {
-    let mut keys: Vec<&str> = value
-        .as_object()
-        .expect("an object")
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let mut keys: Vec<&str> = value.as_object().expect("an object").keys().map(String::as_str).collect();
     keys.sort_unstable();
     keys
 }
@@ -22,18 +17,11 @@ fn keys(value: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn create_and_get_have_the_shapes_of_the_contract() {
     let server = Server::new();
-    let made = server
-        .post(
-            "/namespaces/Team/repos",
-            r#"{"name":"My.Repo","description":"d","unknown":1}"#,
-        )
-        .await;
+    let made =
+        server.post("/namespaces/Team/repos", r#"{"name":"My.Repo","description":"d","unknown":1}"#).await;
     assert_eq!(made.status, 201);
     assert_eq!(keys(&made.body), ["errors", "messages", "result", "success"]);
-    assert_eq!(
-        keys(made.result()),
-        ["default_branch", "description", "id", "name", "remote", "token"]
-    );
+    assert_eq!(keys(made.result()), ["default_branch", "description", "id", "name", "remote", "token"]);
     assert_eq!(made.text("remote"), "http://cairn.test/git/Team/My.Repo.git");
     assert_eq!(made.text("id").len(), 16);
     assert_eq!(made.text("default_branch"), "main");
@@ -53,23 +41,8 @@ async fn create_and_get_have_the_shapes_of_the_contract() {
     in_list["status"] = "ready".into();
     assert_eq!(listed.body["result"], json!([in_list]));
     let space = server.get("/namespaces/team").await;
-    assert_eq!(
-        keys(space.result()),
-        [
-            "created_at",
-            "jurisdiction",
-            "namespace",
-            "repo_count",
-            "updated_at"
-        ]
-    );
-    assert_eq!(
-        (
-            space.text("namespace").as_str(),
-            space.result()["repo_count"].as_u64()
-        ),
-        ("Team", Some(1))
-    );
+    assert_eq!(keys(space.result()), ["created_at", "jurisdiction", "namespace", "repo_count", "updated_at"]);
+    assert_eq!((space.text("namespace").as_str(), space.result()["repo_count"].as_u64()), ("Team", Some(1)));
 }
 
 #[tokio::test]
@@ -79,43 +52,13 @@ async fn errors_carry_the_codes_and_pointers_of_the_contract() {
     let repos = "/namespaces/a/repos";
     let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(64));
     let cases = [
-        (
-            "POST",
-            repos,
-            r#"{"name":"TAKEN"}"#,
-            (409, 10201, "/name"),
-            "names ignore case",
-        ),
-        (
-            "POST",
-            repos,
-            r#"{"name":"x.git"}"#,
-            (400, 10101, "/name"),
-            "ending",
-        ),
-        (
-            "POST",
-            repos,
-            long.as_str(),
-            (400, 10101, "/name"),
-            "64 characters",
-        ),
+        ("POST", repos, r#"{"name":"TAKEN"}"#, (409, 10201, "/name"), "names ignore case"),
+        ("POST", repos, r#"{"name":"x.git"}"#, (400, 10101, "/name"), "ending"),
+        ("POST", repos, long.as_str(), (400, 10101, "/name"), "64 characters"),
         ("POST", repos, "{}", (400, 10101, "/name"), "no name"),
         ("POST", repos, "", (400, 10101, "/name"), "no body"),
-        (
-            "POST",
-            repos,
-            r#"{"name":7}"#,
-            (400, 10100, "/name"),
-            "wrong type",
-        ),
-        (
-            "POST",
-            repos,
-            r#"{"name":"b","read_only":"x"}"#,
-            (400, 10100, "/read_only"),
-            "wrong type",
-        ),
+        ("POST", repos, r#"{"name":7}"#, (400, 10100, "/name"), "wrong type"),
+        ("POST", repos, r#"{"name":"b","read_only":"x"}"#, (400, 10100, "/read_only"), "wrong type"),
         (
             "POST",
             repos,
@@ -132,57 +75,15 @@ async fn errors_carry_the_codes_and_pointers_of_the_contract() {
         ),
         ("POST", repos, "{", (400, 10100, ""), "not JSON"),
         ("POST", repos, "[]", (400, 10100, ""), "not an object"),
-        (
-            "POST",
-            "/namespaces/-x/repos",
-            r#"{"name":"b"}"#,
-            (400, 10100, "/namespace"),
-            "bad namespace",
-        ),
-        (
-            "POST",
-            "/namespaces",
-            r#"{"namespace":"A"}"#,
-            (409, 10201, ""),
-            "namespace exists",
-        ),
-        (
-            "POST",
-            "/namespaces",
-            r#"{"namespace":"a b"}"#,
-            (400, 10100, "/namespace"),
-            "bad namespace",
-        ),
+        ("POST", "/namespaces/-x/repos", r#"{"name":"b"}"#, (400, 10100, "/namespace"), "bad namespace"),
+        ("POST", "/namespaces", r#"{"namespace":"A"}"#, (409, 10201, ""), "namespace exists"),
+        ("POST", "/namespaces", r#"{"namespace":"a b"}"#, (400, 10100, "/namespace"), "bad namespace"),
         ("GET", "/namespaces/zz", "", (404, 10200, ""), "no namespace"),
-        (
-            "GET",
-            "/namespaces/a/repos/zz",
-            "",
-            (404, 10200, ""),
-            "no repository",
-        ),
-        (
-            "DELETE",
-            "/namespaces/a/repos/zz",
-            "",
-            (404, 10200, ""),
-            "never existed",
-        ),
+        ("GET", "/namespaces/a/repos/zz", "", (404, 10200, ""), "no repository"),
+        ("DELETE", "/namespaces/a/repos/zz", "", (404, 10200, ""), "never existed"),
         ("DELETE", "/namespaces/zz", "", (404, 10200, ""), "no namespace"),
-        (
-            "DELETE",
-            "/namespaces/a",
-            "",
-            (409, 10100, ""),
-            "holds repositories",
-        ),
-        (
-            "POST",
-            "/namespaces/a/repos/zz/fork",
-            r#"{"name":"b"}"#,
-            (404, 10200, ""),
-            "no base",
-        ),
+        ("DELETE", "/namespaces/a", "", (409, 10100, ""), "holds repositories"),
+        ("POST", "/namespaces/a/repos/zz/fork", r#"{"name":"b"}"#, (404, 10200, ""), "no base"),
         (
             "POST",
             "/namespaces/a/repos/taken/fork",
@@ -190,54 +91,19 @@ async fn errors_carry_the_codes_and_pointers_of_the_contract() {
             (409, 10201, "/name"),
             "onto itself",
         ),
-        (
-            "GET",
-            "/namespaces/a/repos?limit=201",
-            "",
-            (400, 10100, "/limit"),
-            "beyond the limit",
-        ),
-        (
-            "GET",
-            "/namespaces/a/repos?cursor=%21",
-            "",
-            (400, 10100, "/cursor"),
-            "bad cursor",
-        ),
-        (
-            "GET",
-            "/namespaces/a/repos?sort=size",
-            "",
-            (400, 10100, "/sort"),
-            "unknown order",
-        ),
+        ("GET", "/namespaces/a/repos?limit=201", "", (400, 10100, "/limit"), "beyond the limit"),
+        ("GET", "/namespaces/a/repos?cursor=%21", "", (400, 10100, "/cursor"), "bad cursor"),
+        ("GET", "/namespaces/a/repos?sort=size", "", (400, 10100, "/sort"), "unknown order"),
         ("GET", "/nowhere", "", (404, 10200, ""), "unknown route"),
         ("PUT", "/namespaces", "", (405, 10100, ""), "unknown method"),
-        (
-            "GET",
-            "/client/v4/accounts/other/artifacts/namespaces",
-            "",
-            (403, 10107, ""),
-            "another account",
-        ),
+        ("GET", "/client/v4/accounts/other/artifacts/namespaces", "", (403, 10107, ""), "another account"),
     ];
     for (method, path, body, want, why) in cases {
         let answer = server.ask(method, path, body).await;
-        assert_eq!(
-            answer.error(),
-            want,
-            "{why}: {method} {path} {body} → {}",
-            answer.body
-        );
-        assert_eq!(
-            (&answer.body["result"], &answer.body["success"]),
-            (&Value::Null, &json!(false)),
-            "{why}"
-        );
+        assert_eq!(answer.error(), want, "{why}: {method} {path} {body} → {}", answer.body);
+        assert_eq!((&answer.body["result"], &answer.body["success"]), (&Value::Null, &json!(false)), "{why}");
         assert!(answer.body["messages"].is_array(), "{why}");
-        let docs = answer.body["errors"][0]["documentation_url"]
-            .as_str()
-            .expect("a link");
+        let docs = answer.body["errors"][0]["documentation_url"].as_str().expect("a link");
         assert_eq!(docs, format!("http://cairn.test/docs/errors#{}", want.1), "{why}");
     }
     let taken = server.post(repos, r#"{"name":"TAKEN"}"#).await;
@@ -261,11 +127,9 @@ async fn rest_opens_with_the_api_token_alone() {
         (Some(("authorization", format!("Basic {API_TOKEN}"))), 401),
     ];
     for (header, want) in cases {
-        for path in [
-            "/client/v4/accounts/local/artifacts/namespaces",
-            "/v1/api/namespaces",
-            "/client/v4/user",
-        ] {
+        for path in
+            ["/client/v4/accounts/local/artifacts/namespaces", "/v1/api/namespaces", "/client/v4/user"]
+        {
             let mut request = Request::builder().uri(path);
             if let Some((name, value)) = &header {
                 request = request.header(*name, value);
@@ -291,28 +155,15 @@ async fn clumsy_paths_and_queries_are_understood() {
     ] {
         assert_eq!(server.get(path).await.status, 200, "{path}");
     }
-    let listed = server
-        .get("/namespaces/a/repos?cursor=&search=&page=&limit=&sort=&direction=&other=1")
-        .await;
+    let listed =
+        server.get("/namespaces/a/repos?cursor=&search=&page=&limit=&sort=&direction=&other=1").await;
     assert_eq!(listed.result().as_array().map(Vec::len), Some(1));
     assert_eq!(server.get("/namespaces/a/repos/%ff").await.status, 400);
-    for path in [
-        "user/tokens/verify",
-        "user",
-        "accounts?page=1",
-        "memberships?page=1",
-    ] {
-        assert_eq!(
-            server.get(&format!("/client/v4/{path}")).await.status,
-            200,
-            "{path}"
-        );
+    for path in ["user/tokens/verify", "user", "accounts?page=1", "memberships?page=1"] {
+        assert_eq!(server.get(&format!("/client/v4/{path}")).await.status, 200, "{path}");
     }
     let accounts = server.get("/client/v4/accounts?page=2").await;
-    assert_eq!(
-        (accounts.result(), &accounts.body["result_info"]["total_count"]),
-        (&json!([]), &json!(1))
-    );
+    assert_eq!((accounts.result(), &accounts.body["result_info"]["total_count"]), (&json!([]), &json!(1)));
 }
 
 #[tokio::test]
@@ -325,10 +176,7 @@ async fn delete_answers_twice_and_a_new_repository_is_another_one() {
     assert_eq!((again.status, again.text("id")), (202, first.text("id")));
     assert_eq!(server.get("/namespaces/a/repos/b").await.status, 404);
     server.repo("a", "b").await;
-    assert_ne!(
-        server.get("/namespaces/a/repos/b").await.text("id"),
-        first.text("id")
-    );
+    assert_ne!(server.get("/namespaces/a/repos/b").await.text("id"), first.text("id"));
 
     assert_eq!(server.ask("DELETE", "/namespaces/a", "").await.status, 409);
     let forced = server.ask("DELETE", "/namespaces/a?force=true", "").await;
@@ -341,26 +189,13 @@ async fn delete_answers_twice_and_a_new_repository_is_another_one() {
 #[tokio::test]
 async fn patch_changes_what_it_names() {
     let server = Server::new();
-    server
-        .post(
-            "/namespaces/a/repos",
-            r#"{"name":"b","description":"old","object_format":"sha256"}"#,
-        )
-        .await;
+    server.post("/namespaces/a/repos", r#"{"name":"b","description":"old","object_format":"sha256"}"#).await;
     let path = "/namespaces/a/repos/b";
-    let changed = server
-        .ask("PATCH", path, r#"{"default_branch":"dev","read_only":true}"#)
-        .await;
+    let changed = server.ask("PATCH", path, r#"{"default_branch":"dev","read_only":true}"#).await;
     assert_eq!(changed.status, 200);
     let result = changed.result();
-    assert_eq!(
-        (&result["description"], &result["default_branch"]),
-        (&json!("old"), &json!("dev"))
-    );
-    assert_eq!(
-        (&result["read_only"], &result["object_format"]),
-        (&json!(true), &json!("sha256"))
-    );
+    assert_eq!((&result["description"], &result["default_branch"]), (&json!("old"), &json!("dev")));
+    assert_eq!((&result["read_only"], &result["object_format"]), (&json!(true), &json!("sha256")));
     let cleared = server.ask("PATCH", path, r#"{"description":null}"#).await;
     assert_eq!(
         (&cleared.result()["description"], &cleared.result()["read_only"]),
@@ -403,13 +238,5 @@ async fn a_restart_keeps_everything() {
     let before = server.get("/namespaces/a/repos/b").await.body;
     let server = server.restart();
     assert_eq!(server.get("/namespaces/a/repos/b").await.body, before);
-    assert_eq!(
-        server
-            .get("/namespaces/a/repos/b/tokens")
-            .await
-            .result()
-            .as_array()
-            .map(Vec::len),
-        Some(1)
-    );
+    assert_eq!(server.get("/namespaces/a/repos/b/tokens").await.result().as_array().map(Vec::len), Some(1));
 }

@@ -17,10 +17,7 @@ use support::{API_TOKEN, Server};
 async fn statuses(server: &Server, credentials: &str, ns: &str, repo: &str) -> (u16, u16) {
     let mut headers = HeaderMap::new();
     if !credentials.is_empty() {
-        headers.insert(
-            "authorization",
-            HeaderValue::from_str(credentials).expect("a value"),
-        );
+        headers.insert("authorization", HeaderValue::from_str(credentials).expect("a value"));
     }
     let (catalog, now) = (&server.app.catalog, server.app.clock.now_ms());
     let status = |denied: GitDenied| {
@@ -30,10 +27,7 @@ async fn statuses(server: &Server, credentials: &str, ns: &str, repo: &str) -> (
     };
     let read = git_grant::<Read>(catalog, now, &headers, ns, repo).await;
     let write = git_grant::<Write>(catalog, now, &headers, ns, repo).await;
-    (
-        read.map_or_else(status, |_| 200),
-        write.map_or_else(status, |_| 200),
-    )
+    (read.map_or_else(status, |_| 200), write.map_or_else(status, |_| 200))
 }
 
 async fn issue(server: &Server, body: &str) -> (String, String) {
@@ -60,16 +54,8 @@ async fn tokens_open_git_as_far_as_their_scope() {
         (basic(format!("x:{read}")), (200, 403), "read"),
         (format!("Bearer {other}"), (401, 401), "of another repository"),
         (format!("Bearer {API_TOKEN}"), (401, 401), "the API token"),
-        (
-            "Bearer art_v1_0000000000000000000000000000000000000000".into(),
-            (401, 401),
-            "unknown",
-        ),
-        (
-            "Bearer art_v2_x_0000000000000000000000000000000000000000".into(),
-            (401, 401),
-            "of the other form",
-        ),
+        ("Bearer art_v1_0000000000000000000000000000000000000000".into(), (401, 401), "unknown"),
+        ("Bearer art_v2_x_0000000000000000000000000000000000000000".into(), (401, 401), "of the other form"),
     ];
     for (credentials, want, why) in cases {
         assert_eq!(statuses(&server, &credentials, "A", "B").await, want, "{why}");
@@ -90,9 +76,7 @@ async fn dead_tokens_open_nothing_from_the_next_request_on() {
     let (token, brief) = (format!("Bearer {token}"), format!("Bearer {brief}"));
     assert_eq!(statuses(&server, &token, "a", "b").await, (200, 200));
     for _ in 0..2 {
-        let revoked = server
-            .ask("DELETE", &format!("/namespaces/a/tokens/{id}"), "")
-            .await;
+        let revoked = server.ask("DELETE", &format!("/namespaces/a/tokens/{id}"), "").await;
         assert_eq!((revoked.status, revoked.text("id")), (200, id.clone()));
     }
     assert_eq!(statuses(&server, &token, "a", "b").await, (401, 401));
@@ -101,13 +85,9 @@ async fn dead_tokens_open_nothing_from_the_next_request_on() {
     server.now.fetch_add(1, Ordering::SeqCst);
     assert_eq!(statuses(&server, &brief, "a", "b").await, (401, 401));
 
-    for (state, want) in [
-        ("", 1),
-        ("?state=active", 1),
-        ("?state=expired", 1),
-        ("?state=revoked", 1),
-        ("?state=all", 3),
-    ] {
+    for (state, want) in
+        [("", 1), ("?state=active", 1), ("?state=expired", 1), ("?state=revoked", 1), ("?state=all", 3)]
+    {
         let listed = server.get(&format!("/namespaces/a/repos/b/tokens{state}")).await;
         assert_eq!(listed.result().as_array().map(Vec::len), Some(want), "{state}");
         assert_eq!(listed.body["result_info"]["total_count"], want, "{state}");
@@ -117,32 +97,19 @@ async fn dead_tokens_open_nothing_from_the_next_request_on() {
         assert_eq!(server.ask("DELETE", &path, "").await.error().1, 10200);
     }
     let path = format!("/namespaces/other/tokens/{id}");
-    assert_eq!(
-        server.ask("DELETE", &path, "").await.status,
-        404,
-        "another namespace's"
-    );
+    assert_eq!(server.ask("DELETE", &path, "").await.status, 404, "another namespace's");
 }
 
 #[tokio::test]
 async fn lives_are_checked_before_the_repository() {
     let server = Server::new();
     server.repo("a", "b").await;
-    for (ttl, want) in [
-        ("59", 400),
-        ("60", 201),
-        ("31536000", 201),
-        ("31536001", 400),
-        ("\"x\"", 400),
-        ("60.5", 400),
-    ] {
+    for (ttl, want) in
+        [("59", 400), ("60", 201), ("31536000", 201), ("31536001", 400), ("\"x\"", 400), ("60.5", 400)]
+    {
         for repo in ["b", "none"] {
-            let answer = server
-                .post(
-                    "/namespaces/a/tokens",
-                    &format!(r#"{{"repo":"{repo}","ttl":{ttl}}}"#),
-                )
-                .await;
+            let answer =
+                server.post("/namespaces/a/tokens", &format!(r#"{{"repo":"{repo}","ttl":{ttl}}}"#)).await;
             let want = if repo == "none" && want == 201 { 404 } else { want };
             assert_eq!(answer.status, want, "{repo} {ttl}");
             if want == 400 {
@@ -150,9 +117,7 @@ async fn lives_are_checked_before_the_repository() {
             }
         }
     }
-    let bad = server
-        .post("/namespaces/a/tokens", r#"{"repo":"b","scope":"admin"}"#)
-        .await;
+    let bad = server.post("/namespaces/a/tokens", r#"{"repo":"b","scope":"admin"}"#).await;
     assert_eq!(bad.error(), (400, 10100, "/scope"));
 }
 
@@ -160,9 +125,7 @@ async fn lives_are_checked_before_the_repository() {
 async fn tokens_die_with_their_repository_and_read_only_refuses_writes() {
     let server = Server::new();
     let token = format!("Bearer {}", server.repo("a", "b").await);
-    server
-        .ask("PATCH", "/namespaces/a/repos/b", r#"{"read_only":true}"#)
-        .await;
+    server.ask("PATCH", "/namespaces/a/repos/b", r#"{"read_only":true}"#).await;
     assert_eq!(statuses(&server, &token, "a", "b").await, (200, 403));
     server.ask("DELETE", "/namespaces/a/repos/b", "").await;
     server.repo("a", "b").await;

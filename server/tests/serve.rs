@@ -28,20 +28,11 @@ fn start(data: &Path) -> Running {
         .spawn()
         .expect("it starts");
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe"))
-        .read_line(&mut line)
-        .expect("a line");
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
     let first: Value = serde_json::from_str(&line).expect("JSON");
-    let address = first["url"]
-        .as_str()
-        .and_then(|url| url.strip_prefix("http://"))
-        .expect("a URL")
-        .to_owned();
-    Running {
-        child,
-        address,
-        first,
-    }
+    let address =
+        first["url"].as_str().and_then(|url| url.strip_prefix("http://")).expect("a URL").to_owned();
+    Running { child, address, first }
 }
 
 impl Running {
@@ -55,23 +46,13 @@ impl Running {
 
     fn stop(mut self, signal: &str) {
         let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([signal, &id])
-                .status()
-                .expect("kill runs")
-                .success()
-        );
+        assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
         assert_eq!(self.child.wait().expect("it ends").code(), Some(0), "{signal}");
     }
 }
 
 fn json(output: &Output) -> Value {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
@@ -82,57 +63,22 @@ fn the_server_runs_restarts_and_shares_its_folder_with_the_command_line() {
     let server = start(&data);
     assert_eq!(server.first["account"], "local");
     let token_file = data.join("api-token");
-    assert_eq!(
-        std::fs::metadata(&token_file).expect("kept").permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(std::fs::metadata(&token_file).expect("kept").permissions().mode() & 0o777, 0o600);
     let token = std::fs::read_to_string(&token_file).expect("a token");
     assert_eq!(token.trim().len(), 64);
 
-    let second = cairn(&data)
-        .args(["serve", "--listen", "127.0.0.1:0"])
-        .output()
-        .expect("it runs");
+    let second = cairn(&data).args(["serve", "--listen", "127.0.0.1:0"]).output().expect("it runs");
     assert!(!second.status.success(), "one server a folder");
 
-    let made = json(
-        &cairn(&data)
-            .args(["repo", "create", "team/x", "--json"])
-            .output()
-            .expect("it runs"),
-    );
+    let made = json(&cairn(&data).args(["repo", "create", "team/x", "--json"]).output().expect("it runs"));
     let remote = made["remote"].as_str().expect("a remote");
-    assert_eq!(
-        remote,
-        format!("http://{}/git/team/x.git", server.address),
-        "the server's URL is known"
-    );
+    assert_eq!(remote, format!("http://{}/git/team/x.git", server.address), "the server's URL is known");
+    json(&cairn(&data).args(["repo", "fork", "team/x", "team/y", "--json"]).output().expect("it runs"));
     json(
-        &cairn(&data)
-            .args(["repo", "fork", "team/x", "team/y", "--json"])
-            .output()
-            .expect("it runs"),
+        &cairn(&data).args(["token", "issue", "team/y", "--ttl", "60", "--json"]).output().expect("it runs"),
     );
-    json(
-        &cairn(&data)
-            .args(["token", "issue", "team/y", "--ttl", "60", "--json"])
-            .output()
-            .expect("it runs"),
-    );
-    json(
-        &cairn(&data)
-            .args(["repo", "delete", "team/x", "--json"])
-            .output()
-            .expect("it runs"),
-    );
-    assert!(
-        !cairn(&data)
-            .args(["repo", "get", "team/x"])
-            .output()
-            .expect("it runs")
-            .status
-            .success()
-    );
+    json(&cairn(&data).args(["repo", "delete", "team/x", "--json"]).output().expect("it runs"));
+    assert!(!cairn(&data).args(["repo", "get", "team/x"]).output().expect("it runs").status.success());
     let report = json(&cairn(&data).args(["fsck", "--json"]).output().expect("it runs"));
     assert_eq!(report["repo_count"], 1);
 
@@ -141,21 +87,12 @@ fn the_server_runs_restarts_and_shares_its_folder_with_the_command_line() {
         token.trim()
     );
     let before = server.ask(&request);
-    assert!(
-        before.starts_with("HTTP/1.1 200 ") && before.contains("artifacts:team/x"),
-        "{before}"
-    );
+    assert!(before.starts_with("HTTP/1.1 200 ") && before.contains("artifacts:team/x"), "{before}");
     let missing = server.ask("GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    assert!(
-        missing.starts_with("HTTP/1.1 404 ") && missing.contains("10200"),
-        "{missing}"
-    );
+    assert!(missing.starts_with("HTTP/1.1 404 ") && missing.contains("10200"), "{missing}");
     server.stop("-TERM");
 
     let server = start(&data);
-    assert!(
-        server.ask(&request).starts_with("HTTP/1.1 200 "),
-        "the token and the fork are still there"
-    );
+    assert!(server.ask(&request).starts_with("HTTP/1.1 200 "), "the token and the fork are still there");
     server.stop("-INT");
 }

@@ -26,12 +26,7 @@ pub struct Chain {
 impl Chain {
     /// Steps of a branch that does not exist yet.
     pub fn new(name: &str, seed: u64, blob_bytes: usize) -> Self {
-        Self {
-            name: name.to_owned(),
-            tip: ZERO.to_owned(),
-            random: Random::new(seed),
-            blob_bytes,
-        }
+        Self { name: name.to_owned(), tip: ZERO.to_owned(), random: Random::new(seed), blob_bytes }
     }
 
     /// The branch's full name.
@@ -54,26 +49,16 @@ impl Chain {
         let body = self.random.bytes(self.blob_bytes);
         let mut pack = Pack::default();
         pack.add(Kind::Blob, &body);
-        let tree = pack.add(
-            Kind::Tree,
-            &pack::tree_entry("100644", b"file", &pack::raw_oid(Kind::Blob, &body)),
-        );
+        let tree =
+            pack.add(Kind::Tree, &pack::tree_entry("100644", b"file", &pack::raw_oid(Kind::Blob, &body)));
         let parents: &[&str] = if self.tip == ZERO { &[] } else { &[&self.tip] };
         let new = pack.add(Kind::Commit, &pack::commit(&tree, parents, &self.name));
-        Step {
-            old: self.tip.clone(),
-            new,
-            pack: pack.bytes(),
-        }
+        Step { old: self.tip.clone(), new, pack: pack.bytes() }
     }
 
     /// Pushes a step; true when the server acknowledged it.
     pub fn push(&mut self, remote: &Remote, step: &Step) -> bool {
-        let command = Command {
-            old: &step.old,
-            new: &step.new,
-            name: self.name.as_bytes(),
-        };
+        let command = Command { old: &step.old, new: &step.new, name: self.name.as_bytes() };
         let report = wire::push(remote, &[command], &step.pack);
         let taken = report.is_ok_and(|report| report.refs == [format!("ok {}", self.name)]);
         if taken {

@@ -62,10 +62,7 @@ impl Server {
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let pid = self.pid().to_string();
-        let sent = Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .expect("kill(1) exists");
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill(1) exists");
         assert!(sent.success(), "SIGTERM reaches the server");
     }
 
@@ -76,10 +73,7 @@ impl Server {
             if let Some(status) = self.child.try_wait().expect("the child is ours") {
                 return status;
             }
-            assert!(
-                Instant::now() < deadline,
-                "the server ends within {STOP_SECONDS_MAX} s"
-            );
+            assert!(Instant::now() < deadline, "the server ends within {STOP_SECONDS_MAX} s");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -92,10 +86,7 @@ impl Server {
     /// The same repository at the address of the current process.
     pub fn again(&self, remote: &Remote) -> Remote {
         let at = remote.url.find("/git/").expect("a git url");
-        Remote {
-            url: format!("{}{}", self.origin, &remote.url[at..]),
-            token: remote.token.clone(),
-        }
+        Remote { url: format!("{}{}", self.origin, &remote.url[at..]), token: remote.token.clone() }
     }
 
     /// A REST request below the artifacts base.
@@ -126,18 +117,9 @@ impl Drop for Server {
 /// Runs `cairn SUBCOMMAND … --data DATA` to its end; returns the status and what it printed.
 pub fn cairn(args: &[&str], data: &Path) -> (ExitStatus, String) {
     let mut command = Command::new(host::cairn_binary());
-    let out = command
-        .args(args)
-        .arg("--data")
-        .arg(data)
-        .stdin(Stdio::null())
-        .output()
-        .expect("cairn can be run");
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&out.stdout),
-        String::from_utf8_lossy(&out.stderr)
-    );
+    let out =
+        command.args(args).arg("--data").arg(data).stdin(Stdio::null()).output().expect("cairn can be run");
+    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     (out.status, text)
 }
 
@@ -174,8 +156,6 @@ impl Random {
 
     /// Bytes that do not compress.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count)
-            .map(|_| u8::try_from(self.below(256)).expect("below 256"))
-            .collect()
+        (0..count).map(|_| u8::try_from(self.below(256)).expect("below 256")).collect()
     }
 }

@@ -30,9 +30,8 @@ fn acknowledged_pushes_survive_kill_and_others_leave_no_half() {
     let dir = tempfile::tempdir().unwrap();
     let mut remote = server.create("crash");
     let mut random = Random::new(SEED);
-    let mut chains: Vec<Chain> = (0..3)
-        .map(|at| Chain::new(&format!("refs/heads/b{at}"), at, BLOB_BYTES))
-        .collect();
+    let mut chains: Vec<Chain> =
+        (0..3).map(|at| Chain::new(&format!("refs/heads/b{at}"), at, BLOB_BYTES)).collect();
     let mut acknowledged = false;
     for round in 0..ROUNDS {
         let pause = Duration::from_millis(random.below(KILL_MS_MAX));
@@ -75,10 +74,7 @@ fn acknowledged_pushes_survive_kill_and_others_leave_no_half() {
         assert_clones(&git, dir.path(), &remote.url, &name);
         std::fs::remove_dir_all(dir.path().join(name)).unwrap();
     }
-    assert!(
-        acknowledged,
-        "some push must have got through, or nothing was tried"
-    );
+    assert!(acknowledged, "some push must have got through, or nothing was tried");
     server.terminate();
     assert!(server.wait().success());
     assert_sound(server.data());

@@ -38,21 +38,14 @@ fn clients_that_stand_still_block_nobody() {
     let mut slow = Vec::new();
     for at in 0..64 {
         let mut stream = http::connect(authority).unwrap();
-        let (service, length) = if at % 2 == 0 {
-            ("receive-pack", 1_000_000)
-        } else {
-            ("upload-pack", 1_000)
-        };
+        let (service, length) =
+            if at % 2 == 0 { ("receive-pack", 1_000_000) } else { ("upload-pack", 1_000) };
         let head = format!(
             "POST {path}/git-{service} HTTP/1.1\r\nHost: {authority}\r\nAuthorization: {token}\r\n\
              Content-Type: application/x-git-{service}-request\r\nContent-Length: {length}\r\n\r\n0098"
         );
         // Some stop within the head, some within the body.
-        let sent = if at % 3 == 0 {
-            &head[..head.len() / 2]
-        } else {
-            &head
-        };
+        let sent = if at % 3 == 0 { &head[..head.len() / 2] } else { &head };
         stream.write_all(sent.as_bytes()).unwrap();
         slow.push(stream);
     }
@@ -95,12 +88,7 @@ fn a_reader_that_stops_reading_blocks_nobody() {
         stream.write_all(&body).unwrap();
         stopped.push(stream);
     }
-    assert_clones(
-        &server.git(dir.path(), &[&remote]),
-        dir.path(),
-        &remote.url,
-        "clone",
-    );
+    assert_clones(&server.git(dir.path(), &[&remote]), dir.path(), &remote.url, "clone");
     let step = chain.next_step();
     assert!(chain.push(&remote, &step));
     drop(stopped);
@@ -127,9 +115,8 @@ fn bombs_get_an_error_while_others_are_served() {
         ("delta that promises a terabyte", {
             let mut pack = Pack::default();
             let base = pack.add(Kind::Blob, b"base");
-            let raw: Vec<u8> = (0..20)
-                .map(|at| u8::from_str_radix(&base[at * 2..at * 2 + 2], 16).unwrap())
-                .collect();
+            let raw: Vec<u8> =
+                (0..20).map(|at| u8::from_str_radix(&base[at * 2..at * 2 + 2], 16).unwrap()).collect();
             let delta = [4, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20, 0x90, 4];
             pack.raw_entry(7, delta.len() as u64, &[&raw[..], &pack::zlib(&delta)].concat());
             pack.bytes()
@@ -142,34 +129,17 @@ fn bombs_get_an_error_while_others_are_served() {
                 let tip = "1".repeat(40);
                 // A closed connection is an answer, too; an accepted ref is not.
                 let report = wire::push(&target, &[Command::create("refs/heads/main", &tip)], pack);
-                assert!(
-                    report.is_ok_and(|r| r.refs.iter().all(|line| line.starts_with("ng"))),
-                    "{why}"
-                );
+                assert!(report.is_ok_and(|r| r.refs.iter().all(|line| line.starts_with("ng"))), "{why}");
             }
         });
         for at in 0..5 {
             let name = format!("clone-{at}");
-            assert_clones(
-                &server.git(dir.path(), &[&remote]),
-                dir.path(),
-                &remote.url,
-                &name,
-            );
+            assert_clones(&server.git(dir.path(), &[&remote]), dir.path(), &remote.url, &name);
         }
         bombing.join().unwrap();
     });
-    assert_clones(
-        &server.git(dir.path(), &[&target]),
-        dir.path(),
-        &target.url,
-        "target",
-    );
-    assert!(
-        rss_kib(&server) < RSS_KIB_MAX,
-        "peak memory {} KiB",
-        rss_kib(&server)
-    );
+    assert_clones(&server.git(dir.path(), &[&target]), dir.path(), &target.url, "target");
+    assert!(rss_kib(&server) < RSS_KIB_MAX, "peak memory {} KiB", rss_kib(&server));
     assert_sound(server.data());
 }
 
@@ -178,11 +148,8 @@ fn a_hundred_thousand_bogus_wants_and_haves_are_answered_soon() {
     let server = Server::start();
     let dir = tempfile::tempdir().unwrap();
     let remote = seeded(&server, "wants");
-    let lines = |verb: &str| -> Vec<u8> {
-        (0..100_000)
-            .flat_map(|at| pkt(format!("{verb} {at:040x}\n")))
-            .collect()
-    };
+    let lines =
+        |verb: &str| -> Vec<u8> { (0..100_000).flat_map(|at| pkt(format!("{verb} {at:040x}\n"))).collect() };
     let head = [pkt("command=fetch"), DELIM.to_vec()].concat();
     for verb in ["want", "have", "shallow", "want-ref refs/heads/"] {
         let body = [head.clone(), lines(verb), pkt("done\n"), FLUSH.to_vec()].concat();
@@ -197,11 +164,7 @@ fn a_hundred_thousand_bogus_wants_and_haves_are_answered_soon() {
             &verb.replace([' ', '/'], "-"),
         );
     }
-    assert!(
-        rss_kib(&server) < RSS_KIB_MAX,
-        "peak memory {} KiB",
-        rss_kib(&server)
-    );
+    assert!(rss_kib(&server) < RSS_KIB_MAX, "peak memory {} KiB", rss_kib(&server));
 }
 
 #[test]
@@ -222,15 +185,6 @@ fn a_compressed_request_that_swells_is_cut_off() {
             "{service}"
         );
     }
-    assert_clones(
-        &server.git(dir.path(), &[&remote]),
-        dir.path(),
-        &remote.url,
-        "clone",
-    );
-    assert!(
-        rss_kib(&server) < RSS_KIB_MAX,
-        "peak memory {} KiB",
-        rss_kib(&server)
-    );
+    assert_clones(&server.git(dir.path(), &[&remote]), dir.path(), &remote.url, "clone");
+    assert!(rss_kib(&server) < RSS_KIB_MAX, "peak memory {} KiB", rss_kib(&server));
 }

@@ -16,11 +16,7 @@ fn sigterm_lets_a_push_under_way_finish_and_exits_with_zero() {
     let remote = server.create("drain");
     let mut chain = Chain::new("refs/heads/main", 1, 400_000);
     let step = chain.next_step();
-    let command = Command {
-        old: &step.old,
-        new: &step.new,
-        name: b"refs/heads/main",
-    };
+    let command = Command { old: &step.old, new: &step.new, name: b"refs/heads/main" };
     let body = wire::push_body(&[command], "report-status", &step.pack);
     let (authority, path) = http::split_url(&remote.url).unwrap();
     let mut stream = http::connect(authority).unwrap();
@@ -46,12 +42,7 @@ fn sigterm_lets_a_push_under_way_finish_and_exits_with_zero() {
     assert_sound(server.data());
     server.restart();
     let remote = server.again(&remote);
-    assert_clones(
-        &server.git(dir.path(), &[&remote]),
-        dir.path(),
-        &remote.url,
-        "clone",
-    );
+    assert_clones(&server.git(dir.path(), &[&remote]), dir.path(), &remote.url, "clone");
 }
 
 #[test]
@@ -96,9 +87,7 @@ fn a_backup_taken_while_pushing_restores_to_a_state_that_was() {
     let restored = Server::start_on(restored);
     let remote = restored.again(&remote);
     let git = restored.git(dir.path(), &[&remote]);
-    let listed = git
-        .run(dir.path(), &["ls-remote", &remote.url, "refs/heads/main"])
-        .text();
+    let listed = git.run(dir.path(), &["ls-remote", &remote.url, "refs/heads/main"]).text();
     let tip = listed.split('\t').next().unwrap_or_default().to_owned();
     assert!(pushed.contains(&tip), "{tip} was never pushed");
     assert_clones(&git, dir.path(), &remote.url, "clone");

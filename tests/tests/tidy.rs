@@ -53,40 +53,27 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 fn names_in(part: impl Fn(&str) -> bool, name: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (path, text) in sources().iter().filter(|(path, _)| part(path)) {
-        found.extend(
-            code(text)
-                .filter(|(_, line)| line.contains(name))
-                .map(|(at, _)| format!("{path}:{at}")),
-        );
+        found
+            .extend(code(text).filter(|(_, line)| line.contains(name)).map(|(at, _)| format!("{path}:{at}")));
     }
     found
 }
 
 #[test]
 fn no_module_file_is_called_mod_rs() {
-    let found = sources()
-        .into_iter()
-        .map(|(path, _)| path)
-        .filter(|path| path.ends_with("/mod.rs"))
-        .collect();
+    let found =
+        sources().into_iter().map(|(path, _)| path).filter(|path| path.ends_with("/mod.rs")).collect();
     assert_none("foo.rs beside foo/, never foo/mod.rs", found);
 }
 
 #[test]
 fn files_are_short_enough() {
-    let long = |path: &str| {
-        LONG_FILES
-            .iter()
-            .any(|(name, reason)| *name == path && !reason.is_empty())
-    };
-    let found = sources()
-        .into_iter()
-        .filter(|(path, text)| text.lines().count() > FILE_LINES_MAX && !long(path));
+    let long = |path: &str| LONG_FILES.iter().any(|(name, reason)| *name == path && !reason.is_empty());
+    let found =
+        sources().into_iter().filter(|(path, text)| text.lines().count() > FILE_LINES_MAX && !long(path));
     assert_none(
         "at most 600 lines",
-        found
-            .map(|(path, text)| format!("{path}: {}", text.lines().count()))
-            .collect(),
+        found.map(|(path, text)| format!("{path}: {}", text.lines().count())).collect(),
     );
 }
 
@@ -94,10 +81,7 @@ fn files_are_short_enough() {
 fn lines_are_short_enough() {
     let mut found = Vec::new();
     for (path, text) in sources() {
-        let long = text
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| line.chars().count() > LINE_CHARS_MAX);
+        let long = text.lines().enumerate().filter(|(_, line)| line.chars().count() > LINE_CHARS_MAX);
         found.extend(long.map(|(at, _)| format!("{path}:{}", at + 1)));
     }
     assert_none("at most 160 characters", found);
@@ -111,23 +95,15 @@ fn only_the_store_names_sqlite() {
             || path.starts_with("protocol/")
             || path.starts_with("conformance/")
     };
-    assert_none(
-        "rusqlite belongs to store",
-        names_in(outside, concat!("rus", "qlite")),
-    );
+    assert_none("rusqlite belongs to store", names_in(outside, concat!("rus", "qlite")));
 }
 
 #[test]
 fn layers_below_the_routes_know_no_web_framework() {
     let below = |path: &str| {
-        [
-            "server/src/ops",
-            "server/src/store",
-            "server/src/jobs",
-            "protocol/",
-        ]
-        .iter()
-        .any(|part| path.starts_with(part))
+        ["server/src/ops", "server/src/store", "server/src/jobs", "protocol/"]
+            .iter()
+            .any(|part| path.starts_with(part))
     };
     assert_none("axum belongs to the routes", names_in(below, concat!("ax", "um")));
 }
@@ -135,16 +111,9 @@ fn layers_below_the_routes_know_no_web_framework() {
 #[test]
 fn the_protocol_crate_does_no_input_and_output() {
     let core = |path: &str| path.starts_with("protocol/src");
-    for name in [
-        "tokio",
-        "std::fs",
-        "std::net",
-        "std::thread",
-        "SystemTime",
-        "Instant::now",
-        "std::env",
-        "println!",
-    ] {
+    for name in
+        ["tokio", "std::fs", "std::net", "std::thread", "SystemTime", "Instant::now", "std::env", "println!"]
+    {
         assert_none("protocol decides and does not act", names_in(core, name));
     }
 }
@@ -153,19 +122,12 @@ fn the_protocol_crate_does_no_input_and_output() {
 fn the_judge_names_no_product_crate() {
     let judge = |path: &str| path.starts_with("conformance/");
     for name in ["protocol", "server", "fs"] {
-        assert_none(
-            "a judge that shares code shares its bugs",
-            names_in(judge, &format!("cairn_{name}::")),
-        );
+        assert_none("a judge that shares code shares its bugs", names_in(judge, &format!("cairn_{name}::")));
     }
     let manifest = std::fs::read_to_string(root().join("conformance/Cargo.toml")).unwrap();
-    let product = ["cairn-protocol", "cairn-server", "cairn-fs"]
-        .iter()
-        .filter(|name| manifest.contains(*name));
-    assert_none(
-        "a judge that shares code shares its bugs",
-        product.map(|name| (*name).to_owned()).collect(),
-    );
+    let product =
+        ["cairn-protocol", "cairn-server", "cairn-fs"].iter().filter(|name| manifest.contains(*name));
+    assert_none("a judge that shares code shares its bugs", product.map(|name| (*name).to_owned()).collect());
 }
 
 #[test]

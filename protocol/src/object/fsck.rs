@@ -158,21 +158,13 @@ pub struct Finding {
 impl Finding {
     /// A finding of the severity that its rule has.
     pub fn new(id: MsgId, detail: &'static str) -> Self {
-        Self {
-            id,
-            severity: id.severity(),
-            detail: Cow::Borrowed(detail),
-        }
+        Self { id, severity: id.severity(), detail: Cow::Borrowed(detail) }
     }
 
     /// The same with a quotation from the object.
     fn quoting(id: MsgId, detail: &str, quote: &[u8]) -> Self {
         let quote = quote.get(..QUOTE_BYTES_MAX).unwrap_or(quote).escape_ascii();
-        Self {
-            id,
-            severity: id.severity(),
-            detail: Cow::Owned(format!("{detail}: {quote}")),
-        }
+        Self { id, severity: id.severity(), detail: Cow::Owned(format!("{detail}: {quote}")) }
     }
 }
 

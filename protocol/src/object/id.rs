@@ -111,9 +111,7 @@ impl CopyChecked for [u8] {
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_bytes()
-            .iter()
-            .try_for_each(|byte| write!(out, "{byte:02x}"))
+        self.as_bytes().iter().try_for_each(|byte| write!(out, "{byte:02x}"))
     }
 }
 
@@ -185,10 +183,7 @@ pub struct Hasher {
 impl Hasher {
     /// An empty hash.
     pub fn new(algo: HashAlgo) -> Self {
-        Self {
-            algo,
-            inner: gix_hash::hasher(algo.gix()),
-        }
+        Self { algo, inner: gix_hash::hasher(algo.gix()) }
     }
 
     /// A hash that has taken in the header of an object of `size` bytes.

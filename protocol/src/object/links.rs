@@ -15,10 +15,7 @@ pub fn for_each_link(
         Kind::Commit => {
             let links = commit_links(algo, data)?;
             each(links.tree.as_bytes(), Kind::Tree);
-            links
-                .parents
-                .iter()
-                .for_each(|parent| each(parent.as_bytes(), Kind::Commit));
+            links.parents.iter().for_each(|parent| each(parent.as_bytes(), Kind::Commit));
         }
         Kind::Tree => {
             for entry in TreeIter::new(algo, data) {

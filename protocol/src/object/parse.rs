@@ -91,10 +91,7 @@ pub struct TreeIter<'a> {
 impl<'a> TreeIter<'a> {
     /// Starts at the first entry of a tree object's content.
     pub fn new(algo: HashAlgo, data: &'a [u8]) -> Self {
-        Self {
-            rest: data,
-            id_bytes: algo.bytes(),
-        }
+        Self { rest: data, id_bytes: algo.bytes() }
     }
 
     /// The next entry with the by-products of its scan.
@@ -125,15 +122,9 @@ impl<'a> TreeIter<'a> {
         }
         let (name, rest) = rest.split_at_checked(len).ok_or(ParseError::TreeTooShort)?;
         let (_, rest) = rest.split_first().ok_or(ParseError::TreeTooShort)?;
-        let (id, rest) = rest
-            .split_at_checked(self.id_bytes)
-            .ok_or(ParseError::TreeTooShort)?;
+        let (id, rest) = rest.split_at_checked(self.id_bytes).ok_or(ParseError::TreeTooShort)?;
         self.rest = rest;
-        Ok(RawEntry {
-            entry: TreeEntry { mode, name, id },
-            zero_padded,
-            separator,
-        })
+        Ok(RawEntry { entry: TreeEntry { mode, name, id }, zero_padded, separator })
     }
 }
 
@@ -216,20 +207,13 @@ pub fn commit_links(algo: HashAlgo, data: &[u8]) -> Result<CommitLinks, ParseErr
         parents.push(parent);
         rest = after;
     }
-    Ok(CommitLinks {
-        tree,
-        parents,
-        time: committer_time(rest).unwrap_or(0),
-    })
+    Ok(CommitLinks { tree, parents, time: committer_time(rest).unwrap_or(0) })
 }
 
 /// Reads what a tag points to.
 pub fn tag_target(algo: HashAlgo, data: &[u8]) -> Result<(ObjectId, Kind), ParseError> {
     let (target, rest) = id_line(algo, data, b"object ").ok_or(ParseError::TagObject)?;
-    let (line, _) = rest
-        .strip_prefix(b"type ")
-        .and_then(line)
-        .ok_or(ParseError::TagType)?;
+    let (line, _) = rest.strip_prefix(b"type ").and_then(line).ok_or(ParseError::TagType)?;
     Ok((target, Kind::from_name(line).ok_or(ParseError::TagType)?))
 }
 
@@ -256,9 +240,7 @@ fn committer_time(after_parents: &[u8]) -> Option<i64> {
     let at = committer.iter().rposition(|byte| *byte == b'>')?;
     let date = committer.get(at + 1..)?.trim_ascii_start();
     let digits = date.iter().take_while(|byte| byte.is_ascii_digit());
-    Some(digits.fold(0_i64, |sum, digit| {
-        sum.saturating_mul(10).saturating_add(i64::from(digit - b'0'))
-    }))
+    Some(digits.fold(0_i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit - b'0'))))
 }
 
 #[cfg(test)]
@@ -276,16 +258,10 @@ mod tests {
 
     #[test]
     fn tree_entries_are_read_in_order() {
-        let data = tree(&[
-            ("100644", b"a"),
-            ("40000", b"sub-folder with a long name"),
-            ("160000", b"module"),
-        ]);
+        let data =
+            tree(&[("100644", b"a"), ("40000", b"sub-folder with a long name"), ("160000", b"module")]);
         let got: Vec<_> = TreeIter::new(HashAlgo::Sha1, &data).map(Result::unwrap).collect();
-        assert_eq!(
-            got.iter().map(|e| e.mode).collect::<Vec<_>>(),
-            [0o100_644, 0o40_000, 0o160_000]
-        );
+        assert_eq!(got.iter().map(|e| e.mode).collect::<Vec<_>>(), [0o100_644, 0o40_000, 0o160_000]);
         assert_eq!(got[1].name, b"sub-folder with a long name");
         assert_eq!(
             got.iter().map(TreeEntry::link_kind).collect::<Vec<_>>(),
@@ -310,10 +286,7 @@ mod tests {
                 let plain = [name.as_slice(), b"\0//////////\\\\"].concat();
                 assert_eq!(name_len(&plain), Some((len, false)));
                 name[at] = b'\\';
-                assert_eq!(
-                    name_len(&[name.as_slice(), b"\0//////"].concat()),
-                    Some((len, true))
-                );
+                assert_eq!(name_len(&[name.as_slice(), b"\0//////"].concat()), Some((len, true)));
             }
         }
     }
@@ -334,10 +307,7 @@ mod tests {
         let algo = HashAlgo::Sha1;
         assert_eq!(commit_links(algo, b"tree abc\n"), Err(ParseError::CommitTree));
         let parent = format!("tree {HEX}\nparent {HEX}x\n");
-        assert_eq!(
-            commit_links(algo, parent.as_bytes()),
-            Err(ParseError::CommitParent)
-        );
+        assert_eq!(commit_links(algo, parent.as_bytes()), Err(ParseError::CommitParent));
         assert_eq!(
             tag_target(algo, format!("object {HEX}\ntype trees\n").as_bytes()),
             Err(ParseError::TagType)

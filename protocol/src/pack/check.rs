@@ -35,11 +35,8 @@ impl Check for LinksOnly {
         data: &[u8],
         links: &mut dyn FnMut(&[u8], Kind),
     ) -> Result<(), PackError> {
-        let bad = |why: crate::pack::links::BadObject| PackError::Object {
-            kind,
-            id: *id,
-            why: why.to_string(),
-        };
+        let bad =
+            |why: crate::pack::links::BadObject| PackError::Object { kind, id: *id, why: why.to_string() };
         for_each_link(id.algo(), kind, data, links).map_err(bad)
     }
 

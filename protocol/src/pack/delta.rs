@@ -51,11 +51,7 @@ pub struct Sizes {
 pub fn sizes(delta: &[u8]) -> Result<Sizes, DeltaError> {
     let (base, first) = varint(delta)?;
     let (result, second) = varint(delta.get(first..).unwrap_or_default())?;
-    Ok(Sizes {
-        base,
-        result,
-        header_bytes: first + second,
-    })
+    Ok(Sizes { base, result, header_bytes: first + second })
 }
 
 fn varint(bytes: &[u8]) -> Result<(u64, usize), DeltaError> {
@@ -78,15 +74,9 @@ fn varint(bytes: &[u8]) -> Result<(u64, usize), DeltaError> {
 pub fn apply(base: &[u8], delta: &[u8], out: &mut Vec<u8>, max: u64) -> Result<(), DeltaError> {
     let sizes = sizes(delta)?;
     if sizes.base != base.len() as u64 {
-        return Err(DeltaError::BaseSize {
-            wanted: sizes.base,
-            found: base.len() as u64,
-        });
+        return Err(DeltaError::BaseSize { wanted: sizes.base, found: base.len() as u64 });
     }
-    let too_large = DeltaError::TooLarge {
-        bytes: sizes.result,
-        max,
-    };
+    let too_large = DeltaError::TooLarge { bytes: sizes.result, max };
     if sizes.result > max {
         return Err(too_large);
     }
@@ -98,13 +88,9 @@ pub fn apply(base: &[u8], delta: &[u8], out: &mut Vec<u8>, max: u64) -> Result<(
         let part = if op & 0x80 != 0 {
             let (from, bytes, tail) = copy_args(op, tail).ok_or(DeltaError::Truncated)?;
             rest = tail;
-            base.get(from..)
-                .and_then(|from| from.get(..bytes))
-                .ok_or(DeltaError::Copy)?
+            base.get(from..).and_then(|from| from.get(..bytes)).ok_or(DeltaError::Copy)?
         } else if op != 0 {
-            let (literal, tail) = tail
-                .split_at_checked(usize::from(op))
-                .ok_or(DeltaError::Truncated)?;
+            let (literal, tail) = tail.split_at_checked(usize::from(op)).ok_or(DeltaError::Truncated)?;
             rest = tail;
             literal
         } else {
@@ -115,11 +101,7 @@ pub fn apply(base: &[u8], delta: &[u8], out: &mut Vec<u8>, max: u64) -> Result<(
         }
         out.extend_from_slice(part);
     }
-    if out.len() == result {
-        Ok(())
-    } else {
-        Err(DeltaError::ResultSize)
-    }
+    if out.len() == result { Ok(()) } else { Err(DeltaError::ResultSize) }
 }
 
 /// Where a copy starts, its bytes, and what follows the instruction.

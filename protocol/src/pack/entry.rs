@@ -45,10 +45,7 @@ pub fn decode(algo: HashAlgo, bytes: &[u8]) -> Result<Option<EntryHeader>, PackE
             Some((back, more)) => (EntryKind::Ofs { back }, more),
             None => return Ok(None),
         },
-        REF_DELTA => match rest
-            .get(..algo.bytes())
-            .and_then(|raw| ObjectId::from_bytes(algo, raw))
-        {
+        REF_DELTA => match rest.get(..algo.bytes()).and_then(|raw| ObjectId::from_bytes(algo, raw)) {
             Some(id) => (EntryKind::Ref(id), algo.bytes()),
             None => return Ok(None),
         },
@@ -57,11 +54,7 @@ pub fn decode(algo: HashAlgo, bytes: &[u8]) -> Result<Option<EntryHeader>, PackE
             None => return Err(malformed("unknown entry type")),
         },
     };
-    Ok(Some(EntryHeader {
-        kind,
-        size,
-        header_bytes: used + more,
-    }))
+    Ok(Some(EntryHeader { kind, size, header_bytes: used + more }))
 }
 
 fn malformed(why: &'static str) -> PackError {
@@ -99,11 +92,7 @@ fn decode_back(bytes: &[u8]) -> Result<Option<(u64, usize)>, PackError> {
         }
         back = back << 7 | u64::from(byte & 0x7f);
         if byte & 0x80 == 0 {
-            return if back == 0 {
-                Err(malformed("delta against itself"))
-            } else {
-                Ok(Some((back, at + 1)))
-            };
+            return if back == 0 { Err(malformed("delta against itself")) } else { Ok(Some((back, at + 1))) };
         }
         if back >= (1 << 57) - 1 {
             return Err(malformed("delta base distance overflows 64 bits"));

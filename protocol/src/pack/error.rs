@@ -164,17 +164,9 @@ impl PackError {
     /// Moves an error that was counted from the start of an entry to where the entry starts.
     pub(crate) fn moved_to(self, entry_at: u64) -> Self {
         match self {
-            Self::Malformed { at, why } => Self::Malformed {
-                at: at.saturating_add(entry_at),
-                why,
-            },
-            Self::Inflate { at, why } => Self::Inflate {
-                at: at.saturating_add(entry_at),
-                why,
-            },
-            Self::Truncated { at } => Self::Truncated {
-                at: at.saturating_add(entry_at),
-            },
+            Self::Malformed { at, why } => Self::Malformed { at: at.saturating_add(entry_at), why },
+            Self::Inflate { at, why } => Self::Inflate { at: at.saturating_add(entry_at), why },
+            Self::Truncated { at } => Self::Truncated { at: at.saturating_add(entry_at) },
             other => other,
         }
     }

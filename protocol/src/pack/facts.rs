@@ -22,9 +22,7 @@ impl CommitLinks<'_> {
     /// Its parents in order.
     pub fn parents(&self) -> impl ExactSizeIterator<Item = ObjectId> + '_ {
         let algo = self.tree.algo();
-        self.parents
-            .chunks_exact(algo.bytes())
-            .map(move |raw| to_id(algo, raw))
+        self.parents.chunks_exact(algo.bytes()).map(move |raw| to_id(algo, raw))
     }
 }
 
@@ -60,12 +58,7 @@ pub struct Commits {
 
 impl Commits {
     pub(crate) fn new(algo: HashAlgo) -> Self {
-        Self {
-            algo,
-            facts: Vec::new(),
-            arena: Vec::new(),
-            ends: Vec::new(),
-        }
+        Self { algo, facts: Vec::new(), arena: Vec::new(), ends: Vec::new() }
     }
 
     /// How many there are.
@@ -82,12 +75,7 @@ impl Commits {
     pub fn get(&self, nth: usize) -> Option<CommitLinks<'_>> {
         let (fact, end) = (self.facts.get(nth)?, *self.ends.get(nth)?);
         let (tree, parents) = self.ids(fact.at..end)?.split_at_checked(self.algo.bytes())?;
-        Some(CommitLinks {
-            index: fact.index,
-            tree: to_id(self.algo, tree),
-            time: fact.time,
-            parents,
-        })
+        Some(CommitLinks { index: fact.index, tree: to_id(self.algo, tree), time: fact.time, parents })
     }
 
     /// The commit that is entry `index` of the pack.
@@ -101,8 +89,7 @@ impl Commits {
     }
 
     fn ids(&self, range: Range<u32>) -> Option<&[u8]> {
-        self.arena
-            .get(range.start as usize * self.algo.bytes()..range.end as usize * self.algo.bytes())
+        self.arena.get(range.start as usize * self.algo.bytes()..range.end as usize * self.algo.bytes())
     }
 
     fn arena_len(&self) -> u32 {
@@ -110,24 +97,16 @@ impl Commits {
     }
 
     pub(crate) fn push(&mut self, index: u32, head: &CommitHead<'_>) {
-        self.facts.push(Fact {
-            index,
-            at: self.arena_len(),
-            time: head.time(),
-        });
+        self.facts.push(Fact { index, at: self.arena_len(), time: head.time() });
         self.arena.extend_from_slice(head.tree.as_bytes());
-        head.parents(self.algo)
-            .for_each(|parent| self.arena.extend_from_slice(parent.as_bytes()));
+        head.parents(self.algo).for_each(|parent| self.arena.extend_from_slice(parent.as_bytes()));
         self.ends.push(self.arena_len());
     }
 
     /// Moves all of `other` here.
     pub(crate) fn append(&mut self, other: &mut Self) {
         let shift = self.arena_len();
-        self.facts.extend(other.facts.drain(..).map(|fact| Fact {
-            at: fact.at + shift,
-            ..fact
-        }));
+        self.facts.extend(other.facts.drain(..).map(|fact| Fact { at: fact.at + shift, ..fact }));
         self.ends.extend(other.ends.drain(..).map(|end| end + shift));
         self.arena.append(&mut other.arena);
     }

@@ -34,11 +34,7 @@ impl Forest {
         let mut next_sibling = vec![NONE; count as usize];
         let groups = Groups::new(table, ref_bases, &mut next_sibling);
         let first_child = link(table, &mut next_sibling);
-        Self {
-            first_child,
-            next_sibling,
-            groups,
-        }
+        Self { first_child, next_sibling, groups }
     }
 
     pub(crate) fn first_child(&self, index: u32) -> u32 {
@@ -75,11 +71,7 @@ fn link(table: &Table, next_sibling: &mut [u32]) -> Vec<u32> {
     for heaviest in first_child.iter().filter(|child| **child != NONE) {
         family[*heaviest as usize] = 0;
     }
-    for index in (0..count)
-        .rev()
-        .filter(ofs)
-        .filter(|index| family[*index as usize] != 0)
-    {
+    for index in (0..count).rev().filter(ofs).filter(|index| family[*index as usize] != 0) {
         let first = &mut first_child[table.base(index) as usize];
         next_sibling[index as usize] = std::mem::replace(first, index);
     }
@@ -89,17 +81,11 @@ fn link(table: &Table, next_sibling: &mut [u32]) -> Vec<u32> {
 impl Groups {
     fn new(table: &mut Table, ref_bases: &[u8], next_sibling: &mut [u32]) -> Self {
         let algo = table.algo;
-        let mut order: Vec<u32> = (0..table.len())
-            .filter(|index| table.stored(*index) == Stored::Ref)
-            .collect();
+        let mut order: Vec<u32> =
+            (0..table.len()).filter(|index| table.stored(*index) == Stored::Ref).collect();
         let base_of = |table: &Table, index: u32| raw(ref_bases, algo, table.base(index));
         order.sort_unstable_by(|a, b| base_of(table, *a).cmp(base_of(table, *b)).then(b.cmp(a)));
-        let mut groups = Self {
-            algo,
-            ids: vec![],
-            first_child: vec![],
-            bases: vec![],
-        };
+        let mut groups = Self { algo, ids: vec![], first_child: vec![], bases: vec![] };
         for index in order {
             let id = base_of(table, index);
             if !groups.ids.ends_with(id) {
@@ -107,10 +93,7 @@ impl Groups {
                 groups.first_child.push(NONE);
                 groups.bases.push(AtomicU32::new(NONE));
             }
-            let first = groups
-                .first_child
-                .last_mut()
-                .expect("a group was pushed with the first id");
+            let first = groups.first_child.last_mut().expect("a group was pushed with the first id");
             next_sibling[index as usize] = std::mem::replace(first, index);
             let group = groups.first_child.len() as u32 - 1;
             table.set_base(index, group);
@@ -173,11 +156,7 @@ impl Groups {
 
     pub(crate) fn into_bases(self) -> Bases {
         let bases = self.bases.into_iter().map(AtomicU32::into_inner).collect();
-        Bases {
-            algo: self.algo,
-            ids: self.ids,
-            bases,
-        }
+        Bases { algo: self.algo, ids: self.ids, bases }
     }
 }
 
@@ -193,10 +172,6 @@ impl Bases {
     /// The entry that is the base of a group, or the id of what lies outside the pack.
     pub(crate) fn get(&self, group: u32) -> Result<u32, &[u8]> {
         let base = self.bases[group as usize];
-        if base < EXTERNAL {
-            Ok(base)
-        } else {
-            Err(raw(&self.ids, self.algo, group))
-        }
+        if base < EXTERNAL { Ok(base) } else { Err(raw(&self.ids, self.algo, group)) }
     }
 }

@@ -121,9 +121,7 @@ impl IndexedPack {
         };
         Entry {
             id: table.id(index),
-            kind: table
-                .kind(index)
-                .expect("a pack is indexed when the kind of each entry is known"),
+            kind: table.kind(index).expect("a pack is indexed when the kind of each entry is known"),
             size: table.size(index),
             offset: table.offset(index),
             entry_bytes: table.entry_bytes(index),
@@ -190,11 +188,8 @@ pub(crate) fn sort_ids(table: &Table) -> Result<Vec<u32>, PackError> {
     if table.len() < BUCKET_MIN {
         sorted.sort_unstable_by(by_id);
     } else {
-        let bucket = |index: u32| {
-            table.raw_id(index)[..2]
-                .iter()
-                .fold(0, |high, low| high << 8 | usize::from(*low))
-        };
+        let bucket =
+            |index: u32| table.raw_id(index)[..2].iter().fold(0, |high, low| high << 8 | usize::from(*low));
         let mut ends = vec![0_u32; 1 << 16];
         (0..table.len()).for_each(|index| ends[bucket(index)] += 1);
         let mut sum = 0;
@@ -212,13 +207,9 @@ pub(crate) fn sort_ids(table: &Table) -> Result<Vec<u32>, PackError> {
             start = end as usize;
         }
     }
-    let twice = sorted
-        .windows(2)
-        .find(|pair| table.raw_id(pair[0]) == table.raw_id(pair[1]));
+    let twice = sorted.windows(2).find(|pair| table.raw_id(pair[0]) == table.raw_id(pair[1]));
     match twice {
-        Some(pair) => Err(PackError::Duplicate {
-            id: table.id(pair[0]),
-        }),
+        Some(pair) => Err(PackError::Duplicate { id: table.id(pair[0]) }),
         None => Ok(sorted),
     }
 }
@@ -237,8 +228,6 @@ impl Bits {
     }
 
     pub(crate) fn get(&self, at: u32) -> bool {
-        self.0
-            .get(at as usize / 64)
-            .is_some_and(|word| word >> (at % 64) & 1 != 0)
+        self.0.get(at as usize / 64).is_some_and(|word| word >> (at % 64) & 1 != 0)
     }
 }

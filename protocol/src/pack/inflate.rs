@@ -29,9 +29,7 @@ impl Default for Inflater {
 impl Inflater {
     /// Costs some 40 KiB: keep it.
     pub fn new() -> Self {
-        Self {
-            state: Decompress::new(true),
-        }
+        Self { state: Decompress::new(true) }
     }
 
     /// Inflates the stream at the start of `input` to the end of `out`, which grows by exactly `size_expected` bytes.
@@ -63,22 +61,12 @@ impl Inflater {
     /// Starts a stream of `size` bytes that goes to the end of `out`.
     pub(crate) fn start<'a>(&'a mut self, size: u64, out: &'a mut Vec<u8>) -> Result<Stream<'a>, PackError> {
         self.reset();
-        let too_large = || PackError::ObjectTooLarge {
-            bytes: size,
-            max: isize::MAX as u64,
-        };
-        let room = usize::try_from(size)
-            .ok()
-            .and_then(|size| size.checked_add(1))
-            .ok_or_else(too_large)?;
+        let too_large = || PackError::ObjectTooLarge { bytes: size, max: isize::MAX as u64 };
+        let room = usize::try_from(size).ok().and_then(|size| size.checked_add(1)).ok_or_else(too_large)?;
         let at = out.len();
         out.try_reserve(room).map_err(|_| too_large())?;
         out.resize(at + room, 0);
-        Ok(Stream {
-            inflater: self,
-            out,
-            at,
-        })
+        Ok(Stream { inflater: self, out, at })
     }
 
     pub(crate) fn reset(&mut self) {
@@ -89,10 +77,7 @@ impl Inflater {
     pub(crate) fn step(&mut self, input: &[u8], out: &mut [u8]) -> Result<Step, PackError> {
         let (in_before, out_before) = (self.state.total_in(), self.state.total_out());
         let status = self.state.decompress(input, out, FlushDecompress::None);
-        let status = status.map_err(|_| PackError::Inflate {
-            at: 0,
-            why: "not a zlib stream",
-        })?;
+        let status = status.map_err(|_| PackError::Inflate { at: 0, why: "not a zlib stream" })?;
         Ok(Step {
             used: (self.state.total_in() - in_before) as usize,
             written: (self.state.total_out() - out_before) as usize,
@@ -111,9 +96,7 @@ pub(crate) struct Stream<'a> {
 
 impl Stream<'_> {
     pub(crate) fn feed(&mut self, input: &[u8]) -> Result<Step, PackError> {
-        let step = self
-            .inflater
-            .step(input, self.out.get_mut(self.at..).unwrap_or_default())?;
+        let step = self.inflater.step(input, self.out.get_mut(self.at..).unwrap_or_default())?;
         self.at += step.written;
         if self.at == self.out.len() {
             return Err(TOO_LONG);
@@ -131,20 +114,12 @@ impl Stream<'_> {
     }
 }
 
-pub(crate) const TOO_LONG: PackError = PackError::Inflate {
-    at: 0,
-    why: "more data than the entry declares",
-};
-pub(crate) const TOO_SHORT: PackError = PackError::Inflate {
-    at: 0,
-    why: "less data than the entry declares",
-};
+pub(crate) const TOO_LONG: PackError = PackError::Inflate { at: 0, why: "more data than the entry declares" };
+pub(crate) const TOO_SHORT: PackError =
+    PackError::Inflate { at: 0, why: "less data than the entry declares" };
 
 /// Compresses a whole object at level 4: nearly as small as git's default, at less than half of its time.
 pub fn deflate(data: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::with_capacity(data.len() / 2 + 16), Compression::new(4));
-    encoder
-        .write_all(data)
-        .and_then(|()| encoder.finish())
-        .expect("writing to a vector cannot fail")
+    encoder.write_all(data).and_then(|()| encoder.finish()).expect("writing to a vector cannot fail")
 }

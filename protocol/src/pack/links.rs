@@ -21,8 +21,7 @@ pub fn for_each_link(
         Kind::Commit => {
             let head = commit_head(algo, data)?;
             each(head.tree.as_bytes(), Kind::Tree);
-            head.parents(algo)
-                .for_each(|parent| each(parent.as_bytes(), Kind::Commit));
+            head.parents(algo).for_each(|parent| each(parent.as_bytes(), Kind::Commit));
             Ok(())
         }
         Kind::Tag => {
@@ -41,10 +40,8 @@ fn tree_links(algo: HashAlgo, data: &[u8], each: &mut dyn FnMut(&[u8], Kind)) ->
         let mode = parse_mode(rest.get(..space).ok_or(BAD)?)?;
         let name = rest.get(space + 1..).ok_or(BAD)?;
         let end = name.iter().position(|byte| *byte == 0).ok_or(BAD)?;
-        let (id, tail) = name
-            .get(end + 1..)
-            .and_then(|tail| tail.split_at_checked(algo.bytes()))
-            .ok_or(BAD)?;
+        let (id, tail) =
+            name.get(end + 1..).and_then(|tail| tail.split_at_checked(algo.bytes())).ok_or(BAD)?;
         rest = tail;
         match mode & 0o170_000 {
             0o160_000 => {}
@@ -84,10 +81,7 @@ impl CommitHead<'_> {
 
     /// Committer time in seconds; 0 where it cannot be read.
     pub fn time(&self) -> i64 {
-        let mut lines = self
-            .rest
-            .split(|byte| *byte == b'\n')
-            .take_while(|line| !line.is_empty());
+        let mut lines = self.rest.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
         let committer = lines.find_map(|line| line.strip_prefix(b"committer "));
         committer.and_then(time_of).unwrap_or(0)
     }
@@ -107,11 +101,7 @@ pub fn commit_head(algo: HashAlgo, data: &[u8]) -> Result<CommitHead<'_>, BadObj
         (_, tail) = id_line(algo, b"parent ", tail).ok_or(BadObject("bad parent line in commit"))?;
     }
     let parents = rest.get(..rest.len() - tail.len()).unwrap_or_default();
-    Ok(CommitHead {
-        tree,
-        parents,
-        rest: tail,
-    })
+    Ok(CommitHead { tree, parents, rest: tail })
 }
 
 /// Reads what a tag points to.

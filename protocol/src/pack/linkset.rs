@@ -67,12 +67,7 @@ impl LinkSet {
         let random = RandomState::new();
         let seed = [random.hash_one(0), random.hash_one(1)];
         let shards = (0..LINK_SHARDS).map(|_| Mutex::default()).collect();
-        Self {
-            width: algo.bytes(),
-            seed,
-            first_slots: object_count as usize / LINK_SHARDS * 6 / 5,
-            shards,
-        }
+        Self { width: algo.bytes(), seed, first_slots: object_count as usize / LINK_SHARDS * 6 / 5, shards }
     }
 
     fn hash(&self, id: &[u8]) -> u64 {
@@ -208,11 +203,7 @@ impl<'a> LinkWriter<'a> {
             20 => Recent::Sha1(vec![([0; 20], 0); RECENT_SLOTS]),
             _ => Recent::Sha256(vec![([0; 32], 0); RECENT_SLOTS]),
         };
-        Self {
-            set,
-            recent,
-            pending: vec![Vec::new(); LINK_SHARDS],
-        }
+        Self { set, recent, pending: vec![Vec::new(); LINK_SHARDS] }
     }
 
     pub(crate) fn name(&mut self, id: &[u8], naming: Naming) {

@@ -54,23 +54,13 @@ impl<'a> Resolver<'a> {
         known: &'a dyn Known,
         check: &'a dyn Check,
     ) -> Result<Self, PackError> {
-        let Scanned {
-            options,
-            mut table,
-            ref_bases,
-            trailer,
-            pack_bytes,
-        } = scanned;
+        let Scanned { options, mut table, ref_bases, trailer, pack_bytes } = scanned;
         let mut forest = Forest::plant(&mut table, &ref_bases);
         drop(ref_bases);
         find_external(&table, &mut forest.groups, known)?;
         let links = LinkSet::new(options.algo, table.len());
         let ids = std::mem::take(&mut table.ids);
-        let gathered = Gathered {
-            ids,
-            commits: Commits::new(options.algo),
-            tags: Vec::new(),
-        };
+        let gathered = Gathered { ids, commits: Commits::new(options.algo), tags: Vec::new() };
         Ok(Self {
             bytes,
             known,
@@ -124,60 +114,32 @@ impl<'a> Resolver<'a> {
     pub(crate) fn external(&self, id: &ObjectId) -> Result<(Kind, Vec<u8>), PackError> {
         let (kind, data) = self.known.find(id)?.ok_or(PackError::MissingBase { id: *id })?;
         let (bytes, max) = (data.len() as u64, self.options.object_bytes_max);
-        if bytes > max {
-            Err(PackError::ObjectTooLarge { bytes, max })
-        } else {
-            Ok((kind, data))
-        }
+        if bytes > max { Err(PackError::ObjectTooLarge { bytes, max }) } else { Ok((kind, data)) }
     }
 
     /// Judges what is left when all workers are done: bases that are nowhere, objects that are twice in the pack,
     /// what objects name, and what [`Check::finish`] has to say.
     pub fn finish(mut self) -> Result<IndexedPack, PackError> {
         self.all_resolved()?;
-        let Gathered {
-            ids,
-            mut commits,
-            mut tags,
-        } = self.take_gathered();
+        let Gathered { ids, mut commits, mut tags } = self.take_gathered();
         self.table.ids = ids;
         self.forest.drop_children();
         commits.sort();
         tags.sort_unstable_by_key(|tag| tag.index);
         let sorted = sort_ids(&self.table)?;
         self.finish_check(&sorted)?;
-        let Self {
-            table,
-            forest,
-            mut links,
-            known,
-            ..
-        } = self;
+        let Self { table, forest, mut links, known, .. } = self;
         let referred = referred(&table, &mut links)?;
         let outside = outside(&table, links);
         let external = external(known, outside)?;
         let (trailer, pack_bytes) = (self.trailer, self.pack_bytes);
         let bases = forest.groups.into_bases();
-        Ok(IndexedPack {
-            table,
-            bases,
-            sorted,
-            referred,
-            commits,
-            tags,
-            external,
-            trailer,
-            pack_bytes,
-        })
+        Ok(IndexedPack { table, bases, sorted, referred, commits, tags, external, trailer, pack_bytes })
     }
 
     fn take_gathered(&mut self) -> Gathered {
         let gathered = self.gathered.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let empty = Gathered {
-            ids: vec![],
-            commits: Commits::new(self.options.algo),
-            tags: vec![],
-        };
+        let empty = Gathered { ids: vec![], commits: Commits::new(self.options.algo), tags: vec![] };
         std::mem::replace(gathered, empty)
     }
 
@@ -191,9 +153,7 @@ impl<'a> Resolver<'a> {
         }
         let groups = &self.forest.groups;
         match (0..groups.len()).find(|group| groups.is_open(*group)) {
-            Some(group) => Err(PackError::MissingBase {
-                id: to_id(self.table.algo, groups.raw_id(group)),
-            }),
+            Some(group) => Err(PackError::MissingBase { id: to_id(self.table.algo, groups.raw_id(group)) }),
             None => Err(PackError::Unfinished),
         }
     }
@@ -219,10 +179,7 @@ fn find_external(table: &Table, groups: &mut Groups, known: &dyn Known) -> Resul
     }
     let open: Vec<u32> = (0..groups.len()).filter(|group| groups.is_open(*group)).collect();
     for batch in open.chunks(KNOWN_BATCH) {
-        let ids: Vec<ObjectId> = batch
-            .iter()
-            .map(|group| to_id(table.algo, groups.raw_id(*group)))
-            .collect();
+        let ids: Vec<ObjectId> = batch.iter().map(|group| to_id(table.algo, groups.raw_id(*group))).collect();
         for (group, kind) in batch.iter().zip(known.kinds(&ids)?) {
             if kind.is_some() {
                 groups.set_external(*group);
@@ -269,19 +226,11 @@ fn external(known: &dyn Known, outside: Vec<(ObjectId, Naming)>) -> Result<Vec<(
             match kinds.next().flatten() {
                 Some(found) if wanted == Some(found) => external.push((*id, found)),
                 Some(found) => {
-                    return Err(PackError::WrongKind {
-                        id: *id,
-                        found,
-                        named_by,
-                    });
+                    return Err(PackError::WrongKind { id: *id, found, named_by });
                 }
                 None => {
                     let kind = wanted.unwrap_or(Kind::Blob);
-                    return Err(PackError::Missing {
-                        id: *id,
-                        kind,
-                        named_by,
-                    });
+                    return Err(PackError::Missing { id: *id, kind, named_by });
                 }
             }
         }

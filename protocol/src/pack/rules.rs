@@ -81,11 +81,15 @@ impl Check for FsckRules<'_> {
         if kind == Kind::Tree {
             return Ok(());
         }
-        let unreadable = |why: crate::object::ParseError| PackError::Object { kind, id: *id, why: why.to_string() };
+        let unreadable =
+            |why: crate::object::ParseError| PackError::Object { kind, id: *id, why: why.to_string() };
         for_each_link(algo, kind, data, links).map_err(unreadable)
     }
 
-    fn finish(&self, read: &dyn Fn(&ObjectId) -> Result<Option<Vec<u8>>, PackError>) -> Result<(), PackError> {
+    fn finish(
+        &self,
+        read: &dyn Fn(&ObjectId) -> Result<Option<Vec<u8>>, PackError>,
+    ) -> Result<(), PackError> {
         let special = self.special.lock().unwrap_or_else(PoisonError::into_inner);
         for (special, id) in special.iter() {
             let data = match read(id)? {

@@ -92,23 +92,12 @@ pub fn scan(
         }
     }
     progress(count, count);
-    let Scanner {
-        window,
-        mut table,
-        mut ref_bases,
-        ..
-    } = scanner;
+    let Scanner { window, mut table, mut ref_bases, .. } = scanner;
     table.end = window.end();
     let trailer = window.finish()?;
     table.shrink();
     ref_bases.shrink_to_fit();
-    Ok(Scanned {
-        options: *options,
-        table,
-        ref_bases,
-        trailer,
-        pack_bytes: bytes.len(),
-    })
+    Ok(Scanned { options: *options, table, ref_bases, trailer, pack_bytes: bytes.len() })
 }
 
 struct Scanner<'a> {
@@ -123,22 +112,13 @@ struct Scanner<'a> {
 
 impl Scanner<'_> {
     fn pack_header(&mut self) -> Result<u32, PackError> {
-        let [magic, version, count] = [
-            self.window.take::<4>()?,
-            self.window.take::<4>()?,
-            self.window.take::<4>()?,
-        ];
+        let [magic, version, count] =
+            [self.window.take::<4>()?, self.window.take::<4>()?, self.window.take::<4>()?];
         if magic != *b"PACK" {
-            return Err(PackError::Malformed {
-                at: 0,
-                why: "not a pack",
-            });
+            return Err(PackError::Malformed { at: 0, why: "not a pack" });
         }
         if !matches!(u32::from_be_bytes(version), 2 | 3) {
-            return Err(PackError::Malformed {
-                at: 4,
-                why: "unknown pack version",
-            });
+            return Err(PackError::Malformed { at: 4, why: "unknown pack version" });
         }
         let count = u32::from_be_bytes(count);
         let max = self.options.objects_max.min(OBJECTS_MAX);
@@ -146,10 +126,7 @@ impl Scanner<'_> {
             return Err(PackError::TooManyObjects { count, max });
         }
         if u64::from(count) > (self.window.end() - PACK_HEADER_BYTES) / ENTRY_BYTES_MIN {
-            return Err(PackError::Malformed {
-                at: 8,
-                why: "more entries than the pack has room for",
-            });
+            return Err(PackError::Malformed { at: 8, why: "more entries than the pack has room for" });
         }
         Ok(count)
     }
@@ -166,10 +143,7 @@ impl Scanner<'_> {
             }
             EntryKind::Ofs { back } => {
                 let base = at.checked_sub(back).and_then(|base| self.table.find_offset(base));
-                let base = base.ok_or(PackError::Malformed {
-                    at,
-                    why: "delta base is not an entry",
-                })?;
+                let base = base.ok_or(PackError::Malformed { at, why: "delta base is not an entry" })?;
                 let result = self.delta(at, header.size)?;
                 self.table.push_delta(at, Stored::Ofs, base, result);
             }
@@ -185,11 +159,7 @@ impl Scanner<'_> {
 
     fn admit(&self, bytes: u64) -> Result<(), PackError> {
         let max = self.options.object_bytes_max;
-        if bytes > max {
-            Err(PackError::ObjectTooLarge { bytes, max })
-        } else {
-            Ok(())
-        }
+        if bytes > max { Err(PackError::ObjectTooLarge { bytes, max }) } else { Ok(()) }
     }
 
     fn account(&mut self, bytes: u64) -> Result<(), PackError> {
@@ -230,10 +200,8 @@ impl Scanner<'_> {
         loop {
             let room = (size - done + 1).min(self.out.len() as u64) as usize;
             let out = self.out.get_mut(..room).unwrap_or_default();
-            let step = self
-                .inflater
-                .step(self.window.available(), out)
-                .map_err(|error| error.moved_to(at))?;
+            let step =
+                self.inflater.step(self.window.available(), out).map_err(|error| error.moved_to(at))?;
             self.window.consume(step.used);
             done += step.written as u64;
             if done > size {
@@ -241,11 +209,7 @@ impl Scanner<'_> {
             }
             sink(out.get(..step.written).unwrap_or_default());
             if step.done {
-                return if done == size {
-                    Ok(())
-                } else {
-                    Err(TOO_SHORT.moved_to(at))
-                };
+                return if done == size { Ok(()) } else { Err(TOO_SHORT.moved_to(at)) };
             }
             if step.used == 0 && step.written == 0 {
                 if !self.window.fill()? {

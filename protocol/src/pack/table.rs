@@ -38,16 +38,7 @@ const REF: u8 = 0x70;
 impl Table {
     pub(crate) fn new(algo: HashAlgo) -> Self {
         let (offsets, types, base, ids, sizes) = <(Vec<_>, Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
-        Self {
-            algo,
-            offsets,
-            end: 0,
-            types,
-            base,
-            ids,
-            sizes,
-            large: HashMap::new(),
-        }
+        Self { algo, offsets, end: 0, types, base, ids, sizes, large: HashMap::new() }
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -132,10 +123,7 @@ impl Table {
             back *= 4;
         }
         let from = all.len().saturating_sub(back);
-        all[from..]
-            .binary_search(&at)
-            .ok()
-            .map(|index| (from + index) as u32)
+        all[from..].binary_search(&at).ok().map(|index| (from + index) as u32)
     }
 
     pub(crate) fn shrink(&mut self) {

@@ -21,10 +21,8 @@ impl PackBytes for [u8] {
     }
 
     fn read_at(&self, at: u64, into: &mut [u8]) -> std::io::Result<()> {
-        let from = usize::try_from(at)
-            .ok()
-            .and_then(|at| self.get(at..))
-            .and_then(|rest| rest.get(..into.len()));
+        let from =
+            usize::try_from(at).ok().and_then(|at| self.get(at..)).and_then(|rest| rest.get(..into.len()));
         into.copy_from_slice(from.ok_or(std::io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
@@ -57,22 +55,10 @@ pub(crate) struct Window<'a> {
 
 impl<'a> Window<'a> {
     pub(crate) fn new(bytes: &'a dyn PackBytes, algo: HashAlgo) -> Result<Self, PackError> {
-        let end = bytes
-            .len()
-            .checked_sub(algo.bytes() as u64)
-            .filter(|end| *end >= PACK_HEADER_BYTES);
+        let end = bytes.len().checked_sub(algo.bytes() as u64).filter(|end| *end >= PACK_HEADER_BYTES);
         let end = end.ok_or(PackError::Truncated { at: 0 })?;
         let buffer = vec![0; STEP_BYTES];
-        Ok(Self {
-            bytes,
-            algo,
-            hasher: Hasher::new(algo),
-            buffer,
-            start: 0,
-            filled: 0,
-            read_to: 0,
-            end,
-        })
+        Ok(Self { bytes, algo, hasher: Hasher::new(algo), buffer, start: 0, filled: 0, read_to: 0, end })
     }
 
     /// Bytes from the start of the pack to the first unread one.
@@ -99,10 +85,7 @@ impl<'a> Window<'a> {
         (self.start, self.filled) = (0, self.filled - self.start);
         let room = (self.buffer.len() - self.filled) as u64;
         let more = room.min(self.end - self.read_to) as usize;
-        let into = self
-            .buffer
-            .get_mut(self.filled..self.filled + more)
-            .unwrap_or_default();
+        let into = self.buffer.get_mut(self.filled..self.filled + more).unwrap_or_default();
         self.bytes.read_at(self.read_to, into)?;
         self.hasher.update(into);
         self.filled += more;
@@ -116,11 +99,7 @@ impl<'a> Window<'a> {
         if self.available().len() < N {
             self.fill()?;
         }
-        let taken = self
-            .available()
-            .first_chunk()
-            .copied()
-            .ok_or(PackError::Truncated { at })?;
+        let taken = self.available().first_chunk().copied().ok_or(PackError::Truncated { at })?;
         self.consume(N);
         Ok(taken)
     }
@@ -140,23 +119,13 @@ impl<'a> Window<'a> {
     /// Compares the trailer with what was read. All that comes before it must have been consumed.
     pub(crate) fn finish(self) -> Result<ObjectId, PackError> {
         if self.at() != self.end {
-            return Err(PackError::Malformed {
-                at: self.at(),
-                why: "bytes after the last entry",
-            });
+            return Err(PackError::Malformed { at: self.at(), why: "bytes after the last entry" });
         }
         let mut raw = [0; 32];
         let raw = raw.get_mut(..self.algo.bytes()).unwrap_or_default();
         self.bytes.read_at(self.end, raw)?;
         let found = ObjectId::from_bytes(self.algo, raw).ok_or(PackError::Truncated { at: self.end })?;
-        let computed = self
-            .hasher
-            .finish()
-            .map_err(|Collision| PackError::Collision { at: 0 })?;
-        if found == computed {
-            Ok(found)
-        } else {
-            Err(PackError::Checksum { found, computed })
-        }
+        let computed = self.hasher.finish().map_err(|Collision| PackError::Collision { at: 0 })?;
+        if found == computed { Ok(found) } else { Err(PackError::Checksum { found, computed }) }
     }
 }

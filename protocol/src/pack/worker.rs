@@ -76,18 +76,10 @@ impl Reader<'_> {
         let header = entry::decode(table.algo, &self.buffer).map_err(|error| error.moved_to(at))?;
         let header = header.ok_or(PackError::Truncated { at })?;
         if header.size > self.bytes_max {
-            return Err(PackError::ObjectTooLarge {
-                bytes: header.size,
-                max: self.bytes_max,
-            });
+            return Err(PackError::ObjectTooLarge { bytes: header.size, max: self.bytes_max });
         }
         out.clear();
-        let Self {
-            bytes,
-            inflater,
-            buffer,
-            ..
-        } = self;
+        let Self { bytes, inflater, buffer, .. } = self;
         let mut stream = inflater.start(header.size, out)?;
         let (mut used, mut read_to) = (header.header_bytes, buffer.len() as u64);
         loop {
@@ -147,26 +139,10 @@ impl<'r, 'a> Worker<'r, 'a> {
             bytes_max: resolver.options.object_bytes_max,
         };
         let commits = Commits::new(resolver.table.algo);
-        let batch = Batch {
-            deltas: vec![],
-            ids: vec![],
-            commits,
-            tags: vec![],
-            done: 0,
-        };
+        let batch = Batch { deltas: vec![], ids: vec![], commits, tags: vec![], done: 0 };
         let links = LinkWriter::new(&resolver.links, resolver.table.len() < 1_000);
         let (stack, oldest, delta, result, spare) = Default::default();
-        Self {
-            resolver,
-            reader,
-            links,
-            stack,
-            oldest,
-            delta,
-            result,
-            spare,
-            batch,
-        }
+        Self { resolver, reader, links, stack, oldest, delta, result, spare, batch }
     }
 
     /// Takes roots until none is left, or another worker failed.
@@ -238,20 +214,11 @@ impl<'r, 'a> Worker<'r, 'a> {
     fn frame(&self, place: Place, id: &ObjectId, depth: u32) -> Frame {
         let forest = &self.resolver.forest;
         let (group, next_ofs) = match place {
-            Place::Entry(index) => (
-                forest.groups.claim(id.as_bytes(), index),
-                forest.first_child(index),
-            ),
+            Place::Entry(index) => (forest.groups.claim(id.as_bytes(), index), forest.first_child(index)),
             Place::External(group) => (Some(group), NONE),
         };
         let next_ref = group.map_or(NONE, |group| forest.groups.first_child(group));
-        Frame {
-            place,
-            data: None,
-            depth,
-            next_ref,
-            next_ofs,
-        }
+        Frame { place, data: None, depth, next_ref, next_ofs }
     }
 
     /// Puts `result` on the stack, unless nothing is built upon it.
@@ -265,16 +232,10 @@ impl<'r, 'a> Worker<'r, 'a> {
         }
         let held = &self.resolver.held_bytes;
         held.fetch_add(data.capacity() as u64, Ordering::Relaxed);
-        self.stack.push(Frame {
-            data: Some(data),
-            ..frame
-        });
+        self.stack.push(Frame { data: Some(data), ..frame });
         let cache_bytes = self.resolver.options.cache_bytes;
         while held.load(Ordering::Relaxed) > cache_bytes && self.oldest + 1 < self.stack.len() {
-            let data = self
-                .stack
-                .get_mut(self.oldest)
-                .and_then(|frame| frame.data.take());
+            let data = self.stack.get_mut(self.oldest).and_then(|frame| frame.data.take());
             held.fetch_sub(data.map_or(0, |data| data.capacity() as u64), Ordering::Relaxed);
             self.oldest += 1;
         }
@@ -286,9 +247,7 @@ impl<'r, 'a> Worker<'r, 'a> {
             return false;
         };
         if let Some(data) = frame.data {
-            self.resolver
-                .held_bytes
-                .fetch_sub(data.capacity() as u64, Ordering::Relaxed);
+            self.resolver.held_bytes.fetch_sub(data.capacity() as u64, Ordering::Relaxed);
             self.spare = data;
         }
         true
@@ -298,11 +257,7 @@ impl<'r, 'a> Worker<'r, 'a> {
     fn descend(&mut self, kind: Kind) -> Result<(), PackError> {
         let resolver = self.resolver;
         while let Some(top) = self.stack.last_mut() {
-            let next = if top.next_ref != NONE {
-                &mut top.next_ref
-            } else {
-                &mut top.next_ofs
-            };
+            let next = if top.next_ref != NONE { &mut top.next_ref } else { &mut top.next_ofs };
             let child = *next;
             if child == NONE {
                 self.pop();
@@ -332,13 +287,8 @@ impl<'r, 'a> Worker<'r, 'a> {
         let at = table.offset(index);
         let top = self.stack.last();
         let base = top.and_then(|top| top.data.as_deref()).unwrap_or_default();
-        delta::apply(
-            base,
-            &self.delta,
-            &mut self.result,
-            resolver.options.object_bytes_max,
-        )
-        .map_err(|source| PackError::Delta { at, source })?;
+        delta::apply(base, &self.delta, &mut self.result, resolver.options.object_bytes_max)
+            .map_err(|source| PackError::Delta { at, source })?;
         if top.is_some_and(Frame::is_spent) {
             self.pop();
         }
@@ -361,20 +311,14 @@ impl<'r, 'a> Worker<'r, 'a> {
         }
         let algo = self.resolver.table.algo;
         let (data, links) = (self.result.as_slice(), &mut self.links);
-        let bad = |BadObject(why)| PackError::Object {
-            kind,
-            id: *id,
-            why: why.to_owned(),
-        };
+        let bad = |BadObject(why)| PackError::Object { kind, id: *id, why: why.to_owned() };
         if kind == Kind::Blob {
             return Ok(());
         }
         let mut name = |raw: &[u8], named_as: Kind| links.name(raw, naming(kind, named_as));
         self.resolver.check().object(kind, id, data, &mut name)?;
         if kind == Kind::Commit {
-            self.batch
-                .commits
-                .push(index, &commit_head(algo, data).map_err(bad)?);
+            self.batch.commits.push(index, &commit_head(algo, data).map_err(bad)?);
         } else if kind == Kind::Tag {
             let (target, kind) = tag_target(algo, data).map_err(bad)?;
             self.batch.tags.push(TagLink { index, target, kind });
@@ -419,16 +363,10 @@ impl<'r, 'a> Worker<'r, 'a> {
             Some(base) => replay(self.resolver, &mut self.reader, base, &path)?,
             None => {
                 let base = self.resolver.load(place, &mut self.reader)?;
-                if path.is_empty() {
-                    base
-                } else {
-                    replay(self.resolver, &mut self.reader, &base, &path)?
-                }
+                if path.is_empty() { base } else { replay(self.resolver, &mut self.reader, &base, &path)? }
             }
         };
-        self.resolver
-            .held_bytes
-            .fetch_add(data.capacity() as u64, Ordering::Relaxed);
+        self.resolver.held_bytes.fetch_add(data.capacity() as u64, Ordering::Relaxed);
         top.data = Some(data);
         self.oldest = self.oldest.min(self.stack.len() - 1);
         Ok(())
@@ -443,11 +381,7 @@ impl<'r, 'a> Worker<'r, 'a> {
             place = below;
         }
         let base = self.resolver.load(place, &mut self.reader)?;
-        if path.is_empty() {
-            Ok(base)
-        } else {
-            replay(self.resolver, &mut self.reader, &base, &path)
-        }
+        if path.is_empty() { Ok(base) } else { replay(self.resolver, &mut self.reader, &base, &path) }
     }
 }
 
@@ -470,13 +404,10 @@ fn replay(
             resolver.options.object_bytes_max,
         )
         .map_err(|source| PackError::Delta { at, source })?;
-        let before = resolver
-            .rebuilt_bytes
-            .fetch_add(next.len() as u64 + REBUILD_BYTES_MIN, Ordering::Relaxed);
+        let before =
+            resolver.rebuilt_bytes.fetch_add(next.len() as u64 + REBUILD_BYTES_MIN, Ordering::Relaxed);
         if before > REBUILT_BYTES_MAX {
-            return Err(PackError::TooMuch {
-                max: REBUILT_BYTES_MAX,
-            });
+            return Err(PackError::TooMuch { max: REBUILT_BYTES_MAX });
         }
         let last = current.replace(std::mem::take(&mut next));
         next = last.unwrap_or_default();

@@ -15,11 +15,7 @@ pub struct PackWriter {
 impl PackWriter {
     /// An empty pack.
     pub fn new(algo: HashAlgo) -> Self {
-        Self {
-            algo,
-            out: pack_header(0).to_vec(),
-            count: 0,
-        }
+        Self { algo, out: pack_header(0).to_vec(), count: 0 }
     }
 
     /// Adds an object and names it. Adding the same object twice makes a pack that the index pass refuses.

@@ -19,12 +19,7 @@ pub fn parse_push(buf: &[u8], algo: HashAlgo) -> Result<Parsed<PushRequest>, Req
     let Some(commands_end) = section_end(buf, 0)? else {
         return Ok(Parsed::NeedMore);
     };
-    let mut push = Push {
-        algo,
-        request: PushRequest::default(),
-        has_options: false,
-        format: None,
-    };
+    let mut push = Push { algo, request: PushRequest::default(), has_options: false, format: None };
     for packet in Packets::new(buf.get(..commands_end).unwrap_or_default()) {
         // Only the flush that ends the section is no data.
         if let Packet::Data(data) = packet? {
@@ -34,10 +29,7 @@ pub fn parse_push(buf: &[u8], algo: HashAlgo) -> Result<Parsed<PushRequest>, Req
     push.check_format()?;
     let has_options = push.has_options && !push.request.commands.is_empty();
     if !has_options {
-        return Ok(Parsed::Done {
-            value: push.request,
-            used: commands_end,
-        });
+        return Ok(Parsed::Done { value: push.request, used: commands_end });
     }
     let Some(used) = section_end(buf, commands_end)? else {
         return Ok(Parsed::NeedMore);
@@ -47,10 +39,7 @@ pub fn parse_push(buf: &[u8], algo: HashAlgo) -> Result<Parsed<PushRequest>, Req
             push.option(option)?;
         }
     }
-    Ok(Parsed::Done {
-        value: push.request,
-        used,
-    })
+    Ok(Parsed::Done { value: push.request, used })
 }
 
 /// Where the section that starts at `from` ends, its flush included; `None` where the buffer ends before.
@@ -72,11 +61,7 @@ fn section_end(buf: &[u8], from: usize) -> Result<Option<usize>, RequestError> {
             }
             Decoded::NeedMore(missing) => {
                 let needed = buf.len().saturating_add(missing);
-                return if needed > PUSH_HEADER_BYTES_MAX {
-                    Err(RequestError::PushHeader)
-                } else {
-                    Ok(None)
-                };
+                return if needed > PUSH_HEADER_BYTES_MAX { Err(RequestError::PushHeader) } else { Ok(None) };
             }
         }
     }
@@ -108,17 +93,12 @@ impl Push {
         if let Some(hex) = line.strip_prefix(b"shallow ") {
             let id = ObjectId::from_hex(self.algo, hex).ok_or_else(|| RequestError::id(hex))?;
             if self.request.shallow.len() >= SHALLOWS_MAX {
-                return Err(RequestError::TooMany {
-                    what: "shallow lines",
-                    max: SHALLOWS_MAX,
-                });
+                return Err(RequestError::TooMany { what: "shallow lines", max: SHALLOWS_MAX });
             }
             self.request.shallow.push(id);
             return Ok(());
         }
-        let command = self
-            .command(line)
-            .ok_or_else(|| RequestError::PushCommand(shown(line)))?;
+        let command = self.command(line).ok_or_else(|| RequestError::PushCommand(shown(line)))?;
         if self.request.commands.len() >= COMMANDS_MAX {
             return Err(RequestError::TooManyCommands);
         }
@@ -133,11 +113,7 @@ impl Push {
         let new = scan.id(self.algo)?;
         scan.tag(b" ")?;
         let name = scan.rest();
-        (!name.is_empty()).then(|| Command {
-            name: name.into(),
-            old,
-            new,
-        })
+        (!name.is_empty()).then(|| Command { name: name.into(), old, new })
     }
 
     /// Takes in capabilities. Unknown ones are skipped, as in git.
@@ -172,19 +148,13 @@ impl Push {
         };
         match theirs == self.algo.name().as_bytes() {
             true => Ok(()),
-            false => Err(RequestError::ObjectFormat {
-                ours: self.algo.name(),
-                theirs: shown(theirs),
-            }),
+            false => Err(RequestError::ObjectFormat { ours: self.algo.name(), theirs: shown(theirs) }),
         }
     }
 
     fn option(&mut self, option: &[u8]) -> Result<(), RequestError> {
         if self.request.options.len() >= PUSH_OPTIONS_MAX {
-            return Err(RequestError::TooMany {
-                what: "push options",
-                max: PUSH_OPTIONS_MAX,
-            });
+            return Err(RequestError::TooMany { what: "push options", max: PUSH_OPTIONS_MAX });
         }
         self.request.options.push(option.into());
         Ok(())

@@ -30,10 +30,7 @@ pub fn write_report(out: &mut Vec<u8>, unpack: Result<(), &str>, results: &[(Vec
 }
 
 fn one_line(reason: &str) -> String {
-    reason
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -44,10 +41,7 @@ mod tests {
     fn a_reason_cannot_forge_a_line() {
         let mut out = Vec::new();
         let refused = Outcome::Refused("no\n\x1b[1mok refs/heads/b".into());
-        let results = [
-            (b"refs/heads/a".to_vec(), Outcome::Ok),
-            (b"refs/heads/b".to_vec(), refused),
-        ];
+        let results = [(b"refs/heads/a".to_vec(), Outcome::Ok), (b"refs/heads/b".to_vec(), refused)];
         write_report(&mut out, Ok(()), &results);
         let want = "000eunpack ok\n0014ok refs/heads/a\n002bng refs/heads/b no  [1mok refs/heads/b\n0000";
         assert_eq!(String::from_utf8(out).unwrap(), want);

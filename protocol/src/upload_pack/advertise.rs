@@ -33,9 +33,7 @@ impl Service {
 
     /// The service with git's name `name`.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::UploadPack, Self::ReceivePack]
-            .into_iter()
-            .find(|service| service.name() == name)
+        [Self::UploadPack, Self::ReceivePack].into_iter().find(|service| service.name() == name)
     }
 }
 

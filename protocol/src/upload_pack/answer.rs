@@ -20,16 +20,9 @@ pub fn write_ls_refs_line(
         None => (b"", &b""[..]),
     };
     let id = id.as_ref().map_or(&b"unborn"[..], Hex::as_bytes);
-    let symref_key: &[u8] = if symref_target.is_some() {
-        b" symref-target:"
-    } else {
-        b""
-    };
+    let symref_key: &[u8] = if symref_target.is_some() { b" symref-target:" } else { b"" };
     let target = symref_target.unwrap_or_default();
-    write_line(
-        out,
-        &[id, b" ", name.as_ref(), symref_key, target, peeled_key, peeled],
-    );
+    write_line(out, &[id, b" ", name.as_ref(), symref_key, target, peeled_key, peeled]);
 }
 
 /// Writes the header of a section of a v2 answer, such as `packfile`.
@@ -65,8 +58,7 @@ pub fn write_shallow_v0(out: &mut Vec<u8>, shallow: &[ObjectId], unshallow: &[Ob
 /// As in git, no newlines end these.
 fn write_shallow_lines(out: &mut Vec<u8>, shallow: &[ObjectId], unshallow: &[ObjectId]) {
     for (word, ids) in [("shallow", shallow), ("unshallow", unshallow)] {
-        ids.iter()
-            .for_each(|id| write_data(out, format!("{word} {id}").as_bytes()));
+        ids.iter().for_each(|id| write_data(out, format!("{word} {id}").as_bytes()));
     }
 }
 

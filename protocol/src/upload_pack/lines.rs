@@ -22,11 +22,7 @@ struct Unique<T> {
 
 impl<T: Clone + Eq + Hash> Unique<T> {
     fn new(what: &'static str, max: usize) -> Self {
-        Self {
-            seen: HashSet::new(),
-            what,
-            max,
-        }
+        Self { seen: HashSet::new(), what, max }
     }
 
     /// Adds `item` to `list`; `false` where it was there before.
@@ -35,10 +31,7 @@ impl<T: Clone + Eq + Hash> Unique<T> {
             return Ok(false);
         }
         if list.len() >= self.max {
-            return Err(RequestError::TooMany {
-                what: self.what,
-                max: self.max,
-            });
+            return Err(RequestError::TooMany { what: self.what, max: self.max });
         }
         self.seen.insert(item.clone());
         list.push(item);
@@ -77,10 +70,7 @@ impl Lines {
     }
 
     pub(super) fn want_ref(&mut self, value: &[u8]) -> Result<(), RequestError> {
-        let unknown = |source| RequestError::WantRef {
-            name: shown(value),
-            source,
-        };
+        let unknown = |source| RequestError::WantRef { name: shown(value), source };
         let name = RefName::new(value).map_err(unknown)?;
         match self.want_refs.add(&mut self.request.want_refs, name)? {
             true => Ok(()),
@@ -119,10 +109,7 @@ impl Lines {
                     return Err(bad());
                 }
                 if deepen.not.len() >= DEEPEN_NOTS_MAX {
-                    return Err(RequestError::TooMany {
-                        what: "deepen-not lines",
-                        max: DEEPEN_NOTS_MAX,
-                    });
+                    return Err(RequestError::TooMany { what: "deepen-not lines", max: DEEPEN_NOTS_MAX });
                 }
                 deepen.not.push(value.into());
             }

@@ -82,10 +82,7 @@ fn agree(request: &mut FetchRequest, list: Capabilities<'_>, algo: HashAlgo) -> 
                 } else if let Some(theirs) = word.strip_prefix(b"object-format=")
                     && theirs != algo.name().as_bytes()
                 {
-                    return Err(RequestError::ObjectFormat {
-                        ours: algo.name(),
-                        theirs: shown(theirs),
-                    });
+                    return Err(RequestError::ObjectFormat { ours: algo.name(), theirs: shown(theirs) });
                 }
             }
         }

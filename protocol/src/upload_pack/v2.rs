@@ -51,18 +51,12 @@ pub fn parse_v2(body: &[u8], algo: HashAlgo) -> Result<Option<V2Request>, Reques
     }
     let command = head.command.ok_or(RequestError::NoCommand)?;
     head.check_format(algo)?;
-    let mut arguments = Arguments {
-        packets,
-        ended: !has_arguments,
-    };
+    let mut arguments = Arguments { packets, ended: !has_arguments };
     Ok(Some(match command {
         Command::LsRefs => V2Request::LsRefs(ls_refs(&mut arguments)?),
         Command::Fetch => {
             let fetch = fetch(&mut arguments, algo)?;
-            V2Request::Fetch(Box::new(FetchRequest {
-                agent: head.agent,
-                ..fetch
-            }))
+            V2Request::Fetch(Box::new(FetchRequest { agent: head.agent, ..fetch }))
         }
         Command::ObjectInfo => V2Request::ObjectInfo(object_info(&mut arguments, algo)?),
     }))
@@ -96,10 +90,7 @@ impl Head {
             b"server-option" => {
                 self.server_options += 1;
                 if self.server_options > SERVER_OPTIONS_MAX {
-                    return Err(RequestError::TooMany {
-                        what: "server options",
-                        max: SERVER_OPTIONS_MAX,
-                    });
+                    return Err(RequestError::TooMany { what: "server options", max: SERVER_OPTIONS_MAX });
                 }
             }
             _ => return Err(RequestError::Capability(shown(line))),
@@ -112,10 +103,7 @@ impl Head {
         let theirs = self.object_format.as_deref().unwrap_or(b"sha1");
         match theirs == algo.name().as_bytes() {
             true => Ok(()),
-            false => Err(RequestError::ObjectFormat {
-                ours: algo.name(),
-                theirs: shown(theirs),
-            }),
+            false => Err(RequestError::ObjectFormat { ours: algo.name(), theirs: shown(theirs) }),
         }
     }
 }
@@ -152,9 +140,7 @@ fn ls_refs(arguments: &mut Arguments<'_>) -> Result<LsRefs, RequestError> {
             b"symrefs" => asked.symrefs = true,
             b"unborn" => asked.unborn = true,
             _ => {
-                let prefix = line
-                    .strip_prefix(b"ref-prefix ")
-                    .ok_or_else(|| RequestError::line(line))?;
+                let prefix = line.strip_prefix(b"ref-prefix ").ok_or_else(|| RequestError::line(line))?;
                 too_many |= asked.ref_prefixes.len() >= REF_PREFIXES_MAX;
                 match too_many {
                     true => asked.ref_prefixes.clear(),
@@ -173,15 +159,10 @@ fn object_info(arguments: &mut Arguments<'_>, algo: HashAlgo) -> Result<ObjectIn
             asked.size = true;
             continue;
         }
-        let hex = line
-            .strip_prefix(b"oid ")
-            .ok_or_else(|| RequestError::line(line))?;
+        let hex = line.strip_prefix(b"oid ").ok_or_else(|| RequestError::line(line))?;
         let id = ObjectId::from_hex(algo, hex).ok_or_else(|| RequestError::id(hex))?;
         if asked.ids.len() >= OBJECT_INFO_IDS_MAX {
-            return Err(RequestError::TooMany {
-                what: "oid lines",
-                max: OBJECT_INFO_IDS_MAX,
-            });
+            return Err(RequestError::TooMany { what: "oid lines", max: OBJECT_INFO_IDS_MAX });
         }
         asked.ids.push(id);
     }

@@ -34,10 +34,11 @@ impl Tips {
                     Kind::Tag => {
                         out.leaves.push(at);
                         let (_, data) = reader.read(at)?;
-                        let (target, _) = tag_target(reader.algo(), &data).map_err(|e| WalkError::Corrupt {
-                            id: reader.source.record(at).map(|r| r.id).expect("read a moment ago"),
-                            why: e.to_string(),
-                        })?;
+                        let (target, _) =
+                            tag_target(reader.algo(), &data).map_err(|e| WalkError::Corrupt {
+                                id: reader.source.record(at).map(|r| r.id).expect("read a moment ago"),
+                                why: e.to_string(),
+                            })?;
                         at = reader.source.lookup(&target)?.ok_or(WalkError::Missing(target))?;
                     }
                 }

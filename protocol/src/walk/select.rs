@@ -172,7 +172,8 @@ fn boundary(
         DeepenTo::Depth(depth) => by_depth(source, wants, *depth)?,
         DeepenTo::Relative(more) => {
             let reached = ancestors(source, wants, &HashSet::new(), &ObjSet::new())?;
-            let tips: Vec<ObjRef> = request.client_shallow.iter().copied().filter(|at| reached.contains(*at)).collect();
+            let tips: Vec<ObjRef> =
+                request.client_shallow.iter().copied().filter(|at| reached.contains(*at)).collect();
             by_depth(source, &tips, more.saturating_add(1))?
         }
         DeepenTo::Since { time, not } => by_time(source, wants, *time, not)?,

@@ -68,7 +68,8 @@ impl<'r, 'a> TreeWalk<'r, 'a> {
             olds.push((self.tree(other.tree)?, other.had));
         }
         let algo = self.reader.algo();
-        let mut olds: Vec<_> = olds.iter().map(|(data, had)| (TreeIter::new(algo, data).peekable(), *had)).collect();
+        let mut olds: Vec<_> =
+            olds.iter().map(|(data, had)| (TreeIter::new(algo, data).peekable(), *had)).collect();
         let mut below = Vec::new();
         for entry in TreeIter::new(algo, &data) {
             let entry = entry.map_err(|e| self.corrupt(tree, e))?;

@@ -99,14 +99,11 @@ pub fn names_in_trees() -> Vec<&'static [u8]> {
 
 /// Odd trees, whose entries lead nowhere.
 pub fn trees() -> Vec<Vec<u8>> {
-    let mut all: Vec<Vec<u8>> = names_in_trees()
-        .iter()
-        .map(|name| tree(&[(FILE, name, 1)]))
-        .collect();
+    let mut all: Vec<Vec<u8>> = names_in_trees().iter().map(|name| tree(&[(FILE, name, 1)])).collect();
     all.extend(names_in_trees().iter().map(|name| tree(&[(LINK, name, 1)])));
-    for mode in [
-        "100755", "100664", "0100644", "040000", "0", "644", "160000", "100600", "140000", "60000", "777777",
-    ] {
+    for mode in
+        ["100755", "100664", "0100644", "040000", "0", "644", "160000", "100600", "140000", "60000", "777777"]
+    {
         all.push(tree(&[(mode, b"x", 1)]));
     }
     let orders: &[&[Entry<'_>]] = &[
@@ -132,24 +129,13 @@ pub fn trees() -> Vec<Vec<u8>> {
             (DIR, b"foo.quux", 1),
             (DIR, b"foo", 1),
         ],
-        &[
-            (FILE, b"foo", 1),
-            (DIR, b"foo.a", 1),
-            (DIR, b"foo.b", 1),
-            (FILE, b"foo0", 1),
-            (DIR, b"foo", 1),
-        ],
+        &[(FILE, b"foo", 1), (DIR, b"foo.a", 1), (DIR, b"foo.b", 1), (FILE, b"foo0", 1), (DIR, b"foo", 1)],
         &[(FILE, b"a-", 1), (FILE, b"a", 1), (FILE, b"a0", 1)],
         &[(DIR, b"a0", 1), (DIR, b"a", 1)],
         &[(FILE, b"\xff", 1), (FILE, b"a", 1)],
         &[(FILE, b"x", 0)],
         &[(FILE, b"a", 1), ("160000", b"x", 0)],
-        &[
-            (FILE, b"a", 1),
-            ("0644", b".git", 0),
-            ("040000", b".", 1),
-            (LINK, b".gitmodules", 1),
-        ],
+        &[(FILE, b"a", 1), ("0644", b".git", 0), ("040000", b".", 1), (LINK, b".gitmodules", 1)],
         &[(FILE, b"", 1)],
         &[("", b"x", 1)],
         &[("10064x", b"x", 1)],
@@ -161,11 +147,7 @@ pub fn trees() -> Vec<Vec<u8>> {
     ];
     all.extend(orders.iter().map(|entries| tree(entries)));
     let whole = tree(&[(FILE, b"a", 1), (FILE, b"b", 2)]);
-    all.extend(
-        [1, 5, 10, 28, 30, 40, 57]
-            .iter()
-            .map(|end| whole[..*end].to_vec()),
-    );
+    all.extend([1, 5, 10, 28, 30, 40, 57].iter().map(|end| whole[..*end].to_vec()));
     all
 }
 
@@ -215,9 +197,7 @@ pub fn commits() -> Vec<Vec<u8>> {
     let mut all: Vec<String> = Vec::new();
     for ident in idents {
         all.push(format!("tree {HEX}\nauthor {ident}\ncommitter {good}\n\nx\n"));
-        all.push(format!(
-            "tree {HEX}\nparent {HEX}\nauthor {good}\ncommitter {ident}\n\nx\n"
-        ));
+        all.push(format!("tree {HEX}\nparent {HEX}\nauthor {good}\ncommitter {ident}\n\nx\n"));
     }
     let tail = format!("author {good}\ncommitter {good}\n\nx\n");
     all.extend([
@@ -274,9 +254,7 @@ pub fn tags() -> Vec<Vec<u8>> {
         "a b", ".a", "a.", "a..b", "a.lock", "a/b", "a//b", "/a", "a/", "", "@", "a@{b", "a/.b", "ä",
         "a.lock/b",
     ] {
-        all.push(format!(
-            "object {HEX}\ntype commit\ntag {name}\ntagger {good}\n\nx\n"
-        ));
+        all.push(format!("object {HEX}\ntype commit\ntag {name}\ntagger {good}\n\nx\n"));
     }
     all.into_iter().map(String::into_bytes).collect()
 }
@@ -284,9 +262,9 @@ pub fn tags() -> Vec<Vec<u8>> {
 /// Odd contents of `.gitmodules`.
 pub fn gitmodules() -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = Vec::new();
-    for name in [
-        "a", "..", "../a", "a/../b", "a/..", "a\\..\\b", "..a", "a..", ".", "", "a.b", "...", "a/..b",
-    ] {
+    for name in
+        ["a", "..", "../a", "a/../b", "a/..", "a\\..\\b", "..a", "a..", ".", "", "a.b", "...", "a/..b"]
+    {
         let name = name.replace('\\', "\\\\");
         all.push(format!("[submodule \"{name}\"]\n\tpath = p\n").into());
     }

@@ -21,32 +21,13 @@ pub struct Repo {
 
 pub fn options(algo: HashAlgo) -> IndexOptions {
     let cache_bytes = 1 << 20;
-    IndexOptions {
-        algo,
-        cache_bytes,
-        object_bytes_max: 64 << 20,
-        objects_max: 1_000_000,
-        fsck: true,
-    }
+    IndexOptions { algo, cache_bytes, object_bytes_max: 64 << 20, objects_max: 1_000_000, fsck: true }
 }
 
 impl Repo {
     pub fn new(algo: HashAlgo) -> Self {
-        let repo = Self {
-            dir: tempfile::tempdir().unwrap(),
-            algo,
-        };
-        repo.git(
-            &[
-                "init",
-                "-q",
-                "-b",
-                "main",
-                &format!("--object-format={}", algo.name()),
-                ".",
-            ],
-            b"",
-        );
+        let repo = Self { dir: tempfile::tempdir().unwrap(), algo };
+        repo.git(&["init", "-q", "-b", "main", &format!("--object-format={}", algo.name()), "."], b"");
         repo
     }
 
@@ -79,11 +60,7 @@ impl Repo {
         let writer = std::thread::spawn(move || drop(input.write_all(&stdin)));
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap();
-        assert!(
-            output.status.success(),
-            "git {args:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     }
 
@@ -91,9 +68,7 @@ impl Repo {
     pub fn with_history(algo: HashAlgo, commits: u32) -> Self {
         let repo = Self::new(algo);
         let mut stream = Vec::new();
-        let mut text: Vec<String> = (0..120)
-            .map(|line| format!("line {line} {}\n", line * line))
-            .collect();
+        let mut text: Vec<String> = (0..120).map(|line| format!("line {line} {}\n", line * line)).collect();
         for commit in 1..=commits {
             text[(commit as usize * 7) % 120] = format!("changed by {commit}\n");
             if commit % 5 == 0 {
@@ -139,9 +114,7 @@ impl Repo {
     pub fn pack_file(&self) -> PathBuf {
         let dir = self.path().join(".git/objects/pack");
         let mut packs = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-        packs
-            .find(|path| path.extension().is_some_and(|end| end == "pack"))
-            .unwrap()
+        packs.find(|path| path.extension().is_some_and(|end| end == "pack")).unwrap()
     }
 
     pub fn pack_objects(&self, flags: &[&str], revs: &str) -> Vec<u8> {
@@ -153,10 +126,8 @@ impl Repo {
     /// Every object: id, kind, size.
     pub fn objects(&self) -> Vec<(ObjectId, Kind, u64)> {
         let out = self.git(&["cat-file", "--batch-check", "--batch-all-objects"], b"");
-        let mut objects: Vec<_> = out
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| self.object(line))
-            .collect();
+        let mut objects: Vec<_> =
+            out.split(|byte| *byte == b'\n').filter_map(|line| self.object(line)).collect();
         objects.sort_unstable();
         objects
     }
@@ -180,9 +151,7 @@ pub struct Has(pub HashMap<ObjectId, (Kind, Vec<u8>)>);
 impl Has {
     pub fn reachable(repo: &Repo, rev: &str) -> Self {
         let list = repo.git(&["rev-list", "--objects", "--no-object-names", rev], b"");
-        let ids = list
-            .split(|byte| *byte == b'\n')
-            .filter_map(|hex| ObjectId::from_hex(repo.algo, hex));
+        let ids = list.split(|byte| *byte == b'\n').filter_map(|hex| ObjectId::from_hex(repo.algo, hex));
         Self(ids.map(|id| (id, read(repo, &id))).collect())
     }
 }
@@ -199,10 +168,7 @@ impl Known for Has {
     }
 
     fn kinds(&self, ids: &[ObjectId]) -> Result<Vec<Option<Kind>>, SourceError> {
-        Ok(ids
-            .iter()
-            .map(|id| self.0.get(id).map(|(kind, _)| *kind))
-            .collect())
+        Ok(ids.iter().map(|id| self.0.get(id).map(|(kind, _)| *kind)).collect())
     }
 }
 

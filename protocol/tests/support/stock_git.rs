@@ -11,14 +11,10 @@ use cairn_protocol::pktline::{write_delim, write_flush, write_text};
 /// A git that sees nothing of the machine but `PATH`, with the features that we have.
 pub fn git(at: &Path, version: u8) -> Command {
     let mut git = Command::new("git");
-    git.env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", at);
-    git.env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_PROTOCOL", format!("version={version}"));
+    git.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", at);
+    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_PROTOCOL", format!("version={version}"));
     for who in ["AUTHOR", "COMMITTER"] {
-        git.env(format!("GIT_{who}_NAME"), "a")
-            .env(format!("GIT_{who}_EMAIL"), "a@example.org");
+        git.env(format!("GIT_{who}_NAME"), "a").env(format!("GIT_{who}_EMAIL"), "a@example.org");
         git.env(format!("GIT_{who}_DATE"), "1700000000 +0000");
     }
     for (key, value) in [
@@ -39,10 +35,7 @@ pub fn git(at: &Path, version: u8) -> Command {
 
 /// Runs it to its end.
 pub fn run(command: &mut Command, input: &[u8]) -> Output {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("git can be started");
     // Bodies are small: they fit the pipe. A git that refuses early closes it, which is its answer.
     let _ = child.stdin.take().expect("piped").write_all(input);
@@ -52,10 +45,7 @@ pub fn run(command: &mut Command, input: &[u8]) -> Output {
 /// A repository of one commit on `main`, and the commit's id.
 pub fn repository() -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    for args in [
-        &["init", "-q", "-b", "main", "."][..],
-        &["commit", "-q", "--allow-empty", "-m", "x"],
-    ] {
+    for args in [&["init", "-q", "-b", "main", "."][..], &["commit", "-q", "--allow-empty", "-m", "x"]] {
         let done = run(git(dir.path(), 2).args(args), b"");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }

@@ -19,19 +19,16 @@ impl FromRequestParts<App> for Grant<Admin> {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim());
-        let known = bearer
-            .or_else(|| text("x-auth-key"))
-            .is_some_and(|token| app.api_token.is(token));
+        let known = bearer.or_else(|| text("x-auth-key")).is_some_and(|token| app.api_token.is(token));
         if !known {
             return Err(Error::new(code::AUTHENTICATION, "Authentication error"));
         }
         let params = RawPathParams::from_request_parts(parts, app).await;
         let params = params.map_err(|_| Error::input("/path", "the path is not UTF-8"))?;
         match params.iter().find(|(name, _)| *name == "account") {
-            Some((_, account)) if account != app.config.account => Err(Error::new(
-                code::FORBIDDEN,
-                "this server does not hold that account",
-            )),
+            Some((_, account)) if account != app.config.account => {
+                Err(Error::new(code::FORBIDDEN, "this server does not hold that account"))
+            }
             _ => Ok(Self(PhantomData)),
         }
     }

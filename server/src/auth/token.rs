@@ -46,16 +46,8 @@ pub struct Issued {
 pub fn issue(scope: Scope, now_ms: i64, ttl_seconds: i64) -> Issued {
     let core = format!("art_v1_{}", random::hex(&random::bytes::<20>()));
     let expires_at_ms = now_ms.saturating_add(ttl_seconds.saturating_mul(1_000));
-    let row = NewToken {
-        hash: hash(&core),
-        scope,
-        created_at_ms: now_ms,
-        expires_at_ms,
-    };
-    Issued {
-        plaintext: format!("{core}?expires={}", expires_at_ms.div_euclid(1_000)),
-        row,
-    }
+    let row = NewToken { hash: hash(&core), scope, created_at_ms: now_ms, expires_at_ms };
+    Issued { plaintext: format!("{core}?expires={}", expires_at_ms.div_euclid(1_000)), row }
 }
 
 fn hash(core: &str) -> TokenHash {
@@ -69,9 +61,7 @@ fn hash(core: &str) -> TokenHash {
 /// catalog knows when a token ends.
 fn parse(text: &str) -> Option<TokenHash> {
     let core = text.split_once('?').map_or(text, |(core, _)| core);
-    let hex = core
-        .strip_prefix("art_v1_")
-        .or_else(|| core.strip_prefix("art_v2_x_"))?;
+    let hex = core.strip_prefix("art_v1_").or_else(|| core.strip_prefix("art_v2_x_"))?;
     (hex.len() == 40 && hex.bytes().all(|digit| digit.is_ascii_hexdigit())).then(|| hash(core))
 }
 
@@ -88,10 +78,7 @@ pub(super) fn from_credentials(value: &str) -> Option<TokenHash> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let bytes = STANDARD
-        .decode(rest)
-        .or_else(|_| STANDARD_NO_PAD.decode(rest))
-        .ok()?;
+    let bytes = STANDARD.decode(rest).or_else(|_| STANDARD_NO_PAD.decode(rest)).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     let (user, password) = text.split_once(':').unwrap_or((&text, ""));
     parse(password).or_else(|| parse(user))

@@ -39,23 +39,12 @@ pub(super) async fn fsck(args: FsckArgs) -> Result<ExitCode, Failure> {
     let check = |row: &RepoRow| Ok(fsck::fsck(&files, row.object_format, &row.pins));
     let report = maintain::fsck_all(&app.catalog, check).await?;
     if args.json {
-        println!(
-            "{}",
-            json!({ "repo_count": report.repo_count, "findings": report.findings })
-        );
+        println!("{}", json!({ "repo_count": report.repo_count, "findings": report.findings }));
     } else {
         report.findings.iter().for_each(|line| println!("{line}"));
-        println!(
-            "{} repositories, {} findings",
-            report.repo_count,
-            report.findings.len()
-        );
+        println!("{} repositories, {} findings", report.repo_count, report.findings.len());
     }
-    Ok(if report.findings.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(super) async fn backup(args: BackupArgs) -> Result<(), Failure> {

@@ -77,13 +77,7 @@ enum What {
 pub(super) async fn run(args: RepoArgs) -> Result<(), Failure> {
     let (app, grant, json) = (args.place.open()?, Grant::operator(), args.json);
     match args.what {
-        What::Create {
-            name,
-            description,
-            default_branch,
-            object_format,
-            read_only,
-        } => {
+        What::Create { name, description, default_branch, object_format, read_only } => {
             let (namespace, name) = split(&name);
             let wish = ops::create::Wish {
                 namespace: namespace.into(),
@@ -93,32 +87,15 @@ pub(super) async fn run(args: RepoArgs) -> Result<(), Failure> {
                 object_format: Some(object_format),
                 read_only,
             };
-            print(
-                json,
-                &created_shape(&app, &ops::create::create(&app, grant, wish).await?),
-            );
+            print(json, &created_shape(&app, &ops::create::create(&app, grant, wish).await?));
         }
-        What::List {
-            namespace,
-            search,
-            limit,
-        } => {
+        What::List { namespace, search, limit } => {
             let window = Window { skip: 0, take: limit };
             let (sort, direction) = (Sort::CreatedAt, Direction::Desc);
-            let page = RepoPage {
-                namespace,
-                search,
-                sort,
-                direction,
-                after: None,
-                window,
-            };
+            let page = RepoPage { namespace, search, sort, direction, after: None, window };
             let listed = app.catalog.repos(page).await?;
             if json {
-                print(
-                    true,
-                    &Value::Array(listed.items.iter().map(|row| shape(&app, row)).collect()),
-                );
+                print(true, &Value::Array(listed.items.iter().map(|row| shape(&app, row)).collect()));
             } else {
                 listed
                     .items
@@ -128,11 +105,7 @@ pub(super) async fn run(args: RepoArgs) -> Result<(), Failure> {
         }
         What::Get { name } => {
             let (namespace, name) = split(&name);
-            let row = app
-                .catalog
-                .resolve(namespace, name)
-                .await?
-                .ok_or_else(Error::repo_missing)?;
+            let row = app.catalog.resolve(namespace, name).await?.ok_or_else(Error::repo_missing)?;
             print(json, &shape(&app, &row));
         }
         What::Fork { base, name, at } => {
@@ -145,10 +118,7 @@ pub(super) async fn run(args: RepoArgs) -> Result<(), Failure> {
                 at,
                 ..Default::default()
             };
-            print(
-                json,
-                &created_shape(&app, &ops::fork::fork(&app, grant, wish).await?),
-            );
+            print(json, &created_shape(&app, &ops::fork::fork(&app, grant, wish).await?));
         }
         What::Delete { name } => {
             let (namespace, name) = split(&name);

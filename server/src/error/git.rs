@@ -18,26 +18,14 @@ pub fn refusal(denied: &GitDenied) -> Refusal {
     match denied {
         GitDenied::Unauthenticated => {
             let challenge = Some("Basic realm=\"Cairn\"");
-            Refusal {
-                status: 401,
-                challenge,
-                text: "a token of this repository is needed\n",
-            }
+            Refusal { status: 401, challenge, text: "a token of this repository is needed\n" }
         }
-        GitDenied::Forbidden => Refusal {
-            status: 403,
-            challenge: None,
-            text: "this token may read, but not write\n",
-        },
-        GitDenied::ReadOnly => Refusal {
-            status: 403,
-            challenge: None,
-            text: "this repository is read-only\n",
-        },
-        GitDenied::Catalog(_) => Refusal {
-            status: 500,
-            challenge: None,
-            text: "internal error\n",
-        },
+        GitDenied::Forbidden => {
+            Refusal { status: 403, challenge: None, text: "this token may read, but not write\n" }
+        }
+        GitDenied::ReadOnly => {
+            Refusal { status: 403, challenge: None, text: "this repository is read-only\n" }
+        }
+        GitDenied::Catalog(_) => Refusal { status: 500, challenge: None, text: "internal error\n" },
     }
 }

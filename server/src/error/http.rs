@@ -42,7 +42,5 @@ pub fn finish(response: &mut Response<Body>, public_url: &str, request_id: &str)
     *response.body_mut() = Body::from(envelope.to_string());
     // The router has already noted the length of the empty body.
     response.headers_mut().remove(header::CONTENT_LENGTH);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
 }

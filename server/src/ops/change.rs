@@ -13,18 +13,11 @@ pub async fn change(
     name: &str,
     change: RepoChange,
 ) -> Result<RepoRow> {
-    let row = app
-        .catalog
-        .resolve(namespace, name)
-        .await?
-        .ok_or_else(Error::repo_missing)?;
+    let row = app.catalog.resolve(namespace, name).await?.ok_or_else(Error::repo_missing)?;
     let change = RepoChange {
         description: change.description.map(super::description).transpose()?,
         default_branch: change.default_branch.map(super::branch).transpose()?,
         read_only: change.read_only,
     };
-    Ok(app
-        .catalog
-        .change_repo(row.id, change, app.clock.now_ms())
-        .await?)
+    Ok(app.catalog.change_repo(row.id, change, app.clock.now_ms()).await?)
 }

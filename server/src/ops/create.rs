@@ -51,8 +51,5 @@ pub async fn create(app: &App, _grant: Grant<Admin>, wish: Wish) -> Result<Creat
         token: Some(token.row),
     };
     let row = app.catalog.create_repo(new).await?;
-    Ok(Created {
-        row,
-        token: token.plaintext,
-    })
+    Ok(Created { row, token: token.plaintext })
 }

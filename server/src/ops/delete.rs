@@ -7,8 +7,5 @@ use crate::store::RepoId;
 
 /// Marks the repository deleted; doing so twice is no error.
 pub async fn delete(app: &App, _grant: Grant<Admin>, namespace: &str, name: &str) -> Result<RepoId> {
-    Ok(app
-        .catalog
-        .delete_repo(namespace, name, app.clock.now_ms())
-        .await?)
+    Ok(app.catalog.delete_repo(namespace, name, app.clock.now_ms()).await?)
 }

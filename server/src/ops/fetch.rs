@@ -389,10 +389,7 @@ fn pack_answer(
     Answer::Pack(Box::new(PackAnswer { snapshot, head, stream, side_band, ended: false }))
 }
 
-fn boundary_ids(
-    snapshot: &Snapshot,
-    edges: &Edges,
-) -> Result<(Vec<ObjectId>, Vec<ObjectId>), OpError> {
+fn boundary_ids(snapshot: &Snapshot, edges: &Edges) -> Result<(Vec<ObjectId>, Vec<ObjectId>), OpError> {
     let ids = |list: &[ObjRef]| -> Result<Vec<ObjectId>, OpError> {
         list.iter().map(|at| Ok(snapshot.record(*at)?.id)).collect()
     };
@@ -456,4 +453,3 @@ fn include_tags(
     }
     Ok(())
 }
-

@@ -28,11 +28,8 @@ pub struct Wish {
 
 /// Makes the fork.
 pub async fn fork(app: &App, _grant: Grant<Admin>, wish: Wish) -> Result<Created> {
-    let base = app
-        .catalog
-        .resolve(&wish.base_namespace, &wish.base_name)
-        .await?
-        .ok_or_else(Error::repo_missing)?;
+    let base =
+        app.catalog.resolve(&wish.base_namespace, &wish.base_name).await?.ok_or_else(Error::repo_missing)?;
     let namespace = wish.namespace.as_deref().unwrap_or(&base.namespace);
     let now_ms = app.clock.now_ms();
     let token = auth::issue(Scope::Write, now_ms, TOKEN_TTL_SECONDS);
@@ -47,22 +44,14 @@ pub async fn fork(app: &App, _grant: Grant<Admin>, wish: Wish) -> Result<Created
         token: Some(token.row),
     };
     let (opened, base_id) = (app.clone(), base.id);
-    let head = tokio::task::spawn_blocking(move || opened.head_seq(&base))
-        .await
-        .map_err(Error::internal)?;
+    let head = tokio::task::spawn_blocking(move || opened.head_seq(&base)).await.map_err(Error::internal)?;
     let head = head.map_err(Error::internal)?;
     let seq = match wish.at {
         Some(at) if at > head => {
-            return Err(Error::input(
-                "/at",
-                format!("the repository's last entry is {head}"),
-            ));
+            return Err(Error::input("/at", format!("the repository's last entry is {head}")));
         }
         at => at.unwrap_or(head),
     };
     let row = app.catalog.fork_repo(base_id, seq, new).await?;
-    Ok(Created {
-        row,
-        token: token.plaintext,
-    })
+    Ok(Created { row, token: token.plaintext })
 }

@@ -75,7 +75,9 @@ impl OpError {
     /// What the peer is told. Faults of ours are named, not described: details are for the log.
     pub fn for_peer(&self) -> String {
         match self {
-            Self::Store(_) | Self::Spool(_) => "internal error: the repository could not be read or written".into(),
+            Self::Store(_) | Self::Spool(_) => {
+                "internal error: the repository could not be read or written".into()
+            }
             Self::Walk(WalkError::NothingSelected) => self.to_string(),
             Self::Walk(_) => "internal error: the repository could not be walked".into(),
             _ => self.to_string(),

@@ -100,7 +100,6 @@ pub fn push(
             (Some(pack), Some(upload)) if pack.len() > 0 => Some(served.repo.stage(pack, upload, whole)?),
             _ => None,
         };
-        let has_pack = staged.is_some();
         let By { actor, time_ms, nonce } = by;
         let entry = NewEntry {
             kind: EntryKind::Push,
@@ -113,9 +112,6 @@ pub fn push(
         };
         let committed = served.repo.commit_entry(entry)?;
         seq = committed.seq;
-        if has_pack && seq.is_some() && committed.results.iter().any(|one| !matches!(one, UpdateResult::Ok)) {
-            mark_unclean(served, &snapshot)?;
-        }
         outcomes = committed.results;
     }
     Ok(Pushed { unpack: Ok(()), results: report(request, judged, outcomes), seq })
@@ -174,7 +170,10 @@ fn index(
         fsck: true,
     };
     let scanned = scan(upload, &options, &mut |done, total| {
-        progress(format!("Receiving objects: {}% ({done}/{total})\r", u64::from(done) * 100 / u64::from(total.max(1))));
+        progress(format!(
+            "Receiving objects: {}% ({done}/{total})\r",
+            u64::from(done) * 100 / u64::from(total.max(1))
+        ));
     })?;
     let known = KnownObjects { snapshot: Mutex::new(snapshot), served };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -187,9 +186,9 @@ fn index(
         progress("Checking objects\n".to_owned());
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| resolver.work())).collect();
-            workers.into_iter().try_for_each(|worker| {
-                worker.join().unwrap_or_else(|_| Err(PackError::Unfinished))
-            })
+            workers
+                .into_iter()
+                .try_for_each(|worker| worker.join().unwrap_or_else(|_| Err(PackError::Unfinished)))
         })?;
     }
     Ok(resolver.finish()?)
@@ -254,7 +253,8 @@ impl Judge<'_> {
             .collect();
         let mut at = tag;
         loop {
-            let next = self.pack.and_then(|pack| pack.find(&at)).and_then(|index| in_pack.get(&index).copied());
+            let next =
+                self.pack.and_then(|pack| pack.find(&at)).and_then(|index| in_pack.get(&index).copied());
             let (target, kind) = match next {
                 Some(next) => next,
                 None => {
@@ -310,7 +310,9 @@ impl Judge<'_> {
                 continue;
             }
             match self.pack.and_then(|pack| Some((pack, pack.find(&id)?))) {
-                Some((pack, index)) => stack.extend(pack.commits().find(index).iter().flat_map(|commit| commit.parents())),
+                Some((pack, index)) => {
+                    stack.extend(pack.commits().find(index).iter().flat_map(|commit| commit.parents()))
+                }
                 None => {
                     if let Some(at) = self.snapshot.lookup(&id)?
                         && self.snapshot.record(at)?.kind == Kind::Commit

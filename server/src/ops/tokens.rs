@@ -22,11 +22,7 @@ pub async fn issue(
     }
     let scope = Scope::from_name(scope.unwrap_or("write"));
     let scope = scope.ok_or_else(|| Error::input("/scope", "scope is read or write"))?;
-    let row = app
-        .catalog
-        .resolve(namespace, repo)
-        .await?
-        .ok_or_else(Error::repo_missing)?;
+    let row = app.catalog.resolve(namespace, repo).await?.ok_or_else(Error::repo_missing)?;
     let token = auth::issue(scope, app.clock.now_ms(), ttl);
     app.catalog.add_token(row.id, token.row).await?;
     Ok(token)
@@ -34,8 +30,5 @@ pub async fn issue(
 
 /// Takes a token back; doing so twice is no error.
 pub async fn revoke(app: &App, _grant: Grant<Admin>, namespace: &str, id: &str) -> Result<()> {
-    Ok(app
-        .catalog
-        .revoke_token(namespace, id, app.clock.now_ms())
-        .await?)
+    Ok(app.catalog.revoke_token(namespace, id, app.clock.now_ms()).await?)
 }

@@ -34,9 +34,7 @@ impl Fields {
 
     /// The value as it stands; `None` for null too.
     pub fn get(&self, pointer: &'static str) -> Option<&Value> {
-        self.0
-            .get(pointer.trim_start_matches('/'))
-            .filter(|value| !value.is_null())
+        self.0.get(pointer.trim_start_matches('/')).filter(|value| !value.is_null())
     }
 
     /// Whether the field is there, be it null.
@@ -49,15 +47,10 @@ impl FromRequest<App> for Fields {
     type Rejection = Error;
 
     async fn from_request(request: Request<Body>, _app: &App) -> Result<Self, Error> {
-        let body = Limited::new(request.into_body(), JSON_BODY_BYTES_MAX)
-            .collect()
-            .await;
+        let body = Limited::new(request.into_body(), JSON_BODY_BYTES_MAX).collect().await;
         let bytes = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => Error::new(
-                code::INVALID_INPUT,
-                format!("a body may have {JSON_BODY_BYTES_MAX} bytes"),
-            )
-            .with_status(413),
+            true => Error::new(code::INVALID_INPUT, format!("a body may have {JSON_BODY_BYTES_MAX} bytes"))
+                .with_status(413),
             false => Error::new(code::INVALID_INPUT, "the body broke off"),
         })?;
         let bytes = bytes.to_bytes();
@@ -67,10 +60,7 @@ impl FromRequest<App> for Fields {
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
             Ok(_) => Err(Error::new(code::INVALID_INPUT, "the body must be a JSON object")),
-            Err(error) => Err(Error::new(
-                code::INVALID_INPUT,
-                format!("the body is not JSON: {error}"),
-            )),
+            Err(error) => Err(Error::new(code::INVALID_INPUT, format!("the body is not JSON: {error}"))),
         }
     }
 }

@@ -15,19 +15,13 @@ use crate::limits::PAGE_ITEMS_MAX;
 
 /// `GET /client/v4/user/tokens/verify`
 pub async fn verify(State(app): State<App>, _grant: Grant<Admin>) -> Response<Body> {
-    envelope::one(
-        StatusCode::OK,
-        json!({ "id": app.config.account, "status": "active" }),
-    )
+    envelope::one(StatusCode::OK, json!({ "id": app.config.account, "status": "active" }))
 }
 
 /// `GET /client/v4/user`
 pub async fn user(State(app): State<App>, _grant: Grant<Admin>) -> Response<Body> {
     let email = format!("{}@cairn.invalid", app.config.account);
-    envelope::one(
-        StatusCode::OK,
-        json!({ "id": app.config.account, "email": email }),
-    )
+    envelope::one(StatusCode::OK, json!({ "id": app.config.account, "email": email }))
 }
 
 fn account(app: &App) -> Value {
@@ -36,11 +30,7 @@ fn account(app: &App) -> Value {
 
 fn single(query: &Query, item: Value) -> Result<Response<Body>> {
     let paging = Paging::new(query, 20, PAGE_ITEMS_MAX)?;
-    let items = if paging.window_from_start().skip == 0 {
-        vec![item]
-    } else {
-        Vec::new()
-    };
+    let items = if paging.window_from_start().skip == 0 { vec![item] } else { Vec::new() };
     let info = paging.info(items.len(), 1, None);
     Ok(envelope::list(items, info))
 }
@@ -56,10 +46,7 @@ pub async fn memberships(
     _grant: Grant<Admin>,
     query: Query,
 ) -> Result<Response<Body>> {
-    single(
-        &query,
-        json!({ "id": app.config.account, "account": account(&app) }),
-    )
+    single(&query, json!({ "id": app.config.account, "account": account(&app) }))
 }
 
 /// `GET /healthz`: the catalog answers.
@@ -72,10 +59,7 @@ pub async fn health(State(app): State<App>) -> Result<Response<Body>> {
 pub async fn errors() -> Response<Body> {
     let row = |code: &code::Code| {
         let retry = if code.retry { "yes" } else { "no" };
-        format!(
-            "| {} | {} | {} | {retry} | {} |\n",
-            code.number, code.name, code.status, code.meaning
-        )
+        format!("| {} | {} | {} | {retry} | {} |\n", code.number, code.name, code.status, code.meaning)
     };
     let rows: String = code::ALL.iter().map(row).collect();
     let page =

@@ -6,10 +6,7 @@ use serde_json::{Value, json};
 
 /// One result.
 pub fn one(status: StatusCode, result: Value) -> Response<Body> {
-    answer(
-        status,
-        &json!({ "result": result, "success": true, "errors": [], "messages": [] }),
-    )
+    answer(status, &json!({ "result": result, "success": true, "errors": [], "messages": [] }))
 }
 
 /// A list with `result_info`.
@@ -21,8 +18,6 @@ pub fn list(items: Vec<Value>, info: Value) -> Response<Body> {
 fn answer(status: StatusCode, body: &Value) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -22,10 +22,7 @@ pub async fn create(
     fields: Fields,
 ) -> Result<Response<Body>> {
     if fields.flag("/default_branch_only")?.unwrap_or(false) {
-        return Err(Error::input(
-            "/default_branch_only",
-            "not supported: forks have all branches and tags",
-        ));
+        return Err(Error::input("/default_branch_only", "not supported: forks have all branches and tags"));
     }
     let wish = ops::fork::Wish {
         base_namespace: names.ns,
@@ -53,6 +50,5 @@ fn seq(value: Option<&Value>) -> Result<Option<u64>> {
         Some(Value::String(text)) => text.parse().ok(),
         Some(_) => None,
     };
-    seq.map(Some)
-        .ok_or_else(|| Error::input("/at", "must be the number of an entry"))
+    seq.map(Some).ok_or_else(|| Error::input("/at", "must be the number of an entry"))
 }

@@ -60,8 +60,6 @@ pub async fn delete(
     query: Query,
 ) -> Result<Response<Body>> {
     let force = query.get("force") == Some("true");
-    app.catalog
-        .delete_namespace(&names.ns, force, app.clock.now_ms())
-        .await?;
+    app.catalog.delete_namespace(&names.ns, force, app.clock.now_ms()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -29,9 +29,7 @@ impl Query {
             return Ok(None);
         };
         let number = text.parse().ok().filter(|number| (1..=max).contains(number));
-        number
-            .map(Some)
-            .ok_or_else(|| Error::input(pointer, format!("must be a number from 1 to {max}")))
+        number.map(Some).ok_or_else(|| Error::input(pointer, format!("must be a number from 1 to {max}")))
     }
 }
 
@@ -41,9 +39,7 @@ impl FromRequestParts<App> for Query {
     async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Error> {
         let decode = |text: &str| {
             let text = text.replace('+', " ");
-            percent_decode_str(&text)
-                .decode_utf8()
-                .map(std::borrow::Cow::into_owned)
+            percent_decode_str(&text).decode_utf8().map(std::borrow::Cow::into_owned)
         };
         let mut pairs = HashMap::new();
         for pair in parts.uri.query().unwrap_or_default().split('&') {
@@ -83,50 +79,25 @@ impl Paging {
         let limit = query.number("/limit", max)?;
         let per_page = query.number("/per_page", max)?.or(limit).unwrap_or(usual);
         if let Some(page) = query.number("/page", PAGE_NUMBER_MAX)? {
-            return Ok(Self {
-                mode: Mode::Page,
-                per_page,
-                before: (page - 1) * per_page,
-                after: None,
-            });
+            return Ok(Self { mode: Mode::Page, per_page, before: (page - 1) * per_page, after: None });
         }
         if let Some(cursor) = query.get("cursor") {
             let (before, after) =
                 decode_cursor(cursor).ok_or_else(|| Error::input("/cursor", "Invalid cursor"))?;
-            return Ok(Self {
-                mode: Mode::Cursor,
-                per_page,
-                before,
-                after: Some(after),
-            });
+            return Ok(Self { mode: Mode::Cursor, per_page, before, after: Some(after) });
         }
-        let mode = if limit.is_some() {
-            Mode::Cursor
-        } else {
-            Mode::Neither
-        };
-        Ok(Self {
-            mode,
-            per_page,
-            before: 0,
-            after: None,
-        })
+        let mode = if limit.is_some() { Mode::Cursor } else { Mode::Neither };
+        Ok(Self { mode, per_page, before: 0, after: None })
     }
 
     /// The part, counted from `after` where there is one.
     pub fn window(&self) -> Window {
-        Window {
-            skip: if self.after.is_some() { 0 } else { self.before },
-            take: self.per_page,
-        }
+        Window { skip: if self.after.is_some() { 0 } else { self.before }, take: self.per_page }
     }
 
     /// The part, counted from the start of the list.
     pub fn window_from_start(&self) -> Window {
-        Window {
-            skip: self.before,
-            take: self.per_page,
-        }
+        Window { skip: self.before, take: self.per_page }
     }
 
     /// `result_info` for `count` items of `total`, the last of which is `last`.

@@ -60,9 +60,7 @@ pub async fn create(
         namespace: names.ns,
         name: fields.text("/name")?,
         description: fields.text("/description")?,
-        default_branch: fields
-            .text("/default_branch")?
-            .filter(|branch| !branch.is_empty()),
+        default_branch: fields.text("/default_branch")?.filter(|branch| !branch.is_empty()),
         object_format: fields.text("/object_format")?,
         read_only: fields.flag("/read_only")?.unwrap_or(false),
     };
@@ -84,10 +82,7 @@ pub async fn list(
         Some("last_push_at") => Sort::LastPushAt,
         Some("name") => Sort::Name,
         Some(_) => {
-            return Err(Error::input(
-                "/sort",
-                "sort is created_at, updated_at, last_push_at or name",
-            ));
+            return Err(Error::input("/sort", "sort is created_at, updated_at, last_push_at or name"));
         }
     };
     let direction = match query.get("direction") {
@@ -99,23 +94,13 @@ pub async fn list(
     };
     let search = query.get("search").map(str::to_owned);
     if search.as_ref().is_some_and(|text| text.len() > SEARCH_BYTES_MAX) {
-        return Err(Error::input(
-            "/search",
-            format!("a search text may have {SEARCH_BYTES_MAX} bytes"),
-        ));
+        return Err(Error::input("/search", format!("a search text may have {SEARCH_BYTES_MAX} bytes")));
     }
     let after = match &paging.after {
         Some(id) => Some(RepoId::parse(id).ok_or_else(|| Error::input("/cursor", "Invalid cursor"))?),
         None => None,
     };
-    let page = RepoPage {
-        namespace: names.ns,
-        search,
-        sort,
-        direction,
-        after,
-        window: paging.window(),
-    };
+    let page = RepoPage { namespace: names.ns, search, sort, direction, after, window: paging.window() };
     let listed = app.catalog.repos(page).await?;
     let last = listed.items.last().map(|row| row.id.to_string());
     let info = paging.info(listed.items.len(), listed.total, last.as_deref());
@@ -131,11 +116,7 @@ pub async fn list(
 
 /// `GET /namespaces/{ns}/repos/{name}`
 pub async fn get(State(app): State<App>, _grant: Grant<Admin>, names: Names) -> Result<Response<Body>> {
-    let row = app
-        .catalog
-        .resolve(&names.ns, &names.name)
-        .await?
-        .ok_or_else(Error::repo_missing)?;
+    let row = app.catalog.resolve(&names.ns, &names.name).await?.ok_or_else(Error::repo_missing)?;
     Ok(envelope::one(StatusCode::OK, shape(&app, &row)))
 }
 
@@ -159,8 +140,5 @@ pub async fn change(
 /// `DELETE /namespaces/{ns}/repos/{name}`
 pub async fn delete(State(app): State<App>, grant: Grant<Admin>, names: Names) -> Result<Response<Body>> {
     let id = ops::delete::delete(&app, grant, &names.ns, &names.name).await?;
-    Ok(envelope::one(
-        StatusCode::ACCEPTED,
-        json!({ "id": id.to_string() }),
-    ))
+    Ok(envelope::one(StatusCode::ACCEPTED, json!({ "id": id.to_string() })))
 }

@@ -57,16 +57,9 @@ pub async fn list(
         Some("all") => None,
         Some(_) => return Err(Error::input("/state", "state is active, expired, revoked or all")),
     };
-    let row = app
-        .catalog
-        .resolve(&names.ns, &names.name)
-        .await?
-        .ok_or_else(Error::repo_missing)?;
+    let row = app.catalog.resolve(&names.ns, &names.name).await?.ok_or_else(Error::repo_missing)?;
     let now = app.clock.now_ms();
-    let listed = app
-        .catalog
-        .tokens(row.id, state, now, paging.window_from_start())
-        .await?;
+    let listed = app.catalog.tokens(row.id, state, now, paging.window_from_start()).await?;
     let items = listed.items.iter().map(|token| {
         json!({
             "id": token.hash.id(),

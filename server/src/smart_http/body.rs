@@ -1,7 +1,7 @@
 //! Bodies: requests read within limits, answers made batch by batch on blocking threads.
 
-use std::pin::Pin;
 use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
@@ -36,7 +36,8 @@ pub struct Inflow {
 impl Inflow {
     /// Of a request with these headers.
     pub fn new(headers: &HeaderMap, body: Body) -> Result<Self, Response> {
-        let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+        let encoding =
+            headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
         let gzip = match encoding.as_deref() {
             None | Some(b"identity") => None,
             Some(b"gzip" | b"x-gzip") => Some(GzDecoder::new(Vec::new())),
@@ -66,7 +67,10 @@ impl Inflow {
                 gzip.write_all(piece).map_err(|_| bad_gzip())?;
                 out.append(gzip.get_mut());
                 if out.len() > FETCH_REQUEST_BYTES_MAX {
-                    return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the compressed body inflates too far"));
+                    return Err(refuse(
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        "the compressed body inflates too far",
+                    ));
                 }
             }
             if !out.is_empty() {

@@ -225,7 +225,8 @@ fn report(request: &PushRequest, done: Result<Pushed, OpError>) -> Vec<u8> {
                 tracing::error!(error = %error, "a push failed");
             }
             let refused = cairn_protocol::receive_pack::Outcome::Refused("unpacker error".to_owned());
-            let all = request.commands.iter().map(|command| (command.name.clone(), refused.clone())).collect();
+            let all =
+                request.commands.iter().map(|command| (command.name.clone(), refused.clone())).collect();
             (Err(error.for_peer()), all)
         }
     };

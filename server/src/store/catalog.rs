@@ -98,10 +98,7 @@ impl Catalog {
     /// Opens `path`, making it where it is absent. Blocks.
     pub fn open(path: &Path) -> Result<Self> {
         let conn = schema::open_writer(path)?;
-        Ok(Self {
-            writer: Writer::start(conn)?,
-            readers: Arc::new(Readers::new(path)),
-        })
+        Ok(Self { writer: Writer::start(conn)?, readers: Arc::new(Readers::new(path)) })
     }
 
     /// Runs `work` in the next batch; answers once it is durable. Started work finishes even if the caller is dropped.
@@ -139,9 +136,7 @@ impl Catalog {
         let to = to.to_owned();
         let copy = to.clone();
         self.read(move |conn| {
-            let name = copy
-                .to_str()
-                .ok_or(CatalogError::Corrupt("backup path: not UTF-8"))?;
+            let name = copy.to_str().ok_or(CatalogError::Corrupt("backup path: not UTF-8"))?;
             conn.execute("VACUUM INTO ?1", [name])?;
             Ok(())
         })

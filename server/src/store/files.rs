@@ -69,33 +69,13 @@ impl Files {
             return Err(StoreError::Misuse("a chain starts with the own log"));
         };
         if own.seq.is_some() || bases.iter().any(|pin| pin.seq.is_none()) {
-            return Err(StoreError::Misuse(
-                "the own log is not pinned, and every other source is",
-            ));
+            return Err(StoreError::Misuse("the own log is not pinned, and every other source is"));
         }
         if chain.len() > SOURCES_MAX {
             let (seen, max) = (chain.len() as u64, SOURCES_MAX as u64);
-            return Err(StoreError::TooLarge {
-                what: "number of sources",
-                seen,
-                max,
-            });
+            return Err(StoreError::TooLarge { what: "number of sources", seen, max });
         }
         Ok(Repo::new(self.clone(), algo, chain.into()))
-    }
-
-    /// Deletes the file of a repository that no reader or writer has any more; one that is gone already is success.
-    pub fn remove(&self, id: RepoId) -> std::io::Result<()> {
-        let path = self.path(id);
-        for ending in ["-wal", "-shm", ""] {
-            let mut name = path.clone().into_os_string();
-            name.push(ending);
-            match std::fs::remove_file(&name) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// Where a repository's file is, whether it exists or not.
@@ -103,12 +83,7 @@ impl Files {
         let text = id.as_str();
         let (first, rest) = text.split_at(2);
         let (second, _) = rest.split_at(2);
-        self.0
-            .data_dir
-            .join("repos")
-            .join(first)
-            .join(second)
-            .join(format!("{text}.sqlite"))
+        self.0.data_dir.join("repos").join(first).join(second).join(format!("{text}.sqlite"))
     }
 
     /// How many files are open.
@@ -146,8 +121,7 @@ impl Files {
 
     /// The open file of a repository, made where there is none.
     pub(crate) fn get_or_create(&self, id: RepoId, algo: HashAlgo) -> Result<Arc<RepoFile>, StoreError> {
-        self.enter(id, algo, true)?
-            .ok_or(StoreError::MissingFile { repo: id })
+        self.enter(id, algo, true)?.ok_or(StoreError::MissingFile { repo: id })
     }
 
     fn enter(&self, id: RepoId, algo: HashAlgo, create: bool) -> Result<Option<Arc<RepoFile>>, StoreError> {
@@ -192,10 +166,7 @@ impl Files {
         let mut slots = locked(&self.0.slots);
         let is_empty = |slot: &mut Arc<Slot>| locked(&slot.file).is_none();
         // Two: the map's and our caller's own.
-        if slots
-            .get_mut(&id)
-            .is_some_and(|slot| Arc::strong_count(slot) <= 2 && is_empty(slot))
-        {
+        if slots.get_mut(&id).is_some_and(|slot| Arc::strong_count(slot) <= 2 && is_empty(slot)) {
             slots.remove(&id);
         }
     }
@@ -220,9 +191,7 @@ impl Files {
 fn evict(slots: &mut HashMap<RepoId, Arc<Slot>>, open_max: usize) -> Vec<Arc<Slot>> {
     let is_idle = |slot: &Arc<Slot>| {
         Arc::strong_count(slot) == 1
-            && locked(&slot.file)
-                .as_ref()
-                .is_none_or(|file| Arc::strong_count(file) == 1)
+            && locked(&slot.file).as_ref().is_none_or(|file| Arc::strong_count(file) == 1)
     };
     let mut idle: Vec<(u64, RepoId)> = slots
         .iter()
@@ -231,8 +200,5 @@ fn evict(slots: &mut HashMap<RepoId, Arc<Slot>>, open_max: usize) -> Vec<Arc<Slo
         .collect();
     idle.sort_unstable();
     let surplus = (slots.len() + 1).saturating_sub(open_max);
-    idle.iter()
-        .take(surplus)
-        .filter_map(|(_, id)| slots.remove(id))
-        .collect()
+    idle.iter().take(surplus).filter_map(|(_, id)| slots.remove(id)).collect()
 }

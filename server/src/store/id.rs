@@ -15,9 +15,7 @@ impl RepoId {
     /// From the bytes of its text.
     pub fn from_bytes(text: &[u8]) -> Option<Self> {
         let raw: [u8; 16] = text.try_into().ok()?;
-        raw.iter()
-            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
-            .then_some(Self(raw))
+        raw.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase()).then_some(Self(raw))
     }
 
     /// A new one.
@@ -26,10 +24,7 @@ impl RepoId {
         let mut filled = 0;
         while filled < raw.len() {
             // 252 = 7 × 36: bytes above it would favour the first digits.
-            for byte in crate::random::bytes::<32>()
-                .into_iter()
-                .filter(|byte| *byte < 252)
-            {
+            for byte in crate::random::bytes::<32>().into_iter().filter(|byte| *byte < 252) {
                 if let Some(slot) = raw.get_mut(filled) {
                     *slot = DIGITS[usize::from(byte % 36)];
                     filled += 1;

@@ -28,22 +28,12 @@ where
     F: FnMut(&RepoRow) -> Result<Vec<String>, FileError>,
 {
     let mut report = Report::default();
-    report.findings.extend(
-        catalog
-            .integrity()
-            .await?
-            .into_iter()
-            .map(|line| format!("catalog: {line}")),
-    );
+    report.findings.extend(catalog.integrity().await?.into_iter().map(|line| format!("catalog: {line}")));
     for_each(catalog, |row| {
         report.repo_count += 1;
         let found = repo(row).unwrap_or_else(|error| vec![error.to_string()]);
         let (id, namespace, name) = (row.id, &row.namespace, &row.name);
-        report.findings.extend(
-            found
-                .into_iter()
-                .map(|line| format!("{id} {namespace}/{name}: {line}")),
-        );
+        report.findings.extend(found.into_iter().map(|line| format!("{id} {namespace}/{name}: {line}")));
         Ok(())
     })
     .await?;

@@ -51,11 +51,7 @@ impl Answer {
     /// Status, code and pointer of an error.
     pub fn error(&self) -> (u16, u64, &str) {
         let error = &self.body["errors"][0];
-        (
-            self.status,
-            error["code"].as_u64().unwrap_or(0),
-            error["source"]["pointer"].as_str().unwrap_or(""),
-        )
+        (self.status, error["code"].as_u64().unwrap_or(0), error["source"]["pointer"].as_str().unwrap_or(""))
     }
 }
 
@@ -63,19 +59,10 @@ fn app(data: &Path, now: &Arc<AtomicI64>, head: &Arc<AtomicI64>) -> App {
     let catalog = Catalog::open(&data.join("catalog.sqlite")).expect("the catalog opens");
     let head = Arc::clone(head);
     let head_seq: HeadSeq = Arc::new(move |_| Ok(head.load(Ordering::SeqCst) as u64));
-    let config = Config {
-        data: data.to_owned(),
-        account: "local".into(),
-        public_url: "http://cairn.test".into(),
-    };
+    let config =
+        Config { data: data.to_owned(), account: "local".into(), public_url: "http://cairn.test".into() };
     let clock = Clock::Manual(Arc::clone(now));
-    App::new(Parts {
-        config,
-        catalog,
-        api_token: ApiToken::new(API_TOKEN),
-        clock,
-        head_seq,
-    })
+    App::new(Parts { config, catalog, api_token: ApiToken::new(API_TOKEN), clock, head_seq })
 }
 
 impl Server {
@@ -87,19 +74,11 @@ impl Server {
         let now = Arc::new(AtomicI64::new(1_700_000_000_000));
         let head = Arc::new(AtomicI64::new(0));
         let app = app(folder.path(), &now, &head);
-        Self {
-            edge: Edge::new(app.clone()),
-            app,
-            now,
-            head,
-            folder,
-        }
+        Self { edge: Edge::new(app.clone()), app, now, head, folder }
     }
 
     pub fn restart(self) -> Self {
-        let Self {
-            app, edge, folder, ..
-        } = self;
+        let Self { app, edge, folder, .. } = self;
         drop((app, edge));
         Self::on(folder)
     }
@@ -116,27 +95,18 @@ impl Server {
             );
         }
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body,
-        }
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
     /// `path` is under the account's base unless it names a whole one.
     pub async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
         let whole = path.starts_with("/client") || path.starts_with("/v1") || path.starts_with("/healthz");
-        let path = if whole {
-            path.to_owned()
-        } else {
-            format!("{BASE}{path}")
-        };
+        let path = if whole { path.to_owned() } else { format!("{BASE}{path}") };
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("authorization", format!("Bearer {API_TOKEN}"));
-        self.send(request.body(Body::from(body.to_owned())).expect("a request"))
-            .await
+        self.send(request.body(Body::from(body.to_owned())).expect("a request")).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -149,12 +119,8 @@ impl Server {
 
     /// Makes a repository and returns its token.
     pub async fn repo(&self, namespace: &str, name: &str) -> String {
-        let made = self
-            .post(
-                &format!("/namespaces/{namespace}/repos"),
-                &format!("{{\"name\":\"{name}\"}}"),
-            )
-            .await;
+        let made =
+            self.post(&format!("/namespaces/{namespace}/repos"), &format!("{{\"name\":\"{name}\"}}")).await;
         assert_eq!(made.status, 201, "{}", made.body);
         made.text("token")
     }

@@ -59,17 +59,7 @@ pub struct Loaded {
 impl Context {
     pub fn new(repo: PathBuf, cairn: PathBuf, temp: TempDir, rounds: u32, repos: u32) -> Result<Self> {
         let git = Git::new(temp.path())?;
-        Ok(Self {
-            git,
-            rounds,
-            repos,
-            repo,
-            cairn,
-            temp,
-            source: None,
-            loaded: None,
-            serial: 0,
-        })
+        Ok(Self { git, rounds, repos, repo, cairn, temp, source: None, loaded: None, serial: 0 })
     }
 
     /// A path in the temp folder that nobody has used.
@@ -109,14 +99,9 @@ impl Context {
         let server = self.fresh_server()?;
         let mut client = server.client();
         let remote = server::create(&mut client, "whole", &source.default_branch)?;
-        let usage = server.measure(1, || {
-            server::push(&mut client, &remote, &server::push_file(&source.push))
-        })?;
-        self.loaded = Some(Loaded {
-            server,
-            remote,
-            untouched: true,
-        });
+        let usage =
+            server.measure(1, || server::push(&mut client, &remote, &server::push_file(&source.push)))?;
+        self.loaded = Some(Loaded { server, remote, untouched: true });
         Ok(Some(usage))
     }
 
@@ -133,28 +118,21 @@ impl Context {
     /// An empty bare repository of stock git.
     pub fn empty_stock(&mut self) -> Result<String> {
         let path = utf8(&self.fresh("stock"))?;
-        self.git
-            .output(&["init", "--quiet", "--bare", &path], Input::Nothing)?;
+        self.git.output(&["init", "--quiet", "--bare", &path], Input::Nothing)?;
         Ok(path)
     }
 }
 
 /// A path as an argument of git.
 pub fn utf8(path: &Path) -> Result<String> {
-    Ok(path
-        .to_str()
-        .ok_or("the temp folder's path is not UTF-8")?
-        .to_owned())
+    Ok(path.to_str().ok_or("the temp folder's path is not UTF-8")?.to_owned())
 }
 
 /// A repository with one commit; answers its path and the commit.
 pub fn one_commit(git: &Git, path: &Path) -> Result<(String, String)> {
     let path = utf8(path)?;
     git.output(&["init", "--quiet", "--bare", &path], Input::Nothing)?;
-    git.output(
-        &["-C", &path, "fast-import", "--quiet"],
-        Input::Bytes(commit_script(0).as_bytes()),
-    )?;
+    git.output(&["-C", &path, "fast-import", "--quiet"], Input::Bytes(commit_script(0).as_bytes()))?;
     let tip = git.text(&["-C", &path, "rev-parse", "refs/heads/push-0"])?;
     Ok((path, tip))
 }
@@ -173,15 +151,7 @@ pub fn commit_script(number: u32) -> String {
 /// The body of a push that creates `refs` from a repository, everything they reach in one pack.
 pub fn push_body(git: &Git, repo: &str, refs: &[(&str, &str)]) -> Result<Vec<u8>> {
     let tips: String = refs.iter().map(|(_, oid)| format!("{oid}\n")).collect();
-    let args = [
-        "-C",
-        repo,
-        "pack-objects",
-        "--quiet",
-        "--revs",
-        "--stdout",
-        "--delta-base-offset",
-    ];
+    let args = ["-C", repo, "pack-objects", "--quiet", "--revs", "--stdout", "--delta-base-offset"];
     let pack = git.output(&args, Input::Bytes(tips.as_bytes()))?;
     Ok([create_commands(refs.iter().copied()), pack].concat())
 }
@@ -194,42 +164,19 @@ pub fn clients(server: &Server, count: usize) -> Vec<Client> {
 fn prepare(git: &Git, repo: &Path, temp: &Path) -> Result<Source> {
     let (plain, bitmap) = (utf8(&temp.join("plain.git"))?, utf8(&temp.join("bitmap.git"))?);
     // Not a local clone: that would link packs whole, with what only other refs reach.
-    git.output(
-        &["clone", "--quiet", "--bare", "--no-local", &utf8(repo)?, &plain],
-        Input::Nothing,
-    )?;
-    git.output(
-        &["-C", &plain, "repack", "-adq", "--no-write-bitmap-index"],
-        Input::Nothing,
-    )?;
-    git.output(
-        &["clone", "--quiet", "--bare", "--local", &plain, &bitmap],
-        Input::Nothing,
-    )?;
+    git.output(&["clone", "--quiet", "--bare", "--no-local", &utf8(repo)?, &plain], Input::Nothing)?;
+    git.output(&["-C", &plain, "repack", "-adq", "--no-write-bitmap-index"], Input::Nothing)?;
+    git.output(&["clone", "--quiet", "--bare", "--local", &plain, &bitmap], Input::Nothing)?;
     git.output(&["-C", &bitmap, "repack", "-adbq"], Input::Nothing)?;
-    git.output(
-        &["-C", &bitmap, "commit-graph", "write", "--reachable"],
-        Input::Nothing,
-    )?;
+    git.output(&["-C", &bitmap, "commit-graph", "write", "--reachable"], Input::Nothing)?;
 
     let pack = temp.join("whole.pack");
-    let args = [
-        "-C",
-        &plain,
-        "pack-objects",
-        "--quiet",
-        "--revs",
-        "--all",
-        "--stdout",
-        "--delta-base-offset",
-    ];
+    let args =
+        ["-C", &plain, "pack-objects", "--quiet", "--revs", "--all", "--stdout", "--delta-base-offset"];
     git.to_file(&args, Input::Nothing, &pack)?;
     let listed = git.text(&["-C", &plain, "for-each-ref", "--format=%(objectname) %(refname)"])?;
-    let refs: Vec<(&str, &str)> = listed
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .map(|(oid, name)| (name, oid))
-        .collect();
+    let refs: Vec<(&str, &str)> =
+        listed.lines().filter_map(|line| line.split_once(' ')).map(|(oid, name)| (name, oid)).collect();
     let push = temp.join("whole.push");
     let mut file = File::create(&push)?;
     file.write_all(&create_commands(refs.iter().copied()))?;
@@ -240,36 +187,10 @@ fn prepare(git: &Git, repo: &Path, temp: &Path) -> Result<Source> {
     wants.dedup();
     let default_branch = git.text(&["-C", &plain, "symbolic-ref", "--short", "HEAD"])?;
     let tip = git.text(&["-C", &plain, "rev-parse", "HEAD"])?;
-    let behind = git
-        .text(&[
-            "-C",
-            &plain,
-            "rev-parse",
-            "--verify",
-            &format!("HEAD~{COMMITS_BEHIND}"),
-        ])
-        .ok();
+    let behind = git.text(&["-C", &plain, "rev-parse", "--verify", &format!("HEAD~{COMMITS_BEHIND}")]).ok();
     let pack_bytes = pack.metadata()?.len();
     let counted = git.text(&["-C", &plain, "count-objects", "-v"])?;
-    let objects = counted
-        .lines()
-        .find_map(|line| line.strip_prefix("in-pack: "))
-        .unwrap_or("?")
-        .to_owned();
-    let about = format!(
-        "{objects} objects, {} refs, {pack_bytes} bytes of pack",
-        refs.len()
-    );
-    Ok(Source {
-        plain,
-        bitmap,
-        pack,
-        push,
-        pack_bytes,
-        default_branch,
-        wants,
-        tip,
-        behind,
-        about,
-    })
+    let objects = counted.lines().find_map(|line| line.strip_prefix("in-pack: ")).unwrap_or("?").to_owned();
+    let about = format!("{objects} objects, {} refs, {pack_bytes} bytes of pack", refs.len());
+    Ok(Source { plain, bitmap, pack, push, pack_bytes, default_branch, wants, tip, behind, about })
 }

@@ -32,26 +32,13 @@ struct Shape {
 }
 
 /// Ids of all fetch rows; `ID-repeat` is the second and later time.
-pub const IDS: [&str; 6] = [
-    "full",
-    "blobless",
-    "depth1",
-    "blobless-depth1",
-    "incremental",
-    "single-branch",
-];
+pub const IDS: [&str; 6] = ["full", "blobless", "depth1", "blobless-depth1", "incremental", "single-branch"];
 
 fn shapes(source: &Source) -> Vec<Shape> {
     let against = |against, at_most| Bar::Ratio { against, at_most };
     let tip = std::slice::from_ref(&source.tip);
-    let all = || FetchRequest {
-        wants: &source.wants,
-        ..FetchRequest::default()
-    };
-    let one = || FetchRequest {
-        wants: tip,
-        ..FetchRequest::default()
-    };
+    let all = || FetchRequest { wants: &source.wants, ..FetchRequest::default() };
+    let one = || FetchRequest { wants: tip, ..FetchRequest::default() };
     let none = Some("blob:none");
     let mut shapes = Vec::new();
     let mut add = |id, request: FetchRequest<'_>, complete, first: &[Bar], repeated: &[Bar]| {
@@ -63,56 +50,25 @@ fn shapes(source: &Source) -> Vec<Shape> {
             repeated: repeated.to_vec(),
         });
     };
-    add(
-        "full",
-        all(),
-        true,
-        &[against(BITMAP, 0.35), against(PLAIN, 0.15)],
-        &[against(BITMAP, 0.2)],
-    );
+    add("full", all(), true, &[against(BITMAP, 0.35), against(PLAIN, 0.15)], &[against(BITMAP, 0.2)]);
     add(
         "blobless",
-        FetchRequest {
-            filter: none,
-            ..all()
-        },
+        FetchRequest { filter: none, ..all() },
         false,
         &[against(BITMAP, 0.5)],
         &[against(BITMAP, 0.5)],
     );
-    add(
-        "depth1",
-        FetchRequest {
-            depth: Some(1),
-            ..one()
-        },
-        false,
-        &[],
-        &[against(BITMAP, 0.1)],
-    );
+    add("depth1", FetchRequest { depth: Some(1), ..one() }, false, &[], &[against(BITMAP, 0.1)]);
     add(
         "blobless-depth1",
-        FetchRequest {
-            depth: Some(1),
-            filter: none,
-            ..one()
-        },
+        FetchRequest { depth: Some(1), filter: none, ..one() },
         false,
         &[],
         &[against(BITMAP, 0.1)],
     );
     if let Some(behind) = &source.behind {
-        let request = FetchRequest {
-            haves: std::slice::from_ref(behind),
-            ..one()
-        };
-        add(
-            "incremental",
-            request,
-            false,
-            &[against(BITMAP, 0.5)],
-            &[against(BITMAP, 0.5)],
-        );
+        let request = FetchRequest { haves: std::slice::from_ref(behind), ..one() };
+        add("incremental", request, false, &[against(BITMAP, 0.5)], &[against(BITMAP, 0.5)]);
     }
     add("single-branch", one(), true, &[], &[]);
     shapes
@@ -147,11 +103,8 @@ fn shape_rows(
     let mut again = Row::new(&format!("{}-repeat", shape.id), Unit::Seconds, &shape.repeated);
     let mut stock = [Figure::named(BITMAP), Figure::named(PLAIN)];
     let (mut walls, mut bytes) = (Vec::new(), [0; 2]);
-    let after_push = loaded
-        .as_mut()
-        .ok()
-        .filter(|loaded| shape.id == "full" && loaded.untouched)
-        .map(fetch_once(shape));
+    let after_push =
+        loaded.as_mut().ok().filter(|loaded| shape.id == "full" && loaded.untouched).map(fetch_once(shape));
     for _ in 0..context.rounds {
         let (first, repeated) = cairn_round(context, loaded, shape);
         if let Ok(usage) = &first {
@@ -202,9 +155,7 @@ fn fetch_once(shape: &Shape) -> impl Fn(&mut Loaded) -> Result<Usage> {
     |loaded| {
         loaded.untouched = false;
         let mut client = loaded.server.client();
-        loaded
-            .server
-            .measure(1, || fetch(&mut client, loaded, &shape.body))
+        loaded.server.measure(1, || fetch(&mut client, loaded, &shape.body))
     }
 }
 
@@ -222,17 +173,11 @@ fn cairn_round(
         Ok(loaded) => loaded,
         Err(error) => return (Err(error.to_string().into()), Err(error.to_string().into())),
     };
-    let first = context
-        .restart(&mut loaded.server)
-        .and_then(|()| fetch_once(shape)(loaded));
+    let first = context.restart(&mut loaded.server).and_then(|()| fetch_once(shape)(loaded));
     let repeated = || {
         let mut client = loaded.server.client();
-        let probe = loaded
-            .server
-            .measure(1, || fetch(&mut client, loaded, &shape.body))?;
-        loaded
-            .server
-            .measure(repeats(probe), || fetch(&mut client, loaded, &shape.body))
+        let probe = loaded.server.measure(1, || fetch(&mut client, loaded, &shape.body))?;
+        loaded.server.measure(repeats(probe), || fetch(&mut client, loaded, &shape.body))
     };
     (first, repeated())
 }
@@ -263,10 +208,8 @@ fn judge(context: &mut Context, source: &Source, loaded: &Loaded, shape: &Shape)
     copy_pack(&mut response, &mut file)?;
     file.flush()?;
 
-    let answer = context.git.output(
-        &["upload-pack", "--stateless-rpc", &source.bitmap],
-        Input::Bytes(&shape.body),
-    )?;
+    let answer =
+        context.git.output(&["upload-pack", "--stateless-rpc", &source.bitmap], Input::Bytes(&shape.body))?;
     let theirs_path = context.fresh("answer");
     let mut file = BufWriter::new(File::create(&theirs_path)?);
     copy_pack(&mut answer.as_slice(), &mut file)?;
@@ -292,17 +235,11 @@ fn judge(context: &mut Context, source: &Source, loaded: &Loaded, shape: &Shape)
 fn indexed(context: &mut Context, source: &Source, pack: &Path, complete: bool) -> Result<BTreeSet<String>> {
     let scratch = context.empty_stock()?;
     if !complete {
-        std::fs::write(
-            format!("{scratch}/objects/info/alternates"),
-            format!("{}/objects\n", source.plain),
-        )?;
+        std::fs::write(format!("{scratch}/objects/info/alternates"), format!("{}/objects\n", source.plain))?;
     }
     let args = ["-C", &scratch, "index-pack", "--stdin", "--strict", "--fix-thin"];
     let named = String::from_utf8(context.git.output(&args, Input::File(pack))?)?;
-    let hash = named
-        .split_whitespace()
-        .last()
-        .ok_or("index-pack names no pack")?;
+    let hash = named.split_whitespace().last().ok_or("index-pack names no pack")?;
     let index = format!("{scratch}/objects/pack/pack-{hash}.idx");
     let listed = String::from_utf8(context.git.output(&["show-index"], Input::File(index.as_ref()))?)?;
     // Bases that --fix-thin appended stand where the trailing checksum was; they were not sent.

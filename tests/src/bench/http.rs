@@ -54,12 +54,7 @@ pub struct Response<'a> {
 
 impl Client {
     pub fn new(addr: SocketAddr) -> Self {
-        Self {
-            addr,
-            stream: None,
-            left: Left::Nothing,
-            closes: false,
-        }
+        Self { addr, stream: None, left: Left::Nothing, closes: false }
     }
 
     /// Sends one request and reads the head of its answer.
@@ -82,10 +77,7 @@ impl Client {
         match payload {
             Payload::None => {}
             Payload::Json(text) => {
-                head += &format!(
-                    "Content-Type: application/json\r\nContent-Length: {}\r\n",
-                    text.len()
-                );
+                head += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", text.len());
             }
             Payload::Bytes(kind, body) => {
                 head += &format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
@@ -147,11 +139,7 @@ impl Client {
             if (100..200).contains(&status) {
                 continue;
             }
-            self.left = if status == 204 || status == 304 {
-                Left::Nothing
-            } else {
-                Left::UntilClose
-            };
+            self.left = if status == 204 || status == 304 { Left::Nothing } else { Left::UntilClose };
             for (name, value) in lines.iter().filter_map(|line| line.split_once(':')) {
                 let value = value.trim();
                 if name.eq_ignore_ascii_case("content-length") {
@@ -200,10 +188,7 @@ impl Client {
     fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Left::Chunk(None) = self.left {
             let line = self.read_line().map_err(io::Error::other)?;
-            let size = line
-                .split(';')
-                .next()
-                .and_then(|word| u64::from_str_radix(word.trim(), 16).ok());
+            let size = line.split(';').next().and_then(|word| u64::from_str_radix(word.trim(), 16).ok());
             let size = size.ok_or_else(|| io::Error::other(format!("not a chunk size: {line}")))?;
             if size == 0 {
                 while !self.read_line().map_err(io::Error::other)?.is_empty() {}
@@ -230,10 +215,7 @@ impl Client {
             self.stream = None;
             return match std::mem::replace(&mut self.left, Left::Nothing) {
                 Left::UntilClose => Ok(0),
-                _ => Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the body ends early",
-                )),
+                _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the body ends early")),
             };
         }
         self.consume_left(got)?;

@@ -24,18 +24,11 @@ pub fn peaks(context: &mut Context) -> Result<Vec<Row>> {
     let source = context.source()?;
     let mut rows = Vec::new();
     let mut server = context.fresh_server();
-    for (id, count) in [
-        ("rss-push-1", 1),
-        ("rss-push-8", AT_ONCE),
-        ("rss-clone-1", 1),
-        ("rss-clone-8", AT_ONCE),
-    ] {
+    for (id, count) in
+        [("rss-push-1", 1), ("rss-push-8", AT_ONCE), ("rss-clone-1", 1), ("rss-clone-8", AT_ONCE)]
+    {
         eprintln!("measuring {id}");
-        let limit = if count == 1 {
-            RSS_ONE_BYTES_MAX
-        } else {
-            RSS_EIGHT_BYTES_MAX
-        };
+        let limit = if count == 1 { RSS_ONE_BYTES_MAX } else { RSS_EIGHT_BYTES_MAX };
         let mut row = Row::new(id, Unit::Bytes, &[Bar::AtMost(limit)]);
         let pushes = id.starts_with("rss-push");
         row.cairn.push(match &mut server {
@@ -48,10 +41,7 @@ pub fn peaks(context: &mut Context) -> Result<Vec<Row>> {
         } else {
             stock_clone_peak(context, &source, count)
         };
-        row.stock.push(Figure::one(
-            "git processes, sampled",
-            stock.map(|bytes| bytes as f64),
-        ));
+        row.stock.push(Figure::one("git processes, sampled", stock.map(|bytes| bytes as f64)));
         rows.push(row);
     }
     Ok(rows)
@@ -83,11 +73,7 @@ fn clone_peak(context: &Context, server: &mut Server, source: &Source, count: us
         remotes.push(server::fork(&mut server.client(), &name, &fork)?);
     }
     context.restart(server)?;
-    let body = FetchRequest {
-        wants: &source.wants,
-        ..FetchRequest::default()
-    }
-    .body();
+    let body = FetchRequest { wants: &source.wants, ..FetchRequest::default() }.body();
     at_once(server, &remotes, |client, remote| {
         server::upload_pack(client, remote, &body)?.discard().map(drop)
     })?;
@@ -103,23 +89,16 @@ fn at_once(
     let work = &work;
     std::thread::scope(|scope| {
         let pairs = connections.iter_mut().zip(remotes);
-        let threads: Vec<_> = pairs
-            .map(|(client, remote)| scope.spawn(move || work(client, remote)))
-            .collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().map_err(|_| "a client thread panicked")?)
+        let threads: Vec<_> =
+            pairs.map(|(client, remote)| scope.spawn(move || work(client, remote))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a client thread panicked")?)
     })
 }
 
 fn stock_push_peak(context: &mut Context, source: &Source, count: usize) -> Result<u64> {
-    let repos = (0..count)
-        .map(|_| context.empty_stock())
-        .collect::<Result<Vec<_>>>()?;
-    let jobs: Vec<Vec<&str>> = repos
-        .iter()
-        .map(|repo| vec!["receive-pack", "--stateless-rpc", repo])
-        .collect();
+    let repos = (0..count).map(|_| context.empty_stock()).collect::<Result<Vec<_>>>()?;
+    let jobs: Vec<Vec<&str>> =
+        repos.iter().map(|repo| vec!["receive-pack", "--stateless-rpc", repo]).collect();
     let peak = context.git.peak_rss(&jobs, Input::File(&source.push));
     for repo in repos {
         std::fs::remove_dir_all(repo)?;
@@ -128,11 +107,7 @@ fn stock_push_peak(context: &mut Context, source: &Source, count: usize) -> Resu
 }
 
 fn stock_clone_peak(context: &Context, source: &Source, count: usize) -> Result<u64> {
-    let body = FetchRequest {
-        wants: &source.wants,
-        ..FetchRequest::default()
-    }
-    .body();
+    let body = FetchRequest { wants: &source.wants, ..FetchRequest::default() }.body();
     let jobs = vec![vec!["upload-pack", "--stateless-rpc", source.bitmap.as_str()]; count];
     context.git.peak_rss(&jobs, Input::Bytes(&body))
 }
@@ -143,9 +118,8 @@ pub fn catalog(context: &mut Context) -> Result<Vec<Row>> {
     eprintln!("measuring a catalog of {count}");
     let mut server = context.fresh_server()?;
     let before = disk_usage(&server.data)?.1;
-    let created = rate(&server, count, |client, number| {
-        server::create(client, &name(number), "main").map(drop)
-    })?;
+    let created =
+        rate(&server, count, |client, number| server::create(client, &name(number), "main").map(drop))?;
     let after_create = status_bytes(server.pid(), "VmRSS")?;
     context.restart(&mut server)?;
     server.settle()?;
@@ -161,14 +135,8 @@ pub fn catalog(context: &mut Context) -> Result<Vec<Row>> {
     let mut list = Vec::new();
     for page in 0..LISTS {
         // The first page, and deep ones of the default order.
-        let page = if page % 2 == 0 {
-            1
-        } else {
-            1 + page % (count / 50).max(1)
-        };
-        list.push(timed(|| {
-            server::list(&mut client, &format!("page={page}&per_page=50"))
-        })?);
+        let page = if page % 2 == 0 { 1 } else { 1 + page % (count / 50).max(1) };
+        list.push(timed(|| server::list(&mut client, &format!("page={page}&per_page=50")))?);
     }
     let mut rss = Row::new("catalog-rss", Unit::Bytes, &[Bar::AtMost(RSS_IDLE_BYTES_MAX)]);
     rss.cairn.push(Ok(status_bytes(server.pid(), "VmRSS")? as f64));
@@ -179,12 +147,7 @@ pub fn catalog(context: &mut Context) -> Result<Vec<Row>> {
     ));
     let mut empty = Row::new("catalog-files", Unit::Count, &[Bar::AtMost(0.0)]);
     empty.cairn.push(Ok(files.1.saturating_sub(before) as f64));
-    Ok(vec![
-        rss,
-        latency("catalog-lookup-p99", lookup),
-        latency("catalog-list-p99", list),
-        empty,
-    ])
+    Ok(vec![rss, latency("catalog-lookup-p99", lookup), latency("catalog-list-p99", list), empty])
 }
 
 fn name(number: u32) -> String {
@@ -200,18 +163,9 @@ fn timed(work: impl FnOnce() -> Result<u64>) -> Result<Duration> {
 /// A row of the 99th percentile, with the median in its note.
 fn latency(id: &str, mut taken: Vec<Duration>) -> Row {
     taken.sort_unstable();
-    let at = |hundredth: usize| {
-        taken
-            .get(taken.len() * hundredth / 100)
-            .copied()
-            .unwrap_or_default()
-    };
+    let at = |hundredth: usize| taken.get(taken.len() * hundredth / 100).copied().unwrap_or_default();
     let mut row = Row::new(id, Unit::Seconds, &[Bar::AtMost(ANSWER_SECONDS_MAX)]);
     row.cairn.push(Ok(at(99).as_secs_f64()));
-    row.notes.push(format!(
-        "median {:?}, slowest {:?}",
-        at(50),
-        taken.last().copied().unwrap_or_default()
-    ));
+    row.notes.push(format!("median {:?}, slowest {:?}", at(50), taken.last().copied().unwrap_or_default()));
     row
 }

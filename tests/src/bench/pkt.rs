@@ -160,12 +160,8 @@ mod tests {
     #[test]
     fn fetch_body_has_lengths_that_match_its_lines() {
         let wants = vec!["a".repeat(40)];
-        let body = FetchRequest {
-            wants: &wants,
-            filter: Some("blob:none"),
-            ..FetchRequest::default()
-        }
-        .body();
+        let body =
+            FetchRequest { wants: &wants, filter: Some("blob:none"), ..FetchRequest::default() }.body();
         assert!(body.starts_with(b"0012command=fetch\n"));
         assert!(body.ends_with(b"0009done\n0000"));
         assert!(ls_refs_body("refs/heads/x").ends_with(b"001cref-prefix refs/heads/x\n0000"));

@@ -46,11 +46,7 @@ impl CpuClock {
         }
         let sum = |threads: &BTreeMap<u32, u64>| threads.values().sum::<u64>();
         let fine = Duration::from_nanos(sum(&self.threads).saturating_sub(sum(&before.threads)));
-        if fine.abs_diff(ticks) > CLOCKS_APART_MAX {
-            ticks
-        } else {
-            fine
-        }
+        if fine.abs_diff(ticks) > CLOCKS_APART_MAX { ticks } else { fine }
     }
 }
 
@@ -64,21 +60,14 @@ fn stat_ticks(path: &str, first: usize) -> Result<Duration> {
     let text = fs::read_to_string(path)?;
     // The command name may hold spaces and brackets; everything after the last bracket is numbers.
     let fields = text.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let ticks: u64 = fields
-        .split(' ')
-        .skip(first)
-        .take(2)
-        .filter_map(|word| word.parse::<u64>().ok())
-        .sum();
+    let ticks: u64 = fields.split(' ').skip(first).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
 /// A size line of `/proc/PID/status` (`VmHWM`, `VmRSS`), in bytes.
 pub fn status_bytes(pid: u32, name: &str) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     Ok(kib.ok_or_else(|| format!("no {name} for process {pid}"))? * 1024)
 }
@@ -87,33 +76,20 @@ pub fn status_bytes(pid: u32, name: &str) -> Result<u64> {
 pub fn tree_rss_bytes(root: u32) -> u64 {
     let mut parents: Vec<(u32, u32)> = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
-        else {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
         let text = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let parent = text
-            .rsplit_once(") ")
-            .and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        let parent = text.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
         parents.extend(parent.map(|parent| (pid, parent)));
     }
     let mut tree = vec![root];
     let mut at = 0;
     while let Some(&pid) = tree.get(at) {
-        tree.extend(
-            parents
-                .iter()
-                .filter(|(_, parent)| *parent == pid)
-                .map(|(child, _)| *child),
-        );
+        tree.extend(parents.iter().filter(|(_, parent)| *parent == pid).map(|(child, _)| *child));
         at += 1;
     }
-    tree.iter()
-        .map(|pid| status_bytes(*pid, "VmRSS").unwrap_or(0))
-        .sum()
+    tree.iter().map(|pid| status_bytes(*pid, "VmRSS").unwrap_or(0)).sum()
 }
 
 /// Bytes allocated on disk and number of files below a folder.
@@ -141,15 +117,9 @@ pub fn disk_usage(folder: &Path) -> Result<(u64, u64)> {
 /// The processor's name and how many of it this machine has.
 pub fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map(|(_, name)| name);
+    let model =
+        info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!(
-        "{cores} x {}, Linux {}",
-        model.unwrap_or("unknown processor"),
-        kernel.trim()
-    )
+    format!("{cores} x {}, Linux {}", model.unwrap_or("unknown processor"), kernel.trim())
 }

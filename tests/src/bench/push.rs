@@ -17,20 +17,12 @@ const LISTINGS: u32 = 200;
 /// The push rows: CPU, wall time and bytes on disk, paired round by round.
 pub fn rows(context: &mut Context) -> Result<Vec<Row>> {
     let source = context.source()?;
-    let against = |at_most| {
-        [Bar::Ratio {
-            against: RECEIVE,
-            at_most,
-        }]
-    };
+    let against = |at_most| [Bar::Ratio { against: RECEIVE, at_most }];
     let mut cpu = Row::new("push-cpu", Unit::Seconds, &against(0.5));
     let mut wall = Row::new("push-wall", Unit::Seconds, &against(0.8));
     let mut disk = Row::new("disk", Unit::Bytes, &[]);
-    let (mut stock_cpu, mut stock_wall, mut stock_disk) = (
-        Figure::named(RECEIVE),
-        Figure::named(RECEIVE),
-        Figure::named("git, pack and indexes"),
-    );
+    let (mut stock_cpu, mut stock_wall, mut stock_disk) =
+        (Figure::named(RECEIVE), Figure::named(RECEIVE), Figure::named("git, pack and indexes"));
     for round in 0..context.rounds {
         eprintln!("measuring push, round {}", round + 1);
         match cairn_push(context, &source, round == 0) {
@@ -53,16 +45,10 @@ pub fn rows(context: &mut Context) -> Result<Vec<Row>> {
     let index_pack = index_pack(context, &source);
     cpu.stock = vec![
         stock_cpu,
-        Figure::one(
-            "git index-pack --strict",
-            index_pack.map(|usage| usage.cpu.as_secs_f64()),
-        ),
+        Figure::one("git index-pack --strict", index_pack.map(|usage| usage.cpu.as_secs_f64())),
     ];
     wall.stock = vec![stock_wall];
-    disk.stock = vec![
-        stock_disk,
-        Figure::one("the pack alone", Ok(source.pack_bytes as f64)),
-    ];
+    disk.stock = vec![stock_disk, Figure::one("the pack alone", Ok(source.pack_bytes as f64))];
     Ok(vec![cpu, wall, disk])
 }
 
@@ -77,9 +63,7 @@ fn cairn_push(context: &mut Context, source: &Source, keep: bool) -> Result<(Usa
     let mut server = context.fresh_server()?;
     let mut client = server.client();
     let remote = server::create(&mut client, "whole", &source.default_branch)?;
-    let usage = server.measure(1, || {
-        server::push(&mut client, &remote, &server::push_file(&source.push))
-    })?;
+    let usage = server.measure(1, || server::push(&mut client, &remote, &server::push_file(&source.push)))?;
     // A closed server has folded its journals into the files.
     server.stop();
     let bytes = disk_usage(&server.data)?.0;
@@ -89,11 +73,8 @@ fn cairn_push(context: &mut Context, source: &Source, keep: bool) -> Result<(Usa
 
 fn stock_push(context: &mut Context, source: &Source) -> Result<(Usage, f64)> {
     let repo = context.empty_stock()?;
-    let usage = context.git.measure(
-        &["receive-pack", "--stateless-rpc", &repo],
-        Input::File(&source.push),
-        1,
-    )?;
+    let usage =
+        context.git.measure(&["receive-pack", "--stateless-rpc", &repo], Input::File(&source.push), 1)?;
     let packs = format!("{repo}/objects");
     let bytes = disk_usage(packs.as_ref())?.0;
     std::fs::remove_dir_all(repo)?;
@@ -116,22 +97,12 @@ pub fn ls_refs(context: &mut Context) -> Result<Vec<Row>> {
     eprintln!("measuring ls-refs");
     let seed = context.fresh("seed");
     let (repo, tip) = one_commit(&context.git, &seed)?;
-    let names: Vec<String> = (0..REFS)
-        .map(|number| format!("refs/heads/topic/{number:05}"))
-        .collect();
+    let names: Vec<String> = (0..REFS).map(|number| format!("refs/heads/topic/{number:05}")).collect();
     let refs: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), tip.as_str())).collect();
     let body = push_body(&context.git, &repo, &refs)?;
-    let created: String = names
-        .iter()
-        .map(|name| format!("create {name} {tip}\n"))
-        .collect();
-    context.git.output(
-        &["-C", &repo, "update-ref", "--stdin"],
-        Input::Bytes(created.as_bytes()),
-    )?;
-    context
-        .git
-        .output(&["-C", &repo, "pack-refs", "--all"], Input::Nothing)?;
+    let created: String = names.iter().map(|name| format!("create {name} {tip}\n")).collect();
+    context.git.output(&["-C", &repo, "update-ref", "--stdin"], Input::Bytes(created.as_bytes()))?;
+    context.git.output(&["-C", &repo, "pack-refs", "--all"], Input::Nothing)?;
 
     let ask = ls_refs_body("refs/heads/topic/04217");
     let mut row = Row::new("ls-refs", Unit::Seconds, &[Bar::AtMost(0.001)]);
@@ -143,16 +114,9 @@ pub fn ls_refs(context: &mut Context) -> Result<Vec<Row>> {
                 let mut client = server.client();
                 let usage = server.measure(LISTINGS, || {
                     let answer = server::upload_pack(&mut client, remote, &ask)?.body()?;
-                    let right = answer
-                        .windows(tip.len())
-                        .filter(|bytes| *bytes == tip.as_bytes())
-                        .count()
-                        == 1;
-                    if right {
-                        Ok(answer.len() as u64)
-                    } else {
-                        Err("not exactly one ref was listed".into())
-                    }
+                    let right =
+                        answer.windows(tip.len()).filter(|bytes| *bytes == tip.as_bytes()).count() == 1;
+                    if right { Ok(answer.len() as u64) } else { Err("not exactly one ref was listed".into()) }
                 });
                 usage.map(|usage| usage.cpu.as_secs_f64())
             }

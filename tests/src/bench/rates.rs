@@ -77,10 +77,7 @@ pub fn rate(
             .enumerate()
             .map(|(first, client)| {
                 scope.spawn(move || {
-                    (0..count)
-                        .skip(first)
-                        .step_by(step)
-                        .try_for_each(|number| work(client, number))
+                    (0..count).skip(first).step_by(step).try_for_each(|number| work(client, number))
                 })
             })
             .collect();
@@ -98,23 +95,17 @@ fn push_fresh(server: &Server, bodies: &[Vec<u8>], name: &dyn Fn(u32) -> String)
     for number in 0..PUSHES {
         remotes.push(server::create(&mut client, &name(number), "main")?);
     }
-    rate(server, PUSHES, |client, number| {
-        push_number(client, remotes.get(number as usize), bodies, number)
-    })
+    rate(server, PUSHES, |client, number| push_number(client, remotes.get(number as usize), bodies, number))
 }
 
 /// Every push creates its own ref of one repository.
 fn push_one(server: &Server, bodies: &[Vec<u8>], name: &str) -> Result<f64> {
     let remote = server::create(&mut server.client(), name, "main")?;
-    rate(server, PUSHES, |client, number| {
-        push_number(client, Some(&remote), bodies, number)
-    })
+    rate(server, PUSHES, |client, number| push_number(client, Some(&remote), bodies, number))
 }
 
 fn push_number(client: &mut Client, remote: Option<&Remote>, bodies: &[Vec<u8>], number: u32) -> Result<()> {
-    let (remote, body) = remote
-        .zip(bodies.get(number as usize))
-        .ok_or("fewer packs than pushes")?;
+    let (remote, body) = remote.zip(bodies.get(number as usize)).ok_or("fewer packs than pushes")?;
     server::push(client, remote, &server::push_bytes(body)).map(drop)
 }
 
@@ -125,13 +116,8 @@ fn tiny_pushes(context: &mut Context) -> Result<Vec<Vec<u8>>> {
     one_commit(&context.git, &path)?;
     let repo = utf8(&path)?;
     let script: String = (1..PUSHES).map(commit_script).collect();
-    context.git.output(
-        &["-C", &repo, "fast-import", "--quiet"],
-        Input::Bytes(script.as_bytes()),
-    )?;
-    let listed = context
-        .git
-        .text(&["-C", &repo, "for-each-ref", "--format=%(refname) %(objectname)"])?;
+    context.git.output(&["-C", &repo, "fast-import", "--quiet"], Input::Bytes(script.as_bytes()))?;
+    let listed = context.git.text(&["-C", &repo, "for-each-ref", "--format=%(refname) %(objectname)"])?;
     listed
         .lines()
         .filter_map(|line| line.split_once(' '))

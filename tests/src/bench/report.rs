@@ -14,10 +14,7 @@ pub struct Figure {
 
 impl Figure {
     pub fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            ..Self::default()
-        }
+        Self { name: name.to_owned(), ..Self::default() }
     }
 
     /// A figure of one sample.
@@ -84,14 +81,7 @@ pub struct Row {
 impl Row {
     pub fn new(id: &str, unit: Unit, bars: &[Bar]) -> Self {
         let cairn = Figure::named("cairn");
-        Self {
-            id: id.to_owned(),
-            unit,
-            cairn,
-            stock: Vec::new(),
-            bars: bars.to_vec(),
-            notes: Vec::new(),
-        }
+        Self { id: id.to_owned(), unit, cairn, stock: Vec::new(), bars: bars.to_vec(), notes: Vec::new() }
     }
 
     /// The median of the ratios of paired rounds; of the medians when rounds are missing.
@@ -126,10 +116,7 @@ impl Row {
 
     /// The row's lines in the table: one per stock figure or absolute bar, at least one.
     fn lines(&self) -> Vec<[String; 6]> {
-        let cairn = self
-            .cairn
-            .median()
-            .map_or_else(|| "-".to_owned(), |value| show(value, self.unit));
+        let cairn = self.cairn.median().map_or_else(|| "-".to_owned(), |value| show(value, self.unit));
         let mut lines = Vec::new();
         for bar in self.bars.iter().filter(|bar| !matches!(bar, Bar::Ratio { .. })) {
             let text = match bar {
@@ -140,9 +127,7 @@ impl Row {
             lines.push(["-".into(), "-".into(), text, self.verdict(bar).to_owned()]);
         }
         for figure in &self.stock {
-            let value = figure
-                .median()
-                .map_or_else(|| "-".to_owned(), |value| show(value, self.unit));
+            let value = figure.median().map_or_else(|| "-".to_owned(), |value| show(value, self.unit));
             let bar = self
                 .bars
                 .iter()
@@ -151,16 +136,9 @@ impl Row {
                 Some(Bar::Ratio { at_most, .. }) => format!("<= {at_most} x"),
                 _ => "-".to_owned(),
             };
-            let ratio = self
-                .ratio(figure)
-                .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
+            let ratio = self.ratio(figure).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
             let verdict = bar.map_or("-", |bar| self.verdict(bar));
-            lines.push([
-                format!("{value} {}", figure.name),
-                ratio,
-                limit,
-                verdict.to_owned(),
-            ]);
+            lines.push([format!("{value} {}", figure.name), ratio, limit, verdict.to_owned()]);
         }
         if lines.is_empty() {
             lines.push(std::array::from_fn(|_| "-".to_owned()));
@@ -190,24 +168,14 @@ fn show(value: f64, unit: Unit) -> String {
 /// Prints the table, then the notes and errors row by row.
 pub fn print(rows: &[Row]) {
     let head = ["row", "cairn", "stock", "ratio", "bar", ""].map(str::to_owned);
-    let lines: Vec<_> = std::iter::once(head)
-        .chain(rows.iter().flat_map(Row::lines))
-        .collect();
+    let lines: Vec<_> = std::iter::once(head).chain(rows.iter().flat_map(Row::lines)).collect();
     let width = |column: usize| {
-        lines
-            .iter()
-            .filter_map(|line| line.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
+        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..6).map(width).collect();
     for line in &lines {
-        let cells: Vec<String> = line
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
+        let cells: Vec<String> =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         println!("{}", cells.join("  ").trim_end());
     }
     for row in rows {
@@ -228,16 +196,10 @@ mod tests {
 
     #[test]
     fn ratio_is_the_median_of_paired_rounds_and_meets_its_bar() {
-        let bar = Bar::Ratio {
-            against: "git",
-            at_most: 0.5,
-        };
+        let bar = Bar::Ratio { against: "git", at_most: 0.5 };
         let mut row = Row::new("x", Unit::Seconds, &[bar]);
         row.cairn.samples = vec![1.0, 3.0, 10.0];
-        row.stock = vec![Figure {
-            samples: vec![2.0, 6.0, 100.0],
-            ..Figure::named("git")
-        }];
+        row.stock = vec![Figure { samples: vec![2.0, 6.0, 100.0], ..Figure::named("git") }];
         assert_eq!(row.ratio(&row.stock[0]), Some(0.5));
         assert_eq!(row.lines()[0][5], "ok");
     }

@@ -46,19 +46,9 @@ impl Server {
     /// Starts the binary on a data folder and waits for the line that says where it listens.
     pub fn start(binary: &Path, data: &Path) -> Result<Self> {
         std::fs::create_dir_all(data)?;
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(data.with_extension("log"))?;
+        let log = File::options().create(true).append(true).open(data.with_extension("log"))?;
         let mut child = Command::new(binary)
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--api-token",
-                API_TOKEN,
-                "--data",
-            ])
+            .args(["serve", "--listen", "127.0.0.1:0", "--api-token", API_TOKEN, "--data"])
             .arg(data)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -67,17 +57,10 @@ impl Server {
             .map_err(|error| format!("{}: {error}", binary.display()))?;
         let mut stdout = BufReader::new(child.stdout.take().ok_or("the server has no stdout")?);
         let mut line = String::new();
-        let found = stdout
-            .read_line(&mut line)
-            .map_err(Into::into)
-            .and_then(|_| address(&line));
+        let found = stdout.read_line(&mut line).map_err(Into::into).and_then(|_| address(&line));
         std::thread::spawn(move || discard(&mut stdout));
         match found {
-            Ok(addr) => Ok(Self {
-                child,
-                addr,
-                data: data.to_path_buf(),
-            }),
+            Ok(addr) => Ok(Self { child, addr, data: data.to_path_buf() }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -97,11 +80,8 @@ impl Server {
     /// Asks the server to end, so that it closes its files, and waits for it.
     pub fn stop(&mut self) {
         // The standard library only knows SIGKILL.
-        let asked = Command::new("kill")
-            .arg("-TERM")
-            .arg(self.child.id().to_string())
-            .stderr(Stdio::null())
-            .status();
+        let asked =
+            Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).stderr(Stdio::null()).status();
         let began = Instant::now();
         while asked.is_ok() && began.elapsed() < STOP_WAIT_MAX {
             match self.child.try_wait() {
@@ -152,10 +132,7 @@ impl Drop for Server {
 fn address(line: &str) -> Result<SocketAddr> {
     let started: Value =
         serde_json::from_str(line).map_err(|_| format!("no JSON line at the start: {line:?}"))?;
-    let url = started
-        .get("url")
-        .and_then(Value::as_str)
-        .ok_or("the first line names no url")?;
+    let url = started.get("url").and_then(Value::as_str).ok_or("the first line names no url")?;
     let rest = url.strip_prefix("http://").ok_or("the url is not http")?;
     Ok(rest.split('/').next().unwrap_or(rest).parse()?)
 }
@@ -163,9 +140,7 @@ fn address(line: &str) -> Result<SocketAddr> {
 /// One REST call; answers the `result` of the envelope.
 pub fn rest(client: &mut Client, method: &str, path: &str, body: Option<&str>, wanted: u16) -> Result<Value> {
     let payload = body.map_or(Payload::None, Payload::Json);
-    let mut response = client
-        .send(method, path, API_TOKEN, "", &payload)?
-        .expect_status(wanted)?;
+    let mut response = client.send(method, path, API_TOKEN, "", &payload)?.expect_status(wanted)?;
     let answer: Value = serde_json::from_slice(&response.body()?)?;
     Ok(answer.get("result").cloned().unwrap_or(Value::Null))
 }
@@ -179,10 +154,7 @@ pub fn create(client: &mut Client, name: &str, default_branch: &str) -> Result<R
 /// Forks `base` to `name`.
 pub fn fork(client: &mut Client, base: &str, name: &str) -> Result<Remote> {
     let body = serde_json::json!({ "name": name }).to_string();
-    remote(
-        name,
-        &rest(client, "POST", &format!("{REPOS}/{base}/fork"), Some(&body), 201)?,
-    )
+    remote(name, &rest(client, "POST", &format!("{REPOS}/{base}/fork"), Some(&body), 201)?)
 }
 
 /// Looks one repository up by name; answers the bytes of the answer.
@@ -202,46 +174,27 @@ pub fn list(client: &mut Client, query: &str) -> Result<u64> {
 }
 
 fn remote(name: &str, result: &Value) -> Result<Remote> {
-    let text = |key: &str| {
-        result
-            .get(key)
-            .and_then(Value::as_str)
-            .ok_or_else(|| format!("the answer has no {key}"))
-    };
+    let text =
+        |key: &str| result.get(key).and_then(Value::as_str).ok_or_else(|| format!("the answer has no {key}"));
     let url = text("remote")?;
     // The public url may name another host; the path is what counts on loopback.
-    let path = url
-        .split_once("://")
-        .and_then(|(_, rest)| rest.find('/').map(|at| rest.split_at(at).1));
+    let path = url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| rest.split_at(at).1));
     let path = path.ok_or_else(|| format!("not a remote: {url}"))?.to_owned();
-    Ok(Remote {
-        name: name.to_owned(),
-        path,
-        token: text("token")?.to_owned(),
-    })
+    Ok(Remote { name: name.to_owned(), path, token: text("token")?.to_owned() })
 }
 
 /// Sends one protocol v2 request; the answer's body is the caller's to read.
 pub fn upload_pack<'a>(client: &'a mut Client, remote: &Remote, body: &[u8]) -> Result<Response<'a>> {
     let path = format!("{}/git-upload-pack", remote.path);
     client
-        .send(
-            "POST",
-            &path,
-            &remote.token,
-            "Git-Protocol: version=2\r\n",
-            &Payload::Bytes(FETCH, body),
-        )?
+        .send("POST", &path, &remote.token, "Git-Protocol: version=2\r\n", &Payload::Bytes(FETCH, body))?
         .expect_status(200)
 }
 
 /// Pushes commands and pack in one request and judges the report; answers the report's length.
 pub fn push(client: &mut Client, remote: &Remote, payload: &Payload<'_>) -> Result<u64> {
     let path = format!("{}/git-receive-pack", remote.path);
-    let report = client
-        .send("POST", &path, &remote.token, "", payload)?
-        .expect_status(200)?
-        .body()?;
+    let report = client.send("POST", &path, &remote.token, "", payload)?.expect_status(200)?.body()?;
     check_report(&report)?;
     Ok(report.len() as u64)
 }

@@ -34,11 +34,7 @@ pub struct Usage {
 impl Usage {
     /// The share of one run, of `runs` that were measured together.
     pub fn per(self, runs: u32) -> Self {
-        Self {
-            cpu: self.cpu / runs,
-            wall: self.wall / runs,
-            bytes: self.bytes / u64::from(runs),
-        }
+        Self { cpu: self.cpu / runs, wall: self.wall / runs, bytes: self.bytes / u64::from(runs) }
     }
 }
 
@@ -65,13 +61,8 @@ impl Git {
                 command.env_remove(name);
             }
         }
-        command
-            .env("GIT_CONFIG_GLOBAL", &self.config)
-            .env("GIT_CONFIG_NOSYSTEM", "1");
-        command
-            .env("GIT_PROTOCOL", "version=2")
-            .env("LC_ALL", "C")
-            .env("GIT_TERMINAL_PROMPT", "0");
+        command.env("GIT_CONFIG_GLOBAL", &self.config).env("GIT_CONFIG_NOSYSTEM", "1");
+        command.env("GIT_PROTOCOL", "version=2").env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0");
         command.args(args);
         command
     }
@@ -83,11 +74,7 @@ impl Git {
             Input::File(path) => File::open(path)?.into(),
         };
         let mut command = self.command(args);
-        Ok(command
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?)
+        Ok(command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
     }
 
     /// Runs git, feeds it `input` and hands its stdout to `read`. A failure carries git's own words.
@@ -138,9 +125,7 @@ impl Git {
 
     /// Runs git for its stdout as text, without the last newline.
     pub fn text(&self, args: &[&str]) -> Result<String> {
-        Ok(String::from_utf8(self.output(args, Input::Nothing)?)?
-            .trim_end()
-            .to_owned())
+        Ok(String::from_utf8(self.output(args, Input::Nothing)?)?.trim_end().to_owned())
     }
 
     /// Runs git with its stdout going to a file.
@@ -175,10 +160,8 @@ impl Git {
         }
         let pids: Vec<u32> = children.iter().map(Child::id).collect();
         std::thread::scope(|scope| {
-            let waits: Vec<_> = children
-                .iter_mut()
-                .map(|child| scope.spawn(move || finish(child, input)))
-                .collect();
+            let waits: Vec<_> =
+                children.iter_mut().map(|child| scope.spawn(move || finish(child, input))).collect();
             let mut peak = 0;
             while !waits.iter().all(std::thread::ScopedJoinHandle::is_finished) {
                 peak = peak.max(pids.iter().map(|pid| proc::tree_rss_bytes(*pid)).sum());
@@ -204,9 +187,5 @@ fn finish(child: &mut Child, input: Input<'_>) -> Result<()> {
     }
     drop(drain.join());
     let status = child.wait()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("git failed: {status}").into())
-    }
+    if status.success() { Ok(()) } else { Err(format!("git failed: {status}").into()) }
 }

@@ -91,9 +91,7 @@ fn main() -> Result<()> {
         .into());
     }
     let parent = args.temp.clone().unwrap_or_else(std::env::temp_dir);
-    let temp = tempfile::Builder::new()
-        .prefix("cairn-bench-")
-        .tempdir_in(parent)?;
+    let temp = tempfile::Builder::new().prefix("cairn-bench-").tempdir_in(parent)?;
     let cairn = match &args.cairn {
         Some(path) => path.clone(),
         None => std::env::current_exe()?.with_file_name("cairn"),
@@ -107,13 +105,7 @@ fn main() -> Result<()> {
     println!("{machine}; {git}; {repository}; {} rounds", args.rounds);
     report::print(&rows);
     if let Some(path) = &args.json {
-        let report = Report {
-            machine,
-            git,
-            repository,
-            rounds: args.rounds,
-            rows: &rows,
-        };
+        let report = Report { machine, git, repository, rounds: args.rounds, rows: &rows };
         std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
     }
     Ok(())
@@ -126,17 +118,12 @@ fn measure(context: &mut Context, asked: &[String]) -> Vec<Row> {
         listed || (asked.is_empty() && DEFAULT_GROUPS.contains(&name))
     };
     let fetch_row = |id: &str| group("fetch") || asked.iter().any(|row| row == id);
-    let any_fetch = fetch::IDS
-        .iter()
-        .any(|id| fetch_row(id) || fetch_row(&format!("{id}-repeat")));
+    let any_fetch = fetch::IDS.iter().any(|id| fetch_row(id) || fetch_row(&format!("{id}-repeat")));
     let mut rows = Vec::new();
     let mut take = |name: &str, measured: Result<Vec<Row>>| {
         rows.extend(measured.unwrap_or_else(|error| {
             let cairn = Figure::one("cairn", Err(error));
-            vec![Row {
-                cairn,
-                ..Row::new(name, Unit::Count, &[])
-            }]
+            vec![Row { cairn, ..Row::new(name, Unit::Count, &[]) }]
         }));
     };
     if group("push") {

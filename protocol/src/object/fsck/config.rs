@@ -10,10 +10,7 @@ pub(super) fn for_each_variable(
     data: &[u8],
     mut each: impl FnMut(&[u8], Option<&[u8]>),
 ) -> Result<(), Malformed> {
-    let mut text = Text {
-        rest: data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data),
-        ended: false,
-    };
+    let mut text = Text { rest: data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data), ended: false };
     let mut name = Vec::new();
     let mut section_len = 0;
     loop {
@@ -171,9 +168,8 @@ mod tests {
     fn read(text: &str) -> (Vec<(String, Option<String>)>, bool) {
         let mut got = Vec::new();
         let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let end = for_each_variable(text.as_bytes(), |name, value| {
-            got.push((string(name), value.map(string)))
-        });
+        let end =
+            for_each_variable(text.as_bytes(), |name, value| got.push((string(name), value.map(string))));
         (got, end.is_ok())
     }
 
@@ -188,27 +184,13 @@ mod tests {
             ("submodule.A.b.bare", None),
             ("s.x.k", Some("v")),
         ];
-        let got: Vec<_> = got
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_deref()))
-            .collect();
+        let got: Vec<_> = got.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         assert_eq!(got, want);
     }
 
     #[test]
     fn malformed_text_is_told() {
-        for text in [
-            "[",
-            "[]",
-            "[a",
-            "[a \"b]\n",
-            "[a \"b\"x]",
-            "a = \"x",
-            "a = \\q",
-            "a b",
-            "=",
-            "[a b]",
-        ] {
+        for text in ["[", "[]", "[a", "[a \"b]\n", "[a \"b\"x]", "a = \"x", "a = \\q", "a b", "=", "[a b]"] {
             assert!(!read(text).1, "{text}");
         }
     }

@@ -21,20 +21,13 @@ pub(super) fn check_tag(algo: HashAlgo, data: &[u8], found: &mut dyn FnMut(Findi
 fn commit(algo: HashAlgo, data: &[u8]) -> Result<(), Finding> {
     headers(data)?;
     if !data.starts_with(b"tree ") {
-        return Err(Finding::new(
-            MsgId::MissingTree,
-            "invalid format - expected 'tree' line",
-        ));
+        return Err(Finding::new(MsgId::MissingTree, "invalid format - expected 'tree' line"));
     }
-    let (_, mut rest) = id_line(algo, data, b"tree ").ok_or(Finding::new(
-        MsgId::BadTreeSha1,
-        "invalid 'tree' line format - bad sha1",
-    ))?;
+    let (_, mut rest) = id_line(algo, data, b"tree ")
+        .ok_or(Finding::new(MsgId::BadTreeSha1, "invalid 'tree' line format - bad sha1"))?;
     while rest.starts_with(b"parent ") {
-        (_, rest) = id_line(algo, rest, b"parent ").ok_or(Finding::new(
-            MsgId::BadParentSha1,
-            "invalid 'parent' line format - bad sha1",
-        ))?;
+        (_, rest) = id_line(algo, rest, b"parent ")
+            .ok_or(Finding::new(MsgId::BadParentSha1, "invalid 'parent' line format - bad sha1"))?;
     }
     let mut authors = 0_usize;
     while let Some(author) = rest.strip_prefix(b"author ") {
@@ -43,29 +36,19 @@ fn commit(algo: HashAlgo, data: &[u8]) -> Result<(), Finding> {
     }
     match authors {
         0 => {
-            return Err(Finding::new(
-                MsgId::MissingAuthor,
-                "invalid format - expected 'author' line",
-            ));
+            return Err(Finding::new(MsgId::MissingAuthor, "invalid format - expected 'author' line"));
         }
         1 => {}
         _ => {
-            return Err(Finding::new(
-                MsgId::MultipleAuthors,
-                "invalid format - multiple 'author' lines",
-            ));
+            return Err(Finding::new(MsgId::MultipleAuthors, "invalid format - multiple 'author' lines"));
         }
     }
-    let committer = rest.strip_prefix(b"committer ").ok_or(Finding::new(
-        MsgId::MissingCommitter,
-        "invalid format - expected 'committer' line",
-    ))?;
+    let committer = rest
+        .strip_prefix(b"committer ")
+        .ok_or(Finding::new(MsgId::MissingCommitter, "invalid format - expected 'committer' line"))?;
     ident(committer)?;
     if data.contains(&0) {
-        return Err(Finding::new(
-            MsgId::NulInCommit,
-            "NUL byte in the commit object body",
-        ));
+        return Err(Finding::new(MsgId::NulInCommit, "NUL byte in the commit object body"));
     }
     Ok(())
 }
@@ -73,44 +56,30 @@ fn commit(algo: HashAlgo, data: &[u8]) -> Result<(), Finding> {
 fn tag(algo: HashAlgo, data: &[u8], found: &mut dyn FnMut(Finding)) -> Result<(), Finding> {
     headers(data)?;
     if !data.starts_with(b"object ") {
-        return Err(Finding::new(
-            MsgId::MissingObject,
-            "invalid format - expected 'object' line",
-        ));
+        return Err(Finding::new(MsgId::MissingObject, "invalid format - expected 'object' line"));
     }
-    let (_, rest) = id_line(algo, data, b"object ").ok_or(Finding::new(
-        MsgId::BadObjectSha1,
-        "invalid 'object' line format - bad sha1",
-    ))?;
-    let rest = rest.strip_prefix(b"type ").ok_or(Finding::new(
-        MsgId::MissingTypeEntry,
-        "invalid format - expected 'type' line",
-    ))?;
-    let (kind, rest) = line(rest).ok_or(Finding::new(
-        MsgId::MissingType,
-        "invalid format - unexpected end after 'type' line",
-    ))?;
+    let (_, rest) = id_line(algo, data, b"object ")
+        .ok_or(Finding::new(MsgId::BadObjectSha1, "invalid 'object' line format - bad sha1"))?;
+    let rest = rest
+        .strip_prefix(b"type ")
+        .ok_or(Finding::new(MsgId::MissingTypeEntry, "invalid format - expected 'type' line"))?;
+    let (kind, rest) = line(rest)
+        .ok_or(Finding::new(MsgId::MissingType, "invalid format - unexpected end after 'type' line"))?;
     if Kind::from_name(kind).is_none() {
         return Err(Finding::new(MsgId::BadType, "invalid 'type' value"));
     }
-    let rest = rest.strip_prefix(b"tag ").ok_or(Finding::new(
-        MsgId::MissingTagEntry,
-        "invalid format - expected 'tag' line",
-    ))?;
-    let (name, rest) = line(rest).ok_or(Finding::new(
-        MsgId::MissingTag,
-        "invalid format - unexpected end after 'tag' line",
-    ))?;
+    let rest = rest
+        .strip_prefix(b"tag ")
+        .ok_or(Finding::new(MsgId::MissingTagEntry, "invalid format - expected 'tag' line"))?;
+    let (name, rest) = line(rest)
+        .ok_or(Finding::new(MsgId::MissingTag, "invalid format - unexpected end after 'tag' line"))?;
     if !is_tag_name(name) {
         found(Finding::quoting(MsgId::BadTagName, "invalid 'tag' name", name));
     }
     match rest.strip_prefix(b"tagger ") {
         Some(tagger) => ident(tagger).map(|_| ()),
         None => {
-            found(Finding::new(
-                MsgId::MissingTaggerEntry,
-                "invalid format - expected 'tagger' line",
-            ));
+            found(Finding::new(MsgId::MissingTaggerEntry, "invalid format - expected 'tagger' line"));
             Ok(())
         }
     }
@@ -118,15 +87,9 @@ fn tag(algo: HashAlgo, data: &[u8], found: &mut dyn FnMut(Finding)) -> Result<()
 
 /// No NUL may stand in the headers, and they must end with an empty line or at least with a line feed.
 fn headers(data: &[u8]) -> Result<(), Finding> {
-    let end = data
-        .windows(2)
-        .position(|pair| pair == b"\n\n")
-        .unwrap_or(data.len());
+    let end = data.windows(2).position(|pair| pair == b"\n\n").unwrap_or(data.len());
     if data.iter().take(end).any(|byte| *byte == 0) {
-        return Err(Finding::new(
-            MsgId::NulInHeader,
-            "unterminated header: NUL in the header",
-        ));
+        return Err(Finding::new(MsgId::NulInHeader, "unterminated header: NUL in the header"));
     }
     if end == data.len() && !data.ends_with(b"\n") {
         return Err(Finding::new(MsgId::UnterminatedHeader, "unterminated header"));
@@ -150,10 +113,7 @@ fn ident(data: &[u8]) -> Result<&[u8], Finding> {
     let (name, rest) = line.split_at(line.iter().position(bracket).unwrap_or(line.len()));
     let email = match rest {
         [] => {
-            return broken(
-                MsgId::MissingEmail,
-                "invalid author/committer line - missing email",
-            );
+            return broken(MsgId::MissingEmail, "invalid author/committer line - missing email");
         }
         [b'<', email @ ..] => email,
         _ => return broken(MsgId::BadName, "invalid author/committer line - bad name"),
@@ -179,20 +139,14 @@ fn ident(data: &[u8]) -> Result<&[u8], Finding> {
 
 fn date_and_zone(data: &[u8]) -> Result<(), Finding> {
     let broken = |id, detail| Err(Finding::new(id, detail));
-    let blank = data
-        .iter()
-        .take_while(|byte| matches!(byte, b' ' | b'\t'))
-        .count();
+    let blank = data.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     let date = data.get(blank..).unwrap_or_default();
     let (digits, rest) = date.split_at(date.iter().take_while(|byte| byte.is_ascii_digit()).count());
     if digits.is_empty() {
         return broken(MsgId::BadDate, "invalid author/committer line - bad date");
     }
     if digits.starts_with(b"0") && date.get(1) != Some(&b' ') {
-        return broken(
-            MsgId::ZeroPaddedDate,
-            "invalid author/committer line - zero-padded date",
-        );
+        return broken(MsgId::ZeroPaddedDate, "invalid author/committer line - zero-padded date");
     }
     let add = |sum: i64, digit: &u8| sum.checked_mul(10)?.checked_add(i64::from(digit - b'0'));
     if digits.iter().try_fold(0_i64, add).is_none() {
@@ -204,10 +158,7 @@ fn date_and_zone(data: &[u8]) -> Result<(), Finding> {
     match rest.strip_prefix(b" ") {
         None => broken(MsgId::BadDate, "invalid author/committer line - bad date"),
         Some([b'+' | b'-', zone @ ..]) if zone.len() == 4 && zone.iter().all(u8::is_ascii_digit) => Ok(()),
-        Some(_) => broken(
-            MsgId::BadTimezone,
-            "invalid author/committer line - bad time zone",
-        ),
+        Some(_) => broken(MsgId::BadTimezone, "invalid author/committer line - bad time zone"),
     }
 }
 

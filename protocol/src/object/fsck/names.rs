@@ -8,22 +8,10 @@ pub(super) struct DotFile {
     ntfs_short: [u8; 6],
 }
 
-pub(super) const GITMODULES: DotFile = DotFile {
-    name: b"gitmodules",
-    ntfs_short: *b"gi7eba",
-};
-pub(super) const GITATTRIBUTES: DotFile = DotFile {
-    name: b"gitattributes",
-    ntfs_short: *b"gi7d29",
-};
-pub(super) const GITIGNORE: DotFile = DotFile {
-    name: b"gitignore",
-    ntfs_short: *b"gi250a",
-};
-pub(super) const MAILMAP: DotFile = DotFile {
-    name: b"mailmap",
-    ntfs_short: *b"maba30",
-};
+pub(super) const GITMODULES: DotFile = DotFile { name: b"gitmodules", ntfs_short: *b"gi7eba" };
+pub(super) const GITATTRIBUTES: DotFile = DotFile { name: b"gitattributes", ntfs_short: *b"gi7d29" };
+pub(super) const GITIGNORE: DotFile = DotFile { name: b"gitignore", ntfs_short: *b"gi250a" };
+pub(super) const MAILMAP: DotFile = DotFile { name: b"mailmap", ntfs_short: *b"maba30" };
 
 /// Whether a name could be any of the spellings below: a cheap test that lets nearly all names pass by.
 #[inline]
@@ -52,16 +40,10 @@ impl DotFile {
 
     /// Whether NTFS may take `name` for this file.
     pub(super) fn is_ntfs(self, name: &[u8]) -> bool {
-        if let Some(rest) = name
-            .strip_prefix(b".")
-            .and_then(|name| strip_prefix_any_case(name, self.name))
-        {
+        if let Some(rest) = name.strip_prefix(b".").and_then(|name| strip_prefix_any_case(name, self.name)) {
             return is_ntfs_tail(rest);
         }
-        let short = self
-            .name
-            .get(..6)
-            .and_then(|start| strip_prefix_any_case(name, start));
+        let short = self.name.get(..6).and_then(|start| strip_prefix_any_case(name, start));
         if let Some([b'~', b'1'..=b'4', rest @ ..]) = short {
             return is_ntfs_tail(rest);
         }
@@ -77,10 +59,7 @@ impl DotFile {
             return false;
         };
         let (start, number) = short.split_at(tilde);
-        let starts = self
-            .ntfs_short
-            .get(..tilde)
-            .is_some_and(|prefix| start.eq_ignore_ascii_case(prefix));
+        let starts = self.ntfs_short.get(..tilde).is_some_and(|prefix| start.eq_ignore_ascii_case(prefix));
         let numbered =
             matches!(number, [_, b'1'..=b'9', digits @ ..] if digits.iter().all(u8::is_ascii_digit));
         starts && numbered && is_ntfs_tail(rest)
@@ -94,45 +73,32 @@ fn strip_prefix_any_case<'a>(name: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> 
 
 /// Whether NTFS ignores all of `rest`: dots and spaces up to the end or to the name of a stream.
 fn is_ntfs_tail(rest: &[u8]) -> bool {
-    matches!(
-        rest.iter().find(|byte| !matches!(byte, b'.' | b' ')),
-        None | Some(b':')
-    )
+    matches!(rest.iter().find(|byte| !matches!(byte, b'.' | b' ')), None | Some(b':'))
 }
 
 /// Whether NTFS may take the first component of `name` for `.git`.
 pub(super) fn is_ntfs_dotgit(name: &[u8]) -> bool {
     let rest = strip_prefix_any_case(name, b".git").or_else(|| strip_prefix_any_case(name, b"git~1"));
     rest.is_some_and(|rest| {
-        matches!(
-            rest.iter().find(|byte| !matches!(byte, b'.' | b' ')),
-            None | Some(b':' | b'/' | b'\\')
-        )
+        matches!(rest.iter().find(|byte| !matches!(byte, b'.' | b' ')), None | Some(b':' | b'/' | b'\\'))
     })
 }
 
 /// Whether HFS+ takes the first component of `name` for a dot and `file`: it folds case and ignores code points.
 fn is_hfs(name: &[u8], file: &[u8]) -> bool {
     if name.is_ascii() {
-        let rest = name
-            .strip_prefix(b".")
-            .and_then(|name| strip_prefix_any_case(name, file));
+        let rest = name.strip_prefix(b".").and_then(|name| strip_prefix_any_case(name, file));
         return matches!(rest, Some([] | [b'/', ..]));
     }
     // Only what is well formed counts; ill-formed bytes end the name, and so do the two that git calls ill-formed.
     let valid = name.utf8_chunks().next().map_or("", |chunk| chunk.valid());
     let mut chars = valid.chars().filter(|char| !is_hfs_ignored(*char));
-    let mut next = || {
-        chars
-            .next()
-            .filter(|char| !matches!(char, '\u{fffe}' | '\u{ffff}'))
-    };
+    let mut next = || chars.next().filter(|char| !matches!(char, '\u{fffe}' | '\u{ffff}'));
     if next() != Some('.') {
         return false;
     }
-    let all = file
-        .iter()
-        .all(|want| next().is_some_and(|char| char.to_ascii_lowercase() == char::from(*want)));
+    let all =
+        file.iter().all(|want| next().is_some_and(|char| char.to_ascii_lowercase() == char::from(*want)));
     all && matches!(next(), None | Some('/'))
 }
 
@@ -194,11 +160,7 @@ mod tests {
             "\u{2010}.git".as_bytes(),
         ];
         for name in names {
-            assert!(
-                !is_dotgit(name) && !GITMODULES.is(name),
-                "{}",
-                name.escape_ascii()
-            );
+            assert!(!is_dotgit(name) && !GITMODULES.is(name), "{}", name.escape_ascii());
         }
     }
 }

@@ -102,10 +102,7 @@ fn specials(raw: &RawEntry<'_>, each: &mut dyn FnMut(Special, bool)) {
 
 /// The rest of `name` behind each of its backslashes, which separate folders on Windows.
 fn after_backslashes(name: &[u8]) -> impl Iterator<Item = &[u8]> {
-    name.iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == b'\\')
-        .filter_map(|(at, _)| name.get(at + 1..))
+    name.iter().enumerate().filter(|(_, byte)| **byte == b'\\').filter_map(|(at, _)| name.get(at + 1..))
 }
 
 /// Rules that a tree breaks, as a set of bits: each is told once, however often it is broken.
@@ -171,10 +168,7 @@ pub fn visit_tree<V: TreeVisitor>(algo: HashAlgo, data: &[u8], visitor: &mut V) 
         let entry = raw.entry;
         broken.set_if(raw.zero_padded, const { bit(MsgId::ZeroPaddedFilemode) });
         broken.set_if(is_null(entry.id), const { bit(MsgId::NullSha1) });
-        broken.set_if(
-            entry.name.len() > TREE_NAME_BYTES_MAX,
-            const { bit(MsgId::LargePathname) },
-        );
+        broken.set_if(entry.name.len() > TREE_NAME_BYTES_MAX, const { bit(MsgId::LargePathname) });
         if raw.separator || names::is_suspect(entry.name) {
             check_name(&raw, &mut broken, visitor);
         }
@@ -212,10 +206,7 @@ fn check_name<V: TreeVisitor>(raw: &RawEntry<'_>, broken: &mut Broken, visitor: 
     broken.set_if(name == b"..", const { bit(MsgId::HasDotdot) });
     if raw.separator {
         broken.set_if(name.contains(&b'/'), const { bit(MsgId::FullPathname) });
-        broken.set_if(
-            after_backslashes(name).any(names::is_ntfs_dotgit),
-            const { bit(MsgId::HasDotgit) },
-        );
+        broken.set_if(after_backslashes(name).any(names::is_ntfs_dotgit), const { bit(MsgId::HasDotgit) });
     }
     broken.set_if(names::is_dotgit(name), const { bit(MsgId::HasDotgit) });
     specials(raw, &mut |special, is_link| match (special, is_link) {

@@ -31,10 +31,7 @@ fn leading_dots(url: &[u8]) -> (bool, bool) {
             _ => break,
         };
     }
-    (
-        rest.len() != url.len(),
-        ups > 0 && matches!(rest, [b':' | b'/', ..]),
-    )
+    (rest.len() != url.len(), ups > 0 && matches!(rest, [b':' | b'/', ..]))
 }
 
 /// The part that git hands to its curl helper.
@@ -44,12 +41,7 @@ fn curl_url(url: &[u8]) -> Option<&[u8]> {
     schemes
         .iter()
         .find_map(|scheme| after(scheme, b"::"))
-        .or_else(|| {
-            schemes
-                .iter()
-                .any(|scheme| after(scheme, b"://").is_some())
-                .then_some(url)
-        })
+        .or_else(|| schemes.iter().any(|scheme| after(scheme, b"://").is_some()).then_some(url))
 }
 
 /// Whether a line feed stands in `url` once its escapes are decoded. The scheme has no escapes.
@@ -122,11 +114,8 @@ fn normalize(url: &[u8]) -> Option<Vec<u8>> {
         _ => b"",
     };
     out.extend_from_slice(b"://");
-    let (authority, path) = rest.split_at(
-        rest.iter()
-            .position(|byte| b"/?#".contains(byte))
-            .unwrap_or(rest.len()),
-    );
+    let (authority, path) =
+        rest.split_at(rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len()));
     let host = match authority.iter().position(|byte| *byte == b'@') {
         Some(at) => {
             let (user, host) = authority.split_at(at);
@@ -146,10 +135,8 @@ fn push_host(out: &mut Vec<u8>, host: &[u8], is_file: bool, default_port: &[u8])
     if missing && !is_file {
         return None;
     }
-    let colon = host
-        .iter()
-        .rposition(|byte| matches!(byte, b':' | b']'))
-        .filter(|at| host.get(*at) == Some(&b':'));
+    let colon =
+        host.iter().rposition(|byte| matches!(byte, b':' | b']')).filter(|at| host.get(*at) == Some(&b':'));
     let (name, port) = match colon {
         Some(at) => (host.get(..at)?, host.get(at + 1..)?),
         None => (host, &[][..]),
@@ -157,10 +144,7 @@ fn push_host(out: &mut Vec<u8>, host: &[u8], is_file: bool, default_port: &[u8])
     if missing && !port.is_empty() {
         return None;
     }
-    if !name
-        .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || b".-_[:]".contains(byte))
-    {
+    if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_[:]".contains(byte)) {
         return None;
     }
     out.extend(name.to_ascii_lowercase());
@@ -170,11 +154,7 @@ fn push_host(out: &mut Vec<u8>, host: &[u8], is_file: bool, default_port: &[u8])
         return Some(());
     }
     // All zeros parse to 0, which is no port.
-    let number: u16 = std::str::from_utf8(number)
-        .ok()
-        .filter(|text| !text.starts_with('+'))?
-        .parse()
-        .ok()?;
+    let number: u16 = std::str::from_utf8(number).ok().filter(|text| !text.starts_with('+'))?.parse().ok()?;
     out.extend_from_slice(format!(":{number}").as_bytes());
     Some(())
 }
@@ -186,11 +166,8 @@ fn push_path(out: &mut Vec<u8>, path: &[u8]) -> Option<()> {
     let mut rest = path.strip_prefix(b"/").unwrap_or(path);
     loop {
         let start = out.len();
-        let (segment, after) = rest.split_at(
-            rest.iter()
-                .position(|byte| b"/?#".contains(byte))
-                .unwrap_or(rest.len()),
-        );
+        let (segment, after) =
+            rest.split_at(rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len()));
         push_escaped(out, segment)?;
         let mut add_slash = true;
         match out.get(start..)? {
@@ -229,10 +206,7 @@ mod tests {
     #[test]
     fn urls_are_normalized() {
         let text = |url: &str| normalize(url.as_bytes()).map(|url| String::from_utf8(url).unwrap());
-        assert_eq!(
-            text("HTTP://U%41:p@Host:0080/a/./b/../%7e?q").unwrap(),
-            "http://UA:p@host/a/~?q"
-        );
+        assert_eq!(text("HTTP://U%41:p@Host:0080/a/./b/../%7e?q").unwrap(), "http://UA:p@host/a/~?q");
         assert_eq!(text("https://h:8443").unwrap(), "https://h:8443/");
         assert_eq!(text("http://[::1]:0/"), None);
         assert_eq!(text("http:///x"), None);

@@ -36,10 +36,7 @@ pub(super) fn decode_chain(mut bytes: &[u8]) -> Option<Vec<Pin>> {
             let shift = u32::try_from(7 * at).ok()?;
             seq |= value.checked_shl(shift).filter(|moved| moved >> shift == value)?;
         }
-        out.push(Pin {
-            id: RepoId::from_bytes(id)?,
-            seq: Some(seq),
-        });
+        out.push(Pin { id: RepoId::from_bytes(id)?, seq: Some(seq) });
         bytes = rest;
     }
     Some(out)
@@ -48,9 +45,7 @@ pub(super) fn decode_chain(mut bytes: &[u8]) -> Option<Vec<Pin>> {
 /// The number of a repository, dead or alive: forks pin the logs of deleted bases too.
 fn number(conn: &Connection, id: RepoId) -> Result<i64> {
     let mut find = conn.prepare_cached("SELECT n FROM repos WHERE id = ?1")?;
-    find.query_row([id.to_string()], |row| row.get(0))
-        .optional()?
-        .ok_or(CatalogError::Corrupt("pin"))
+    find.query_row([id.to_string()], |row| row.get(0)).optional()?.ok_or(CatalogError::Corrupt("pin"))
 }
 
 /// Frees what `repo` pinned.
@@ -71,19 +66,10 @@ impl Catalog {
             let base = repos::by_id(conn, base)?.ok_or(CatalogError::RepoMissing)?;
             let mut below: Vec<Pin> = base.pins.iter().skip(1).copied().collect();
             if seq > 0 {
-                below.insert(
-                    0,
-                    Pin {
-                        id: base.id,
-                        seq: Some(seq),
-                    },
-                );
+                below.insert(0, Pin { id: base.id, seq: Some(seq) });
             }
             if below.len() > FORK_DEPTH_MAX {
-                return Err(CatalogError::ForkTooDeep {
-                    depth: below.len(),
-                    max: FORK_DEPTH_MAX,
-                });
+                return Err(CatalogError::ForkTooDeep { depth: below.len(), max: FORK_DEPTH_MAX });
             }
             let source = format!("artifacts:{}/{}", base.namespace, base.name);
             new.default_branch = base.default_branch;
@@ -107,8 +93,7 @@ impl Catalog {
                  AND NOT EXISTS (SELECT 1 FROM pins WHERE pins.base = repos.n)",
             )?;
             let ids = find.query_map([], |row| row.get::<_, String>(0))?;
-            ids.map(|id| RepoId::parse(&id?).ok_or(CatalogError::Corrupt("repository id")))
-                .collect()
+            ids.map(|id| RepoId::parse(&id?).ok_or(CatalogError::Corrupt("repository id"))).collect()
         })
         .await
     }
@@ -133,13 +118,7 @@ mod tests {
     #[test]
     fn chains_survive_their_bytes_and_bad_bytes_are_refused() {
         let seqs = [0, 1, 127, 128, 300, u64::MAX];
-        let chain: Vec<Pin> = seqs
-            .iter()
-            .map(|seq| Pin {
-                id: RepoId::random(),
-                seq: Some(*seq),
-            })
-            .collect();
+        let chain: Vec<Pin> = seqs.iter().map(|seq| Pin { id: RepoId::random(), seq: Some(*seq) }).collect();
         let bytes = encode_chain(&chain).expect("not empty");
         assert_eq!(decode_chain(&bytes).as_deref(), Some(chain.as_slice()));
         assert_eq!(encode_chain(&[]), None);

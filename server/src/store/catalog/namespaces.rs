@@ -41,9 +41,7 @@ fn insert(conn: &Connection, name: &Name, now: i64) -> Result<Option<i64>> {
          SELECT COALESCE(MAX(n), 0) + 1, ?1, ?2, 0, ?3, ?3 FROM namespaces WHERE true
          ON CONFLICT DO NOTHING RETURNING n",
     )?;
-    Ok(insert
-        .query_row(params![name.as_str(), name.folded(), now], |row| row.get(0))
-        .optional()?)
+    Ok(insert.query_row(params![name.as_str(), name.folded(), now], |row| row.get(0)).optional()?)
 }
 
 /// The number of a namespace, which is made where it is absent.
@@ -70,12 +68,7 @@ impl Catalog {
         self.write(move |conn| {
             insert(conn, &name, now)?.ok_or(CatalogError::NamespaceExists)?;
             let name = name.as_str().to_owned();
-            Ok(NamespaceRow {
-                name,
-                repo_count: 0,
-                created_at_ms: now,
-                updated_at_ms: now,
-            })
+            Ok(NamespaceRow { name, repo_count: 0, created_at_ms: now, updated_at_ms: now })
         })
         .await
     }
@@ -85,10 +78,7 @@ impl Catalog {
         let folded = name.to_ascii_lowercase();
         self.read(move |conn| {
             let sql = format!("SELECT {COLUMNS} FROM namespaces WHERE folded = ?1 AND deleted_at IS NULL");
-            Ok(conn
-                .prepare_cached(&sql)?
-                .query_row([folded], row_of)
-                .optional()?)
+            Ok(conn.prepare_cached(&sql)?.query_row([folded], row_of).optional()?)
         })
         .await
     }
@@ -102,15 +92,10 @@ impl Catalog {
             );
             let (take, skip) = window.sql();
             let mut page = snapshot.prepare_cached(&sql)?;
-            let items = page
-                .query_map([take, skip], row_of)?
-                .collect::<rusqlite::Result<_>>()?;
+            let items = page.query_map([take, skip], row_of)?.collect::<rusqlite::Result<_>>()?;
             let count = "SELECT COUNT(*) FROM namespaces WHERE deleted_at IS NULL";
             let total: i64 = snapshot.prepare_cached(count)?.query_row([], |row| row.get(0))?;
-            Ok(Listed {
-                items,
-                total: u64::try_from(total).unwrap_or(0),
-            })
+            Ok(Listed { items, total: u64::try_from(total).unwrap_or(0) })
         })
         .await
     }
@@ -122,17 +107,15 @@ impl Catalog {
             let n = number(conn, &folded)?.ok_or(CatalogError::NamespaceMissing)?;
             let mut inside =
                 conn.prepare_cached("SELECT n FROM repos WHERE namespace = ?1 AND deleted_at IS NULL")?;
-            let repos: Vec<i64> = inside
-                .query_map([n], |row| row.get(0))?
-                .collect::<rusqlite::Result<_>>()?;
+            let repos: Vec<i64> =
+                inside.query_map([n], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
             if !repos.is_empty() && !force {
                 return Err(CatalogError::NamespaceInUse(repos.len() as u64));
             }
             for repo in repos {
                 repos::mark_deleted(conn, repo, now)?;
             }
-            conn.prepare_cached("UPDATE namespaces SET deleted_at = ?2 WHERE n = ?1")?
-                .execute([n, now])?;
+            conn.prepare_cached("UPDATE namespaces SET deleted_at = ?2 WHERE n = ?1")?.execute([n, now])?;
             Ok(())
         })
         .await

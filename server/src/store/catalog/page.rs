@@ -11,10 +11,7 @@ pub struct Window {
 
 impl Window {
     pub(super) fn sql(self) -> (i64, i64) {
-        (
-            i64::try_from(self.take).unwrap_or(i64::MAX),
-            i64::try_from(self.skip).unwrap_or(i64::MAX),
-        )
+        (i64::try_from(self.take).unwrap_or(i64::MAX), i64::try_from(self.skip).unwrap_or(i64::MAX))
     }
 }
 

@@ -33,20 +33,14 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
-        let slot = Arc::clone(&self.slots)
-            .acquire_owned()
-            .await
-            .map_err(|_| CatalogError::Closed)?;
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| CatalogError::Closed)?;
         let pool = Arc::clone(self);
         spawn_blocking(move || {
             let _held = slot; // by the thread: a dropped future does not free it early
             let kept = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let conn = kept.map_or_else(|| schema::open_reader(&pool.path), Ok)?;
             let out = work(&conn);
-            pool.idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(conn);
+            pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
             out
         })
         .await

@@ -142,11 +142,7 @@ fn row_of(row: &Row<'_>) -> rusqlite::Result<Result<RepoRow>> {
         name: row.get(3)?,
         description: row.get(4)?,
         default_branch: row.get(5)?,
-        object_format: if row.get::<_, i64>(6)? == 0 {
-            HashAlgo::Sha1
-        } else {
-            HashAlgo::Sha256
-        },
+        object_format: if row.get::<_, i64>(6)? == 0 { HashAlgo::Sha1 } else { HashAlgo::Sha256 },
         read_only: row.get(7)?,
         created_at_ms: row.get(8)?,
         updated_at_ms: row.get(9)?,
@@ -167,10 +163,7 @@ pub(super) fn by_id(conn: &Connection, id: RepoId) -> Result<Option<RepoRow>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM repos r JOIN namespaces s ON s.n = r.namespace WHERE r.id = ?1 AND r.deleted_at IS NULL"
     );
-    conn.prepare_cached(&sql)?
-        .query_row([id.to_string()], row_of)
-        .optional()?
-        .transpose()
+    conn.prepare_cached(&sql)?.query_row([id.to_string()], row_of).optional()?.transpose()
 }
 
 /// Inserts the row of `new`, with `chain` below it.
@@ -206,10 +199,7 @@ pub(super) fn insert(
         chain
     ];
     let taken = || CatalogError::RepoExists(new.name.as_str().to_owned());
-    let n: i64 = insert
-        .query_row(values, |row| row.get(0))
-        .optional()?
-        .ok_or_else(taken)?;
+    let n: i64 = insert.query_row(values, |row| row.get(0)).optional()?.ok_or_else(taken)?;
     search::insert(conn, n, &new.name.folded())?;
     namespaces::count(conn, namespace, 1, new.now_ms)?;
     if let Some(token) = &new.token {
@@ -223,17 +213,14 @@ pub(super) fn mark_deleted(conn: &Connection, n: i64, now: i64) -> Result<()> {
     let mut mark = conn.prepare_cached(
         "UPDATE repos SET deleted_at = ?2 WHERE n = ?1 AND deleted_at IS NULL RETURNING namespace, chain, folded",
     )?;
-    let marked = mark
-        .query_row([n, now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
+    let marked = mark.query_row([n, now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
     let (namespace, chain, folded): (i64, Option<Vec<u8>>, String) =
         marked.ok_or(CatalogError::RepoMissing)?;
     search::remove(conn, n, &folded)?;
     let below = forks::decode_chain(chain.as_deref().unwrap_or_default())
         .ok_or(CatalogError::Corrupt("fork chain"))?;
     forks::unpin(conn, n, &below)?;
-    conn.prepare_cached("DELETE FROM tokens WHERE repo = ?1")?
-        .execute([n])?;
+    conn.prepare_cached("DELETE FROM tokens WHERE repo = ?1")?.execute([n])?;
     namespaces::count(conn, namespace, -1, now)
 }
 
@@ -251,10 +238,7 @@ impl Catalog {
                 "SELECT {COLUMNS} FROM namespaces s JOIN repos r ON r.namespace = s.n AND r.deleted_at IS NULL
                  WHERE s.folded = ?1 AND s.deleted_at IS NULL AND r.folded = ?2"
             );
-            conn.prepare_cached(&sql)?
-                .query_row(names, row_of)
-                .optional()?
-                .transpose()
+            conn.prepare_cached(&sql)?.query_row(names, row_of).optional()?.transpose()
         })
         .await
     }
@@ -298,9 +282,8 @@ impl Catalog {
             let mut live = conn.prepare_cached(
                 "SELECT n, id FROM repos WHERE namespace = ?1 AND folded = ?2 AND deleted_at IS NULL",
             )?;
-            let found: Option<(i64, String)> = live
-                .query_row(params![space, name], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
+            let found: Option<(i64, String)> =
+                live.query_row(params![space, name], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
             let id = match found {
                 Some((n, id)) => {
                     mark_deleted(conn, n, now)?;
@@ -334,9 +317,7 @@ impl Catalog {
                  WHERE r.n > ?1 AND r.deleted_at IS NULL ORDER BY r.n LIMIT ?2"
             );
             let mut page = conn.prepare_cached(&sql)?;
-            page.query_map([after, i64::from(take)], row_of)?
-                .map(|row| row?)
-                .collect()
+            page.query_map([after, i64::from(take)], row_of)?.map(|row| row?).collect()
         })
         .await
     }
@@ -360,45 +341,29 @@ fn list(conn: &Connection, page: &RepoPage) -> Result<Listed<RepoRow>> {
     let mut find = snapshot
         .prepare_cached("SELECT n, repo_count FROM namespaces WHERE folded = ?1 AND deleted_at IS NULL")?;
     let space: Option<(i64, i64)> = find
-        .query_row([page.namespace.to_ascii_lowercase()], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .query_row([page.namespace.to_ascii_lowercase()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((space, count)) = space else {
-        return Ok(Listed {
-            items: Vec::new(),
-            total: 0,
-        });
+        return Ok(Listed { items: Vec::new(), total: 0 });
     };
     let mut values = vec![Value::from(space)];
     let (sql, total) = match &page.search {
-        None => (
-            page_sql(page, "r.namespace = ?1 AND r.deleted_at IS NULL", &mut values),
-            count,
-        ),
+        None => (page_sql(page, "r.namespace = ?1 AND r.deleted_at IS NULL", &mut values), count),
         Some(part) => {
             values.push(Value::from(like(part)));
             let filter = search_filter(&snapshot, part, count)?;
             let sql = format!("SELECT COUNT(*) FROM repos r WHERE {filter}");
-            let total = snapshot
-                .prepare(&sql)?
-                .query_row(params_from_iter(&values), |row| row.get(0))?;
+            let total = snapshot.prepare(&sql)?.query_row(params_from_iter(&values), |row| row.get(0))?;
             (page_sql(page, &filter, &mut values), total)
         }
     };
     let mut rows = snapshot.prepare_cached(&sql)?;
-    let items = rows
-        .query_map(params_from_iter(&values), row_of)?
-        .map(|row| row?)
-        .collect::<Result<_>>()?;
+    let items = rows.query_map(params_from_iter(&values), row_of)?.map(|row| row?).collect::<Result<_>>()?;
     if page.search.is_some() {
         // It may name thousands of candidates, and will not come again.
         rows.discard();
     }
-    Ok(Listed {
-        items,
-        total: u64::try_from(total).unwrap_or(0),
-    })
+    Ok(Listed { items, total: u64::try_from(total).unwrap_or(0) })
 }
 
 /// The rows of namespace `?1` whose folded name is like `?2`.
@@ -411,9 +376,7 @@ fn search_filter(conn: &Connection, part: &str, count: i64) -> Result<String> {
             format!("r.namespace + 0 = ?1 AND r.n IN ({})", found.join(","))
         }
     };
-    Ok(format!(
-        "{rows} AND r.deleted_at IS NULL AND r.folded LIKE ?2 ESCAPE '\\'"
-    ))
+    Ok(format!("{rows} AND r.deleted_at IS NULL AND r.folded LIKE ?2 ESCAPE '\\'"))
 }
 
 /// The statement that reads a page of the rows that `filter` lets through; adds its values to `values`.

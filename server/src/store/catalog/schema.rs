@@ -93,10 +93,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
         }
         VERSION => {}
         found => {
-            return Err(CatalogError::Newer {
-                found,
-                known: VERSION,
-            });
+            return Err(CatalogError::Newer { found, known: VERSION });
         }
     }
     conn.execute_batch("COMMIT")?;

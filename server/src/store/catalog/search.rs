@@ -36,8 +36,7 @@ pub(super) fn candidates(conn: &Connection, part: &str, count: i64) -> Result<Op
     let mut find =
         conn.prepare_cached("SELECT rowid FROM repos_trigrams WHERE repos_trigrams MATCH ?1 LIMIT ?2")?;
     let most = SEARCH_CANDIDATES_MAX;
-    let found: Vec<i64> = find
-        .query_map(params![query, most + 1], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
+    let found: Vec<i64> =
+        find.query_map(params![query, most + 1], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     Ok((found.len() as i64 <= most).then_some(found))
 }

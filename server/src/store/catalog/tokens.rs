@@ -44,15 +44,8 @@ const ID_BYTES: usize = 10;
 impl TokenHash {
     /// The token's public id: 16 of `[0-9a-v]`.
     pub fn id(&self) -> String {
-        let bits = self
-            .0
-            .iter()
-            .take(ID_BYTES)
-            .fold(0_u128, |bits, byte| bits << 8 | u128::from(*byte));
-        (0..16)
-            .rev()
-            .map(|at| char::from(ID_DIGITS[(bits >> (5 * at)) as usize & 31]))
-            .collect()
+        let bits = self.0.iter().take(ID_BYTES).fold(0_u128, |bits, byte| bits << 8 | u128::from(*byte));
+        (0..16).rev().map(|at| char::from(ID_DIGITS[(bits >> (5 * at)) as usize & 31])).collect()
     }
 }
 
@@ -139,13 +132,7 @@ pub(super) fn insert(conn: &Connection, repo: i64, token: &NewToken) -> Result<(
         "INSERT INTO tokens (hash, repo, scope, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     let scope = i64::from(token.scope == Scope::Write);
-    insert.execute(params![
-        token.hash.0,
-        repo,
-        scope,
-        token.created_at_ms,
-        token.expires_at_ms
-    ])?;
+    insert.execute(params![token.hash.0, repo, scope, token.created_at_ms, token.expires_at_ms])?;
     Ok(())
 }
 
@@ -160,11 +147,7 @@ fn row_of(row: &Row<'_>) -> rusqlite::Result<Result<TokenRow>> {
     Ok(Ok(TokenRow {
         hash: TokenHash(row.get(0)?),
         repo,
-        scope: if row.get::<_, i64>(2)? == 0 {
-            Scope::Read
-        } else {
-            Scope::Write
-        },
+        scope: if row.get::<_, i64>(2)? == 0 { Scope::Read } else { Scope::Write },
         created_at_ms: row.get(3)?,
         expires_at_ms: row.get(4)?,
         revoked_at_ms: row.get(5)?,
@@ -176,10 +159,7 @@ impl Catalog {
     pub async fn token(&self, hash: TokenHash) -> Result<Option<TokenRow>> {
         self.read(move |conn| {
             let sql = format!("SELECT {COLUMNS} FROM {LIVE} WHERE t.hash = ?1");
-            conn.prepare_cached(&sql)?
-                .query_row([hash.0], row_of)
-                .optional()?
-                .transpose()
+            conn.prepare_cached(&sql)?.query_row([hash.0], row_of).optional()?.transpose()
         })
         .await
     }
@@ -220,10 +200,7 @@ impl Catalog {
             let sql = format!("SELECT COUNT(*) FROM {LIVE} WHERE r.id = ?1 AND {state}");
             let mut count = snapshot.prepare_cached(&sql)?;
             let total: i64 = count.query_row(params![repo.to_string(), now], |row| row.get(0))?;
-            Ok(Listed {
-                items,
-                total: u64::try_from(total).unwrap_or(0),
-            })
+            Ok(Listed { items, total: u64::try_from(total).unwrap_or(0) })
         })
         .await
     }

@@ -28,9 +28,7 @@ impl Writer {
     /// Gives `conn` to a new thread.
     pub(super) fn start(conn: Connection) -> Result<Self> {
         let (queue, jobs) = mpsc::channel(CATALOG_QUEUE_JOBS_MAX);
-        thread::Builder::new()
-            .name("catalog-writer".into())
-            .spawn(move || run(&conn, jobs))?;
+        thread::Builder::new().name("catalog-writer".into()).spawn(move || run(&conn, jobs))?;
         Ok(Self { queue })
     }
 
@@ -69,10 +67,7 @@ fn run(conn: &Connection, mut jobs: mpsc::Receiver<Job>) {
             let Ok(job) = jobs.try_recv() else { break };
             finishes.push(job(Ok(conn)));
         }
-        let failed = conn
-            .execute_batch("COMMIT")
-            .err()
-            .map(|error| Arc::from(error.to_string()));
+        let failed = conn.execute_batch("COMMIT").err().map(|error| Arc::from(error.to_string()));
         if failed.is_some() && !conn.is_autocommit() {
             // If this fails as well, the next BEGIN reports it.
             let _ = conn.execute_batch("ROLLBACK");
@@ -103,8 +98,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_or_panicking_job_undoes_only_its_own_changes() {
         let conn = Connection::open_in_memory().expect("it opens");
-        conn.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)")
-            .expect("made");
+        conn.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)").expect("made");
         let writer = Writer::start(conn).expect("it starts");
         let insert = |n: i64| move |conn: &Connection| Ok(conn.execute("INSERT INTO t VALUES (?1)", [n])?);
         let fail = move |conn: &Connection| insert(2)(conn).and(Err::<usize, _>(CatalogError::RepoMissing));
@@ -126,9 +120,6 @@ mod tests {
             writer.submit(|conn| Ok(conn.query_row("SELECT SUM(n) FROM t", [], |row| row.get::<_, i64>(0))?));
         assert_eq!(sum.await.expect("an answer"), 5);
         let again = writer.submit(insert(4)).await;
-        assert!(
-            matches!(again, Err(CatalogError::Sqlite(_))),
-            "a constraint is the job's own failure"
-        );
+        assert!(matches!(again, Err(CatalogError::Sqlite(_))), "a constraint is the job's own failure");
     }
 }

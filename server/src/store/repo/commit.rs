@@ -134,10 +134,7 @@ pub(crate) fn commit_entry(repo: &Repo, mut entry: NewEntry) -> Result<Committed
         // What cannot succeed makes no file.
         let verdict = judge(&bases, &entry)?;
         if !verdict.is_worth_an_entry(&entry, staged.is_some()) {
-            return Ok(Committed {
-                seq: None,
-                results: verdict.results,
-            });
+            return Ok(Committed { seq: None, results: verdict.results });
         }
     }
     let file = repo.files.get_or_create(repo.id(), repo.algo)?;
@@ -149,13 +146,7 @@ pub(crate) fn commit_entry(repo: &Repo, mut entry: NewEntry) -> Result<Committed
                 levels.extend(&bases);
                 let verdict = judge(&levels, &entry)?;
                 if !verdict.is_worth_an_entry(&entry, staged.is_some()) {
-                    return Ok((
-                        Committed {
-                            seq: None,
-                            results: verdict.results,
-                        },
-                        None,
-                    ));
+                    return Ok((Committed { seq: None, results: verdict.results }, None));
                 }
                 let seq = file.packs().head + 1;
                 let all_ok = verdict.results.iter().all(|result| *result == UpdateResult::Ok);
@@ -174,13 +165,7 @@ pub(crate) fn commit_entry(repo: &Repo, mut entry: NewEntry) -> Result<Committed
             .execute((int(seq), entry.time_ms, &entry.actor, entry.kind.name(), entry.nonce, pack_id))?;
                 write_refs(conn, &bases, seq, &verdict.changes)?;
                 let pack = std::sync::Mutex::new(pack);
-                Ok((
-                    Committed {
-                        seq: Some(seq),
-                        results: verdict.results,
-                    },
-                    Some(pack),
-                ))
+                Ok((Committed { seq: Some(seq), results: verdict.results }, Some(pack)))
             },
             |(committed, pack), packs| {
                 let Some(seq) = committed.seq else { return };
@@ -237,21 +222,13 @@ fn judge(levels: &[Level<'_>], entry: &NewEntry) -> Result<Verdict, StoreError> 
                 pending.insert(&update.name, update.new);
                 if now != update.new {
                     let (name, new, peeled) = (update.name.clone(), update.new, update.peeled);
-                    changes.push(Change {
-                        name,
-                        old: now,
-                        new,
-                        peeled,
-                    });
+                    changes.push(Change { name, old: now, new, peeled });
                 }
             }
             *result = Some(verdict);
         }
     }
-    Ok(Verdict {
-        results: results.into_iter().flatten().collect(),
-        changes,
-    })
+    Ok(Verdict { results: results.into_iter().flatten().collect(), changes })
 }
 
 fn judge_one(
@@ -299,9 +276,7 @@ fn in_the_way(
     }
     let mut prefix = name.to_vec();
     prefix.push(b'/');
-    let new_below = pending
-        .range(prefix.as_slice()..)
-        .take_while(|(below, _)| below.starts_with(&prefix));
+    let new_below = pending.range(prefix.as_slice()..).take_while(|(below, _)| below.starts_with(&prefix));
     if let Some((below, _)) = new_below.into_iter().find(|(_, new)| new.is_some()) {
         return Ok(Some(below.to_vec()));
     }
@@ -330,8 +305,7 @@ fn write_refs(
         )?
         .execute((&change.name, int(seq), old, &new, &peeled))?;
         if new.is_none() && refs::get(bases, &change.name)?.is_none() {
-            conn.prepare_cached("DELETE FROM ref WHERE name = ?1")?
-                .execute([&change.name])?;
+            conn.prepare_cached("DELETE FROM ref WHERE name = ?1")?.execute([&change.name])?;
         } else {
             conn.prepare_cached("INSERT OR REPLACE INTO ref (name, id, peeled) VALUES (?1, ?2, ?3)")?
                 .execute((&change.name, &new, &peeled))?;
@@ -349,15 +323,8 @@ fn publish_pack(
 ) -> Result<PackMeta, StoreError> {
     let base_ordinal = file.packs().limit();
     if base_ordinal.checked_add(staged.object_count).is_none() {
-        let (seen, max) = (
-            u64::from(base_ordinal) + u64::from(staged.object_count),
-            u64::from(u32::MAX),
-        );
-        return Err(StoreError::TooLarge {
-            what: "number of objects",
-            seen,
-            max,
-        });
+        let (seen, max) = (u64::from(base_ordinal) + u64::from(staged.object_count), u64::from(u32::MAX));
+        return Err(StoreError::TooLarge { what: "number of objects", seen, max });
     }
     let pack = match &staged.body {
         Body::Disk { pack, .. } => *pack,
@@ -382,13 +349,7 @@ fn publish_pack(
             "UPDATE pack SET live = 1, base_ordinal = ?2, seq = ?3, dups = ?4, whole = ?5
              WHERE id = ?1 AND live = 0",
         )?
-        .execute((
-            pack,
-            base_ordinal,
-            int(seq),
-            bitmap_bytes(&mut dups)?,
-            staged.whole,
-        ))?;
+        .execute((pack, base_ordinal, int(seq), bitmap_bytes(&mut dups)?, staged.whole))?;
     if changed != 1 {
         return Err(StoreError::corrupt(format!("staged pack {pack} is gone")));
     }
@@ -428,10 +389,7 @@ fn add_new_dups(
     }
     let came: Vec<(u32, u32)> = {
         let packs = file.packs();
-        let came = packs
-            .list
-            .iter()
-            .filter(|other| other.base_ordinal >= staged.seen_limit);
+        let came = packs.list.iter().filter(|other| other.base_ordinal >= staged.seen_limit);
         came.map(|other| (other.id, other.object_count)).collect()
     };
     let (mut row, mut last) = (Vec::new(), LastShard::default());

@@ -81,15 +81,11 @@ impl Packs {
     /// One past the last ordinal as of an entry.
     pub(crate) fn limit_at(&self, seq: u64) -> u32 {
         let visible = self.list.partition_point(|pack| pack.seq <= seq);
-        visible
-            .checked_sub(1)
-            .and_then(|last| self.list.get(last))
-            .map_or(0, |pack| pack.end())
+        visible.checked_sub(1).and_then(|last| self.list.get(last)).map_or(0, |pack| pack.end())
     }
 
     pub(crate) fn at(&self, ordinal: u32) -> Option<&Arc<PackMeta>> {
-        self.list
-            .get(self.list.partition_point(|pack| pack.end() <= ordinal))
+        self.list.get(self.list.partition_point(|pack| pack.end() <= ordinal))
     }
 
     pub(crate) fn by_id(&self, id: u32) -> Option<&Arc<PackMeta>> {
@@ -103,9 +99,7 @@ impl Packs {
     fn load(conn: &Connection) -> Result<Self, StoreError> {
         let mut packs = Self::default();
         conn.execute_batch("BEGIN")?;
-        let head = conn.query_row("SELECT max(seq) FROM entry", [], |row| {
-            row.get::<_, Option<i64>>(0)
-        })?;
+        let head = conn.query_row("SELECT max(seq) FROM entry", [], |row| row.get::<_, Option<i64>>(0))?;
         packs.head = head.unwrap_or(0) as u64;
         let mut select = conn.prepare(
             "SELECT id, base_ordinal, object_count, bytes, whole, seq, dups, fanout FROM pack
@@ -133,12 +127,7 @@ impl Packs {
 }
 
 pub(crate) fn fanout_from(bytes: &[u8]) -> Vec<u64> {
-    bytes
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .map(|eight| u64::from_le_bytes(*eight))
-        .collect()
+    bytes.as_chunks::<8>().0.iter().map(|eight| u64::from_le_bytes(*eight)).collect()
 }
 
 /// An open repository file.
@@ -156,14 +145,7 @@ impl RepoFile {
     /// Opens an existing file. A writer sweeps what a crash left: call it only where no stage of the file can
     /// be alive.
     pub(crate) fn open(path: &Path, algo: HashAlgo, access: Access) -> Result<Self, StoreError> {
-        let conn = schema::connect(
-            path,
-            if access == Access::Write {
-                Use::Write
-            } else {
-                Use::ReadOnly
-            },
-        )?;
+        let conn = schema::connect(path, if access == Access::Write { Use::Write } else { Use::ReadOnly })?;
         schema::check_meta(&conn, algo)?;
         let packs = Packs::load(&conn)?;
         let (mut writer, mut readers) = (None, Vec::new());
@@ -188,11 +170,7 @@ impl RepoFile {
         if self.algo == algo {
             return Ok(());
         }
-        Err(StoreError::corrupt(format!(
-            "object format {}, expected {}",
-            self.algo.name(),
-            algo.name()
-        )))
+        Err(StoreError::corrupt(format!("object format {}, expected {}", self.algo.name(), algo.name())))
     }
 
     pub(crate) fn packs(&self) -> RwLockReadGuard<'_, Packs> {
@@ -209,11 +187,7 @@ impl RepoFile {
             Some(conn) => conn,
             None => schema::connect(
                 &self.path,
-                if self.access == Access::Write {
-                    Use::Read
-                } else {
-                    Use::ReadOnly
-                },
+                if self.access == Access::Write { Use::Read } else { Use::ReadOnly },
             )?,
         };
         let out = work(&conn)?;
@@ -244,10 +218,7 @@ impl RepoFile {
             None => {
                 let conn = schema::connect(&self.path, Use::Write)?;
                 let packs = Packs::load(&conn)?;
-                *self
-                    .packs
-                    .write()
-                    .unwrap_or_else(|poisoned| poisoned.into_inner()) = packs;
+                *self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = packs;
                 conn
             }
         };
@@ -258,13 +229,7 @@ impl RepoFile {
         conn.execute_batch("BEGIN IMMEDIATE")?;
         let out = work(&conn)?;
         conn.execute_batch("COMMIT")?;
-        publish(
-            &out,
-            &mut self
-                .packs
-                .write()
-                .unwrap_or_else(|poisoned| poisoned.into_inner()),
-        );
+        publish(&out, &mut self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()));
         if flush == Flush::Later {
             conn.execute_batch("PRAGMA synchronous = FULL")?;
         }

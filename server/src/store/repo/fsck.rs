@@ -39,10 +39,7 @@ fn check(files: &Files, algo: HashAlgo, chain: &[Pin], found: &mut Vec<String>) 
     let mut next = 0;
     for pack in &packs {
         if pack.base_ordinal != next {
-            found.push(format!(
-                "pack {}: first ordinal {}, expected {next}",
-                pack.id, pack.base_ordinal
-            ));
+            found.push(format!("pack {}: first ordinal {}, expected {next}", pack.id, pack.base_ordinal));
         }
         next = pack.end();
         if let Err(error) = check_trailer(&file, pack, found) {
@@ -87,11 +84,8 @@ fn check_tables(conn: &Connection, head: u64, found: &mut Vec<String>) -> Result
             found.push(format!("sqlite: {line}"));
         }
     }
-    let count: i64 = conn.query_row(
-        "SELECT count(*) FROM entry WHERE seq <= ?1",
-        [schema::int(head)],
-        |row| row.get(0),
-    )?;
+    let count: i64 =
+        conn.query_row("SELECT count(*) FROM entry WHERE seq <= ?1", [schema::int(head)], |row| row.get(0))?;
     if count != schema::int(head) {
         found.push(format!("{count} entries up to seq {head}"));
     }
@@ -133,10 +127,8 @@ fn check_tables(conn: &Connection, head: u64, found: &mut Vec<String>) -> Result
 /// Hashes the stored bytes of a pack against its trailer.
 fn check_trailer(file: &RepoFile, pack: &PackMeta, found: &mut Vec<String>) -> Result<(), StoreError> {
     let id_bytes = file.algo.bytes() as u64;
-    let end = pack
-        .bytes
-        .checked_sub(id_bytes)
-        .ok_or_else(|| StoreError::corrupt("shorter than a trailer"))?;
+    let end =
+        pack.bytes.checked_sub(id_bytes).ok_or_else(|| StoreError::corrupt("shorter than a trailer"))?;
     let mut hasher = Hasher::new(file.algo);
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut at = 0;
@@ -149,14 +141,9 @@ fn check_trailer(file: &RepoFile, pack: &PackMeta, found: &mut Vec<String>) -> R
     }
     let mut trailer = vec![0; file.algo.bytes()];
     file.read(|conn| read_pack(conn, pack.id, end, &mut trailer))?;
-    let hashed = hasher
-        .finish()
-        .map_err(|_| StoreError::corrupt("bytes of a collision attack"))?;
+    let hashed = hasher.finish().map_err(|_| StoreError::corrupt("bytes of a collision attack"))?;
     if hashed.as_bytes() != trailer {
-        found.push(format!(
-            "pack {}: its bytes hash to {hashed}, its trailer differs",
-            pack.id
-        ));
+        found.push(format!("pack {}: its bytes hash to {hashed}, its trailer differs", pack.id));
     }
     Ok(())
 }
@@ -170,28 +157,16 @@ fn check_object(
     found: &mut Vec<String>,
 ) -> Result<(), StoreError> {
     let record = file.read(|conn| read_record(conn, file.algo, pack.id, index))?;
-    let at = ObjRef {
-        source: 0,
-        ordinal: pack.base_ordinal + index,
-    };
-    let (kind, data) = snapshot
-        .read(at)
-        .map_err(|error| StoreError::corrupt(error.to_string()))?;
+    let at = ObjRef { source: 0, ordinal: pack.base_ordinal + index };
+    let (kind, data) = snapshot.read(at).map_err(|error| StoreError::corrupt(error.to_string()))?;
     let hashed: ObjectId = hash_object(file.algo, kind, &data)
         .map_err(|_| StoreError::corrupt("bytes of a collision attack"))?;
     if hashed != record.id || data.len() as u64 != record.size {
-        found.push(format!(
-            "object {}: {} bytes that hash to {hashed}",
-            record.id,
-            data.len()
-        ));
+        found.push(format!("object {}: {} bytes that hash to {hashed}", record.id, data.len()));
     }
     let place = snapshot.find_from(0, &record.id)?;
-    let is_right = if pack.dups.contains(index) {
-        place.is_some_and(|other| other != at)
-    } else {
-        place == Some(at)
-    };
+    let is_right =
+        if pack.dups.contains(index) { place.is_some_and(|other| other != at) } else { place == Some(at) };
     if !is_right {
         found.push(format!("object {}: at {at:?}, found at {place:?}", record.id));
     }
@@ -202,16 +177,11 @@ fn check_object(
 ///
 /// The copy appears under its name whole and durable, or not at all.
 pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
-    let folder = to
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let made = tempfile::Builder::new().suffix(".tmp").tempdir_in(folder)?;
     let copy = made.path().join("copy.sqlite");
-    let name = copy
-        .to_str()
-        .ok_or(StoreError::Misuse("the folder of the copy is not UTF-8"))?;
+    let name = copy.to_str().ok_or(StoreError::Misuse("the folder of the copy is not UTF-8"))?;
     let source = schema::connect(from, Use::ReadOnly)?;
     // VACUUM INTO counts as writing, though the file is opened for reading only.
     source.execute_batch("PRAGMA query_only = OFF")?;

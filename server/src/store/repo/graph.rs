@@ -32,13 +32,7 @@ impl RawCommit {
         let tree = Place::decode(cursor)?;
         let count = u32::from_le_bytes(cursor.array()?);
         let parents = (0..count).map(|_| Place::decode(cursor)).collect::<Option<_>>()?;
-        Some(Self {
-            index,
-            generation,
-            time,
-            tree,
-            parents,
-        })
+        Some(Self { index, generation, time, tree, parents })
     }
 }
 
@@ -92,10 +86,8 @@ impl PackCommits {
     pub(crate) fn get(&self, index: u32) -> Option<CommitRow<'_>> {
         let at = self.rows.binary_search_by_key(&index, |row| row.index).ok()?;
         let row = self.rows.get(at)?;
-        let start = at
-            .checked_sub(1)
-            .and_then(|before| self.rows.get(before))
-            .map_or(0, |row| row.parents_end);
+        let start =
+            at.checked_sub(1).and_then(|before| self.rows.get(before)).map_or(0, |row| row.parents_end);
         Some(CommitRow {
             generation: row.generation,
             time: row.time,

@@ -62,9 +62,7 @@ pub(crate) fn read_record(
     index: u32,
 ) -> Result<RawRecord, StoreError> {
     let mut buffer = [0; record_bytes(HashAlgo::Sha256)];
-    let bytes = buffer
-        .get_mut(..record_bytes(algo))
-        .ok_or(StoreError::Misuse("an unknown hash"))?;
+    let bytes = buffer.get_mut(..record_bytes(algo)).ok_or(StoreError::Misuse("an unknown hash"))?;
     let row = row_id(pack, Section::Records, index / RECORDS_PER_ROW);
     read_part(conn, row, (index % RECORDS_PER_ROW) as usize * bytes.len(), bytes)?;
     RawRecord::decode(algo, bytes)
@@ -87,9 +85,7 @@ pub(crate) fn shard_cuts(len: usize, prefix: impl Fn(usize) -> u64) -> Vec<usize
 
 /// The first eight bytes of an id, in the order of ids.
 pub(crate) fn prefix_of(id: &ObjectId) -> u64 {
-    id.as_bytes()
-        .first_chunk::<8>()
-        .map_or(0, |eight| u64::from_be_bytes(*eight))
+    id.as_bytes().first_chunk::<8>().map_or(0, |eight| u64::from_be_bytes(*eight))
 }
 
 pub(crate) fn encode_shard_entry(prefix: u64, index: u32, out: &mut Vec<u8>) {
@@ -131,14 +127,8 @@ pub(crate) fn find_sharded(
     let entries = last.load(conn, row_id(pack, Section::Index, shard as u32))?;
     let key = prefix.to_be_bytes();
     let from = entries.partition_point(|entry| entry.first_chunk::<8>().is_some_and(|first| *first < key));
-    for entry in entries
-        .iter()
-        .skip(from)
-        .take_while(|entry| entry.starts_with(&key))
-    {
-        let index = entry
-            .last_chunk::<4>()
-            .map_or(0, |index| u32::from_le_bytes(*index));
+    for entry in entries.iter().skip(from).take_while(|entry| entry.starts_with(&key)) {
+        let index = entry.last_chunk::<4>().map_or(0, |index| u32::from_le_bytes(*index));
         if wanted(index) && read_record(conn, algo, pack, index)?.id == *id {
             return Ok(Some(index));
         }
@@ -158,26 +148,14 @@ impl<'a> Finder<'a> {
     pub(crate) fn new(file: &'a RepoFile, conn: &'a Connection, limit: u32) -> Self {
         let packs = file.packs();
         let visible = packs.sharded().take_while(|pack| pack.base_ordinal < limit);
-        let packs = visible
-            .map(|pack| (Arc::clone(pack), LastShard::default()))
-            .collect();
-        Self {
-            file,
-            conn,
-            limit,
-            packs,
-        }
+        let packs = visible.map(|pack| (Arc::clone(pack), LastShard::default())).collect();
+        Self { file, conn, limit, packs }
     }
 
     /// The canonical ordinal of an object.
     pub(crate) fn find(&mut self, id: &ObjectId) -> Result<Option<u32>, StoreError> {
-        let mut select = self
-            .conn
-            .prepare_cached("SELECT ordinal FROM object WHERE id = ?1")?;
-        if let Some(ordinal) = select
-            .query_row([id.as_bytes()], |row| row.get::<_, u32>(0))
-            .optional()?
-        {
+        let mut select = self.conn.prepare_cached("SELECT ordinal FROM object WHERE id = ?1")?;
+        if let Some(ordinal) = select.query_row([id.as_bytes()], |row| row.get::<_, u32>(0)).optional()? {
             return Ok((ordinal < self.limit).then_some(ordinal));
         }
         for (pack, last) in &mut self.packs {

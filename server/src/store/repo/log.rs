@@ -50,14 +50,7 @@ impl Repo {
             let rows = select.query_map((int(after), count), |row| {
                 let seq = row.get::<_, i64>(0)? as u64;
                 let (time_ms, actor, kind) = (row.get(1)?, row.get(2)?, row.get(3)?);
-                Ok(EntryRow {
-                    seq,
-                    time_ms,
-                    actor,
-                    kind,
-                    nonce: row.get(4)?,
-                    pack: row.get(5)?,
-                })
+                Ok(EntryRow { seq, time_ms, actor, kind, nonce: row.get(4)?, pack: row.get(5)? })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
@@ -77,11 +70,7 @@ impl Repo {
             let mut changes = Vec::new();
             while let Some(row) = rows.next()? {
                 let (old, new) = (id_at(self.algo, row, 1)?, id_at(self.algo, row, 2)?);
-                changes.push(RefChange {
-                    name: row.get(0)?,
-                    old,
-                    new,
-                });
+                changes.push(RefChange { name: row.get(0)?, old, new });
             }
             Ok(changes)
         })
@@ -95,9 +84,7 @@ impl Repo {
         file.read(|conn| {
             let mut select =
                 conn.prepare_cached("SELECT seq FROM entry WHERE time_ms <= ?1 ORDER BY seq DESC LIMIT 1")?;
-            let seq = select
-                .query_row([time_ms], |row| row.get::<_, i64>(0))
-                .optional()?;
+            let seq = select.query_row([time_ms], |row| row.get::<_, i64>(0)).optional()?;
             Ok(seq.unwrap_or(0) as u64)
         })
     }

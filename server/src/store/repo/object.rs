@@ -33,11 +33,7 @@ fn parse_header(entry: &[u8], id_bytes: usize) -> Option<(u8, u64, &[u8])> {
 /// Inflates exactly `size` bytes.
 pub(crate) fn inflate(data: &[u8], size: u64) -> Result<Vec<u8>, StoreError> {
     if size > OBJECT_BYTES_MAX {
-        return Err(StoreError::TooLarge {
-            what: "bytes of an object",
-            seen: size,
-            max: OBJECT_BYTES_MAX,
-        });
+        return Err(StoreError::TooLarge { what: "bytes of an object", seen: size, max: OBJECT_BYTES_MAX });
     }
     // One byte more than declared, so that a stream that is too long shows itself.
     let mut out = Vec::with_capacity(size as usize + 1);
@@ -52,10 +48,7 @@ pub(crate) fn inflate(data: &[u8], size: u64) -> Result<Vec<u8>, StoreError> {
             return Ok(out);
         }
         if status == Status::StreamEnd || (state.total_in() == read && out.len() == wrote) {
-            return Err(StoreError::corrupt(format!(
-                "an entry inflates to {} bytes, not {size}",
-                out.len()
-            )));
+            return Err(StoreError::corrupt(format!("an entry inflates to {} bytes, not {size}", out.len())));
         }
     }
 }
@@ -89,11 +82,7 @@ fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
                     let (byte, tail) = rest.split_first()?;
                     rest = tail;
                     let value = usize::from(*byte);
-                    if bit < 4 {
-                        offset |= value << (8 * bit)
-                    } else {
-                        count |= value << (8 * (bit - 4))
-                    }
+                    if bit < 4 { offset |= value << (8 * bit) } else { count |= value << (8 * (bit - 4)) }
                 }
             }
             let count = if count == 0 { 0x10000 } else { count };

@@ -42,11 +42,7 @@ impl Place {
     pub(crate) fn decode(cursor: &mut Cursor<'_>) -> Option<Self> {
         let source = u16::from_le_bytes(cursor.array()?);
         let ordinal = u32::from_le_bytes(cursor.array()?);
-        Some(if source == IN_PACK {
-            Self::InPack(ordinal)
-        } else {
-            Self::Chain(ObjRef { source, ordinal })
-        })
+        Some(if source == IN_PACK { Self::InPack(ordinal) } else { Self::Chain(ObjRef { source, ordinal }) })
     }
 }
 
@@ -104,14 +100,7 @@ impl RawRecord {
             _ => return None,
         };
         let id = ObjectId::from_bytes(algo, cursor.0)?;
-        Some(Self {
-            id,
-            kind: Kind::from_number(tag & 7)?,
-            size,
-            offset,
-            entry_bytes,
-            base,
-        })
+        Some(Self { id, kind: Kind::from_number(tag & 7)?, size, offset, entry_bytes, base })
     }
 }
 

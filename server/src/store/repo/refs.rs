@@ -59,20 +59,12 @@ impl Level<'_> {
             Self::At(file, seq) => file.read(|conn| {
                 // One transaction: an entry between the two statements must not show.
                 let tx = conn.unchecked_transaction()?;
-                let head: Option<i64> = tx
-                    .prepare_cached("SELECT max(seq) FROM entry")?
-                    .query_row([], |row| row.get(0))?;
+                let head: Option<i64> =
+                    tx.prepare_cached("SELECT max(seq) FROM entry")?.query_row([], |row| row.get(0))?;
                 if head == Some(int(*seq)) {
-                    return collect(
-                        file.algo,
-                        tx.prepare_cached(CURRENT)?.query((from, end, count as i64))?,
-                    );
+                    return collect(file.algo, tx.prepare_cached(CURRENT)?.query((from, end, count as i64))?);
                 }
-                collect(
-                    file.algo,
-                    tx.prepare_cached(AS_OF)?
-                        .query((from, end, count as i64, int(*seq)))?,
-                )
+                collect(file.algo, tx.prepare_cached(AS_OF)?.query((from, end, count as i64, int(*seq)))?)
             }),
         }
     }
@@ -82,11 +74,7 @@ fn collect(algo: HashAlgo, mut rows: rusqlite::Rows<'_>) -> Result<VecDeque<Leve
     let mut out = VecDeque::new();
     while let Some(row) = rows.next()? {
         let name = row.get(0)?;
-        out.push_back(LevelRow {
-            name,
-            id: id_at(algo, row, 1)?,
-            peeled: id_at(algo, row, 2)?,
-        });
+        out.push_back(LevelRow { name, id: id_at(algo, row, 1)?, peeled: id_at(algo, row, 2)? });
     }
     Ok(out)
 }
@@ -153,12 +141,7 @@ pub(crate) fn scan(
         for cursor in &mut cursors {
             cursor.fill(end.as_deref(), batch)?;
         }
-        let Some(name) = cursors
-            .iter()
-            .filter_map(|c| c.waiting.front())
-            .map(|row| &row.name)
-            .min()
-            .cloned()
+        let Some(name) = cursors.iter().filter_map(|c| c.waiting.front()).map(|row| &row.name).min().cloned()
         else {
             return Ok(());
         };
@@ -168,11 +151,7 @@ pub(crate) fn scan(
                 top.get_or_insert(row);
             }
         }
-        if let Some(LevelRow {
-            name,
-            id: Some(id),
-            peeled,
-        }) = top
+        if let Some(LevelRow { name, id: Some(id), peeled }) = top
             && !each(RefRow { name, id, peeled })
         {
             return Ok(());
@@ -195,11 +174,7 @@ pub(crate) fn get(levels: &[Level<'_>], name: &[u8]) -> Result<Option<RefRow>, S
     end.push(0);
     for level in levels {
         if let Some(row) = level.batch(name, Some(&end), 1)?.pop_front() {
-            return Ok(row.id.map(|id| RefRow {
-                name: row.name,
-                id,
-                peeled: row.peeled,
-            }));
+            return Ok(row.id.map(|id| RefRow { name: row.name, id, peeled: row.peeled }));
         }
     }
     Ok(None)

@@ -68,19 +68,14 @@ pub(crate) fn template(algo: HashAlgo) -> Result<Vec<u8>, StoreError> {
         "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;",
     )?;
     conn.execute_batch(TABLES)?;
-    conn.execute(
-        "INSERT INTO meta VALUES ('algo', ?1), ('layout', ?2)",
-        (algo.name(), LAYOUT),
-    )?;
+    conn.execute("INSERT INTO meta VALUES ('algo', ?1), ('layout', ?2)", (algo.name(), LAYOUT))?;
     conn.close().map_err(|(_, error)| error)?;
     Ok(fs::read(&path)?)
 }
 
 /// Makes a file whole or not at all: a crash leaves at most a temporary file, which is never opened.
 pub(crate) fn create_file(path: &Path, template: &[u8]) -> Result<(), StoreError> {
-    let folder = path
-        .parent()
-        .ok_or(StoreError::Misuse("a repository file lies in a folder"))?;
+    let folder = path.parent().ok_or(StoreError::Misuse("a repository file lies in a folder"))?;
     create_folders(folder)?;
     let mut made = tempfile::Builder::new().suffix(".tmp").tempfile_in(folder)?;
     made.write_all(template)?;
@@ -94,9 +89,7 @@ fn create_folders(folder: &Path) -> Result<(), StoreError> {
     if folder.is_dir() {
         return Ok(());
     }
-    let parent = folder
-        .parent()
-        .ok_or(StoreError::Misuse("a data folder has a parent"))?;
+    let parent = folder.parent().ok_or(StoreError::Misuse("a data folder has a parent"))?;
     create_folders(parent)?;
     match fs::create_dir(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
@@ -136,20 +129,13 @@ pub(crate) fn connect(path: &Path, to: Use) -> Result<Connection, StoreError> {
 
 /// Refuses a file of another layout or hash.
 pub(crate) fn check_meta(conn: &Connection, algo: HashAlgo) -> Result<(), StoreError> {
-    let layout: i64 = conn.query_row("SELECT value FROM meta WHERE key = 'layout'", [], |row| {
-        row.get(0)
-    })?;
+    let layout: i64 = conn.query_row("SELECT value FROM meta WHERE key = 'layout'", [], |row| row.get(0))?;
     if layout != LAYOUT {
-        return Err(StoreError::corrupt(format!(
-            "layout {layout}, this program reads {LAYOUT}"
-        )));
+        return Err(StoreError::corrupt(format!("layout {layout}, this program reads {LAYOUT}")));
     }
     let name: String = conn.query_row("SELECT value FROM meta WHERE key = 'algo'", [], |row| row.get(0))?;
     if name != algo.name() {
-        return Err(StoreError::corrupt(format!(
-            "object format {name}, expected {}",
-            algo.name()
-        )));
+        return Err(StoreError::corrupt(format!("object format {name}, expected {}", algo.name())));
     }
     Ok(())
 }

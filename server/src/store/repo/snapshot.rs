@@ -61,11 +61,7 @@ impl View {
         let packs = file.packs();
         let seq = seq.unwrap_or(packs.head);
         if seq > packs.head {
-            return Err(StoreError::TooLarge {
-                what: "seq",
-                seen: seq,
-                max: packs.head,
-            });
+            return Err(StoreError::TooLarge { what: "seq", seen: seq, max: packs.head });
         }
         let limit = packs.limit_at(seq);
         drop(packs);
@@ -88,16 +84,9 @@ impl Snapshot {
         at: Option<u64>,
     ) -> Result<Self, StoreError> {
         let open = |(index, pin): (usize, &Pin)| {
-            View::of(
-                files.get(pin.id, algo)?,
-                pin,
-                if index == 0 { at } else { pin.seq },
-            )
+            View::of(files.get(pin.id, algo)?, pin, if index == 0 { at } else { pin.seq })
         };
-        Ok(Self {
-            algo,
-            views: chain.iter().enumerate().map(open).collect::<Result<_, _>>()?,
-        })
+        Ok(Self { algo, views: chain.iter().enumerate().map(open).collect::<Result<_, _>>()? })
     }
 
     /// The last visible entry of the own log; 0 before the first.
@@ -121,10 +110,7 @@ impl Snapshot {
     }
 
     pub(crate) fn levels(&self) -> Vec<Level<'_>> {
-        self.views
-            .iter()
-            .filter_map(|view| Some(Level::At(view.file.as_deref()?, view.seq)))
-            .collect()
+        self.views.iter().filter_map(|view| Some(Level::At(view.file.as_deref()?, view.seq))).collect()
     }
 
     /// Calls `each` with the refs whose names start with `prefix`, in byte order, until it answers false.
@@ -172,10 +158,7 @@ impl Snapshot {
             return Ok(Vec::new());
         };
         let packs = file.packs();
-        let visible = packs
-            .list
-            .iter()
-            .take_while(|pack| pack.base_ordinal < view.limit);
+        let visible = packs.list.iter().take_while(|pack| pack.base_ordinal < view.limit);
         let row = |pack: &Arc<PackMeta>| PackRow {
             id: pack.id,
             base_ordinal: pack.base_ordinal,
@@ -222,18 +205,12 @@ impl Snapshot {
     fn view(&self, source: u16) -> Result<&View, StoreError> {
         self.views
             .get(usize::from(source))
-            .ok_or(StoreError::NoSuchPlace {
-                source_index: source,
-                ordinal: 0,
-            })
+            .ok_or(StoreError::NoSuchPlace { source_index: source, ordinal: 0 })
     }
 
     /// The file and pack of a visible place, and where in the pack it is.
     fn locate(&self, at: ObjRef) -> Result<(&RepoFile, Arc<PackMeta>, u32), StoreError> {
-        let missing = StoreError::NoSuchPlace {
-            source_index: at.source,
-            ordinal: at.ordinal,
-        };
+        let missing = StoreError::NoSuchPlace { source_index: at.source, ordinal: at.ordinal };
         let view = self.view(at.source)?;
         let Some(file) = view.file.as_deref().filter(|_| at.ordinal < view.limit) else {
             return Err(missing);
@@ -250,10 +227,7 @@ impl Snapshot {
                 continue;
             };
             if let Some(ordinal) = file.read(|conn| Finder::new(file, conn, view.limit).find(id))? {
-                return Ok(Some(ObjRef {
-                    source: source as u16,
-                    ordinal,
-                }));
+                return Ok(Some(ObjRef { source: source as u16, ordinal }));
             }
         }
         Ok(None)
@@ -286,16 +260,12 @@ impl Snapshot {
     ) -> Result<ObjRef, StoreError> {
         match place {
             Place::Chain(at) => match at.source.checked_add(from) {
-                Some(source) => Ok(ObjRef {
-                    source,
-                    ordinal: at.ordinal,
-                }),
+                Some(source) => Ok(ObjRef { source, ordinal: at.ordinal }),
                 None => Err(StoreError::corrupt("a reference leaves the chain of sources")),
             },
-            Place::InPack(index) if !pack.dups.contains(index) => Ok(ObjRef {
-                source: from,
-                ordinal: pack.base_ordinal.saturating_add(index),
-            }),
+            Place::InPack(index) if !pack.dups.contains(index) => {
+                Ok(ObjRef { source: from, ordinal: pack.base_ordinal.saturating_add(index) })
+            }
             Place::InPack(index) => {
                 let id = file.read(|conn| read_record(conn, self.algo, pack.id, index))?.id;
                 self.find_from(from, &id)?.ok_or(StoreError::MissingObject { id })
@@ -360,24 +330,16 @@ impl Snapshot {
         if let Some(graph) = pack.graph.get() {
             return Ok(Arc::clone(graph));
         }
-        let (first, last) = (
-            row_id(pack.id, Section::Commits, 0),
-            row_id(pack.id, Section::Index, 0) - 1,
-        );
+        let (first, last) = (row_id(pack.id, Section::Commits, 0), row_id(pack.id, Section::Index, 0) - 1);
         let rows = file.read(|conn| {
             let mut select =
                 conn.prepare_cached("SELECT data FROM chunk WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
-            Ok(select
-                .query_map((first, last), |row| row.get(0))?
-                .collect::<Result<Vec<Vec<u8>>, _>>()?)
+            Ok(select.query_map((first, last), |row| row.get(0))?.collect::<Result<Vec<Vec<u8>>, _>>()?)
         })?;
         // Kept for every chain that reads this file: sources count from the file.
         let canonical = |place| {
             let at = self.resolve(source, file, pack, place)?;
-            Ok(Place::Chain(ObjRef {
-                source: at.source - source,
-                ordinal: at.ordinal,
-            }))
+            Ok(Place::Chain(ObjRef { source: at.source - source, ordinal: at.ordinal }))
         };
         let mut graph = PackCommits::default();
         rows.iter().try_for_each(|row| graph.extend(row, &canonical))?;
@@ -387,9 +349,7 @@ impl Snapshot {
     pub(crate) fn commit_node(&self, at: ObjRef) -> Result<CommitNode, StoreError> {
         let (file, pack, index) = self.locate(at)?;
         let graph = self.graph(at.source, file, &pack)?;
-        let row = graph
-            .get(index)
-            .ok_or_else(|| StoreError::corrupt(format!("{at:?} is not a commit")))?;
+        let row = graph.get(index).ok_or_else(|| StoreError::corrupt(format!("{at:?} is not a commit")))?;
         let resolve = |place: &Place| self.resolve(at.source, file, &pack, *place);
         Ok(CommitNode {
             tree: resolve(&row.tree)?,
@@ -416,10 +376,7 @@ impl Snapshot {
             for raw in row.chunks_exact(bytes).skip(first).take((end - index) as usize) {
                 if pack.dups.is_empty() || !pack.dups.contains(index) {
                     let raw = RawRecord::decode(self.algo, raw)?;
-                    each(
-                        pack.base_ordinal + index,
-                        &self.record_of(source, file, pack, &raw)?,
-                    );
+                    each(pack.base_ordinal + index, &self.record_of(source, file, pack, &raw)?);
                 }
                 index += 1;
             }
@@ -477,7 +434,12 @@ impl ObjectSource for Snapshot {
     fn pack_bytes(&self, source: u16, pack: u32, offset: u64, into: &mut [u8]) -> Result<(), SourceError> {
         let (file, pack) = self.pack(source, pack)?;
         if offset.checked_add(into.len() as u64).is_none_or(|end| end > pack.bytes) {
-            return Err(StoreError::corrupt(format!("{} bytes at {offset} leave pack {}", into.len(), pack.id)).into());
+            return Err(StoreError::corrupt(format!(
+                "{} bytes at {offset} leave pack {}",
+                into.len(),
+                pack.id
+            ))
+            .into());
         }
         Ok(file.read(|conn| read_pack(conn, pack.id, offset, into))?)
     }
@@ -491,53 +453,5 @@ impl Snapshot {
         let Some(file) = view.file.as_deref() else { return Err(missing) };
         let found = file.packs().by_id(pack).cloned().filter(|pack| pack.base_ordinal < view.limit);
         Ok((file, found.ok_or(missing)?))
-    }
-}
-
-/// Brings the kind sets of a file up to its last pack.
-fn extend_kinds(file: &RepoFile, kinds: &mut KindSets) -> Result<(), StoreError> {
-    let fresh: Vec<Arc<PackMeta>> = file.packs().list.iter().skip(kinds.pack_count).cloned().collect();
-    if fresh.is_empty() {
-        return Ok(());
-    }
-    file.read(|conn| {
-        for pack in &fresh {
-            let mut rest = RoaringBitmap::new();
-            rest.insert_range(0..pack.object_count);
-            rest -= &pack.dups;
-            let whole = rest.clone();
-            let named = pack_kinds(conn, pack.id)?;
-            for (kind, mut set) in named {
-                set &= &whole;
-                rest -= &set;
-                shift_into(&set, pack.base_ordinal, kinds.sets.get_mut(kind as usize));
-            }
-            shift_into(&rest, pack.base_ordinal, kinds.sets.get_mut(Kind::Blob as usize));
-            shift_into(&whole, pack.base_ordinal, kinds.sets.get_mut(0));
-            kinds.pack_count += 1;
-        }
-        kinds.sets.iter_mut().for_each(|set| {
-            set.optimize();
-        });
-        Ok(())
-    })
-}
-
-fn pack_kinds(conn: &Connection, pack: u32) -> Result<[(Kind, RoaringBitmap); 3], StoreError> {
-    let mut select = conn.prepare_cached("SELECT commits, trees, tags FROM pack WHERE id = ?1")?;
-    let [commits, trees, tags]: [Vec<u8>; 3] =
-        select.query_row([pack], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
-    Ok([
-        (Kind::Commit, bitmap_from(&commits)?),
-        (Kind::Tree, bitmap_from(&trees)?),
-        (Kind::Tag, bitmap_from(&tags)?),
-    ])
-}
-
-fn shift_into(set: &RoaringBitmap, by: u32, into: Option<&mut RoaringBitmap>) {
-    let Some(into) = into else { return };
-    let mut runs = set.iter();
-    while let Some(run) = runs.next_range() {
-        into.insert_range(run.start().saturating_add(by)..=run.end().saturating_add(by));
     }
 }

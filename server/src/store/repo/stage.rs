@@ -60,11 +60,7 @@ impl Drop for Staged {
     fn drop(&mut self) {
         if let Body::Disk { file, pack } = &self.body {
             // What cannot be deleted now is swept when the file is opened next.
-            let _ = file.write(
-                Flush::Later,
-                |conn| schema::delete_staged(conn, *pack),
-                |(), _| (),
-            );
+            let _ = file.write(Flush::Later, |conn| schema::delete_staged(conn, *pack), |(), _| ());
         }
     }
 }
@@ -108,8 +104,7 @@ pub(crate) struct PartRow {
 impl PartRow {
     pub(crate) fn insert(&self, conn: &Connection, pack: u32) -> Result<(), StoreError> {
         let row = row_id(pack, self.section, self.n);
-        conn.prepare_cached("INSERT INTO chunk (id, data) VALUES (?1, ?2)")?
-            .execute((row, &self.data))?;
+        conn.prepare_cached("INSERT INTO chunk (id, data) VALUES (?1, ?2)")?.execute((row, &self.data))?;
         Ok(())
     }
 }
@@ -140,25 +135,12 @@ pub(crate) fn stage(
     let sharded = object_count >= SHARDED_OBJECTS_MIN;
     let id_at = |at: usize| facts.sorted().get(at).map(|index| facts.entry(*index).id);
     let prefix_at = |at: usize| id_at(at).map_or(0, |id| prefix_of(&id));
-    let cuts = if sharded {
-        shard_cuts(object_count as usize, prefix_at)
-    } else {
-        Vec::new()
-    };
+    let cuts = if sharded { shard_cuts(object_count as usize, prefix_at) } else { Vec::new() };
     let fanout = cuts.iter().map(|cut| prefix_at(*cut)).collect();
-    let plan = Plan {
-        facts,
-        bytes,
-        bases: bases(snapshot, facts)?,
-        commits: commit_rows(snapshot, facts)?,
-        cuts,
-    };
+    let plan =
+        Plan { facts, bytes, bases: bases(snapshot, facts)?, commits: commit_rows(snapshot, facts)?, cuts };
     let ids = if object_count <= SMALL_PACK_OBJECTS_MAX {
-        facts
-            .sorted()
-            .iter()
-            .map(|index| (facts.entry(*index).id, *index))
-            .collect()
+        facts.sorted().iter().map(|index| (facts.entry(*index).id, *index)).collect()
     } else {
         Vec::new()
     };
@@ -195,11 +177,7 @@ fn check(snapshot: &Snapshot, facts: &dyn PackFacts, bytes: &dyn PackBytes) -> R
     }
     if facts.pack_bytes() > PACK_BYTES_MAX {
         let (seen, max) = (facts.pack_bytes(), PACK_BYTES_MAX);
-        return Err(StoreError::TooLarge {
-            what: "bytes of a pack",
-            seen,
-            max,
-        });
+        return Err(StoreError::TooLarge { what: "bytes of a pack", seen, max });
     }
     Ok(())
 }
@@ -219,10 +197,7 @@ fn write(
         },
         |_, _| (),
     )?;
-    staged.body = Body::Disk {
-        file: Arc::clone(&file),
-        pack,
-    };
+    staged.body = Body::Disk { file: Arc::clone(&file), pack };
     let mut is_done = false;
     while !is_done {
         // Gathered before the writer's turn: reading a spool must not hold up other pushes.
@@ -236,11 +211,7 @@ fn write(
                 None => is_done = true,
             }
         }
-        file.write(
-            Flush::Later,
-            |conn| batch.iter().try_for_each(|row| row.insert(conn, pack)),
-            |(), _| (),
-        )?;
+        file.write(Flush::Later, |conn| batch.iter().try_for_each(|row| row.insert(conn, pack)), |(), _| ())?;
     }
     Ok(())
 }
@@ -263,9 +234,7 @@ fn bases(snapshot: &Snapshot, facts: &dyn PackFacts) -> Result<HashMap<ObjectId,
 }
 
 fn visible(snapshot: &Snapshot, id: &ObjectId) -> Result<ObjRef, StoreError> {
-    snapshot
-        .find_from(0, id)?
-        .ok_or(StoreError::MissingObject { id: *id })
+    snapshot.find_from(0, id)?.ok_or(StoreError::MissingObject { id: *id })
 }
 
 /// Places whose object is visible already, or came earlier in the same pack.
@@ -343,11 +312,7 @@ fn commit_rows(snapshot: &Snapshot, facts: &dyn PackFacts) -> Result<Vec<Vec<u8>
 
 /// Sets each commit's generation, parents first, without recursion.
 fn number_generations(snapshot: &Snapshot, commits: &mut [RawCommit]) -> Result<(), StoreError> {
-    let at: HashMap<u32, usize> = commits
-        .iter()
-        .enumerate()
-        .map(|(at, commit)| (commit.index, at))
-        .collect();
+    let at: HashMap<u32, usize> = commits.iter().enumerate().map(|(at, commit)| (commit.index, at)).collect();
     // Each commit waits for each of its parents at most once.
     let waiting_max = commits.iter().map(|commit| commit.parents.len()).sum::<usize>() + 1;
     for start in 0..commits.len() {
@@ -393,18 +358,11 @@ impl<'a> Plan<'a> {
     fn rows(&'a self) -> impl Iterator<Item = Result<PartRow, StoreError>> + 'a {
         let chunks = self.bytes.len().div_ceil(CHUNK_BYTES as u64) as u32;
         let records = self.facts.len().div_ceil(RECORDS_PER_ROW);
-        let part = |section, n, data: Result<Vec<u8>, StoreError>| {
-            Ok(PartRow {
-                section,
-                n,
-                data: data?,
-            })
-        };
+        let part = |section, n, data: Result<Vec<u8>, StoreError>| Ok(PartRow { section, n, data: data? });
         let bytes = (0..chunks).map(move |n| part(Section::Bytes, n, self.chunk(n)));
         let records = (0..records).map(move |n| part(Section::Records, n, self.records(n)));
-        let commits = (0..)
-            .zip(&self.commits)
-            .map(move |(n, row)| part(Section::Commits, n, Ok(row.clone())));
+        let commits =
+            (0..).zip(&self.commits).map(move |(n, row)| part(Section::Commits, n, Ok(row.clone())));
         let shards = (0..self.cuts.len()).map(move |n| part(Section::Index, n as u32, Ok(self.shard(n))));
         bytes.chain(records).chain(commits).chain(shards)
     }
@@ -438,15 +396,7 @@ impl<'a> Plan<'a> {
                 max: u64::from(u32::MAX),
             })?;
             let (id, kind, size, offset) = (entry.id, entry.kind, entry.size, entry.offset);
-            RawRecord {
-                id,
-                kind,
-                size,
-                offset,
-                entry_bytes,
-                base,
-            }
-            .encode(&mut data);
+            RawRecord { id, kind, size, offset, entry_bytes, base }.encode(&mut data);
         }
         Ok(data)
     }

@@ -31,17 +31,11 @@ fn id_of(n: u8) -> RepoId {
 }
 
 fn own(n: u8) -> Pin {
-    Pin {
-        id: id_of(n),
-        seq: None,
-    }
+    Pin { id: id_of(n), seq: None }
 }
 
 fn pin(n: u8, seq: u64) -> Pin {
-    Pin {
-        id: id_of(n),
-        seq: Some(seq),
-    }
+    Pin { id: id_of(n), seq: Some(seq) }
 }
 
 fn oid(n: u32) -> ObjectId {
@@ -51,43 +45,20 @@ fn oid(n: u32) -> ObjectId {
 }
 
 fn create(name: &str, id: ObjectId) -> RefUpdate {
-    RefUpdate {
-        name: name.into(),
-        expected: Expected::Absent,
-        new: Some(id),
-        peeled: None,
-    }
+    RefUpdate { name: name.into(), expected: Expected::Absent, new: Some(id), peeled: None }
 }
 
 fn moved(name: &str, from: ObjectId, to: ObjectId) -> RefUpdate {
-    RefUpdate {
-        name: name.into(),
-        expected: Expected::Exactly(from),
-        new: Some(to),
-        peeled: None,
-    }
+    RefUpdate { name: name.into(), expected: Expected::Exactly(from), new: Some(to), peeled: None }
 }
 
 fn delete(name: &str) -> RefUpdate {
-    RefUpdate {
-        name: name.into(),
-        expected: Expected::Any,
-        new: None,
-        peeled: None,
-    }
+    RefUpdate { name: name.into(), expected: Expected::Any, new: None, peeled: None }
 }
 
 fn entry(staged: Option<Staged>, updates: Vec<RefUpdate>) -> NewEntry {
     let kind = EntryKind::Push;
-    NewEntry {
-        kind,
-        actor: "tester".into(),
-        time_ms: 1,
-        nonce: [1; 16],
-        staged,
-        updates,
-        atomic: false,
-    }
+    NewEntry { kind, actor: "tester".into(), time_ms: 1, nonce: [1; 16], staged, updates, atomic: false }
 }
 
 fn push(repo: &Repo, pack: Option<&TestPack>, updates: Vec<RefUpdate>) -> Committed {
@@ -108,9 +79,6 @@ fn names(repo: &Repo, at: Option<u64>, prefix: &str) -> Vec<String> {
 }
 
 fn ok(committed: &Committed) -> u64 {
-    assert!(
-        committed.results.iter().all(|result| *result == UpdateResult::Ok),
-        "{committed:?}"
-    );
+    assert!(committed.results.iter().all(|result| *result == UpdateResult::Ok), "{committed:?}");
     committed.seq.unwrap()
 }

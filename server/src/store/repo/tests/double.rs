@@ -18,25 +18,14 @@ pub struct TestPack {
 impl TestPack {
     pub fn new(algo: HashAlgo) -> Self {
         let (entries, contents, commits, sorted) = Default::default();
-        Self {
-            algo,
-            entries,
-            contents,
-            commits,
-            sorted,
-            bytes: vec![0; 12],
-        }
+        Self { algo, entries, contents, commits, sorted, bytes: vec![0; 12] }
     }
 
     fn add(&mut self, kind: Kind, data: &[u8], base: EntryBase, base_content: &[u8]) -> ObjectId {
         let id = hash_object(self.algo, kind, data).unwrap();
         let offset = self.bytes.len() as u64;
         let is_delta = base != EntryBase::Whole;
-        let body = if is_delta {
-            delta(base_content, data)
-        } else {
-            data.to_vec()
-        };
+        let body = if is_delta { delta(base_content, data) } else { data.to_vec() };
         let form = match base {
             EntryBase::Whole => kind as u8,
             EntryBase::Ofs(_) => 6,
@@ -56,14 +45,7 @@ impl TestPack {
         zlib.write_all(&body).unwrap();
         self.bytes.extend(zlib.finish().unwrap());
         let (size, entry_bytes) = (data.len() as u64, self.bytes.len() as u64 - offset);
-        self.entries.push(Entry {
-            id,
-            kind,
-            size,
-            offset,
-            entry_bytes,
-            base,
-        });
+        self.entries.push(Entry { id, kind, size, offset, entry_bytes, base });
         self.contents.push(data.to_vec());
         id
     }
@@ -116,20 +98,11 @@ impl TestPack {
 
     pub fn commit(&mut self, tree: ObjectId, parents: &[ObjectId], time: i64) -> ObjectId {
         let mut text = format!("tree {tree}\n");
-        parents
-            .iter()
-            .for_each(|parent| text.push_str(&format!("parent {parent}\n")));
-        text.push_str(&format!(
-            "author A <a@b> {time} +0000\ncommitter A <a@b> {time} +0000\n\nm\n"
-        ));
+        parents.iter().for_each(|parent| text.push_str(&format!("parent {parent}\n")));
+        text.push_str(&format!("author A <a@b> {time} +0000\ncommitter A <a@b> {time} +0000\n\nm\n"));
         let id = self.whole(Kind::Commit, text.as_bytes());
         let index = self.entries.len() as u32 - 1;
-        self.commits.push(CommitLinks {
-            index,
-            tree,
-            parents: parents.to_vec(),
-            time,
-        });
+        self.commits.push(CommitLinks { index, tree, parents: parents.to_vec(), time });
         id
     }
 
@@ -165,9 +138,7 @@ impl PackFacts for TestPack {
     }
 
     fn find(&self, id: &ObjectId) -> Option<u32> {
-        let found = self
-            .sorted
-            .binary_search_by_key(id, |index| self.entries[*index as usize].id);
+        let found = self.sorted.binary_search_by_key(id, |index| self.entries[*index as usize].id);
         found.ok().map(|at| self.sorted[at])
     }
 
@@ -192,12 +163,7 @@ fn delta(base: &[u8], data: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     varint(base.len(), &mut out);
     varint(data.len(), &mut out);
-    let same = base
-        .iter()
-        .zip(data)
-        .take_while(|(a, b)| a == b)
-        .count()
-        .min(0xffff);
+    let same = base.iter().zip(data).take_while(|(a, b)| a == b).count().min(0xffff);
     if same > 0 {
         out.extend([0x80 | 0x10 | 0x20, same as u8, (same >> 8) as u8]);
     }

@@ -20,10 +20,8 @@ fn big_pack() -> TestPack {
 
 fn counts(data: &Data) -> (u32, u32) {
     let conn = Connection::open(data.files.path(id_of(1))).unwrap();
-    let count = |table| {
-        conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
-            .unwrap()
-    };
+    let count =
+        |table| conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
     (count("pack"), count("chunk"))
 }
 
@@ -35,20 +33,11 @@ fn a_stage_is_invisible_and_leaves_nothing_when_dropped() {
     let staged = repo.stage(&pack, &pack.bytes, true).unwrap();
     assert!(counts(&data).1 > 10);
     let snapshot = repo.snapshot(None).unwrap();
-    assert_eq!(
-        (snapshot.limits(), snapshot.lookup(&pack.entries[0].id).unwrap()),
-        (vec![0], None)
-    );
+    assert_eq!((snapshot.limits(), snapshot.lookup(&pack.entries[0].id).unwrap()), (vec![0], None));
     assert_eq!(snapshot.packs(0).unwrap(), []);
-    let refused = repo
-        .commit_entry(entry(Some(staged), vec![moved("refs/a", oid(1), oid(2))]))
-        .unwrap();
+    let refused = repo.commit_entry(entry(Some(staged), vec![moved("refs/a", oid(1), oid(2))])).unwrap();
     assert_eq!(refused.seq, None);
-    assert_eq!(
-        counts(&data),
-        (0, 0),
-        "an entry that is refused discards its stage"
-    );
+    assert_eq!(counts(&data), (0, 0), "an entry that is refused discards its stage");
 }
 
 #[test]
@@ -60,10 +49,8 @@ fn what_a_crash_left_staged_is_swept_by_the_next_writer_only() {
     let staged = repo.stage(&pack, &pack.bytes, true).unwrap();
     let path = data.files.path(id_of(1));
     // The process ends: nothing runs that would tidy up.
-    let (copy, wal) = (
-        std::fs::read(&path).unwrap(),
-        std::fs::read(path.with_extension("sqlite-wal")).unwrap(),
-    );
+    let (copy, wal) =
+        (std::fs::read(&path).unwrap(), std::fs::read(path.with_extension("sqlite-wal")).unwrap());
     drop((staged, repo));
     data.files = Files::open(data.folder.path(), 1);
     std::fs::write(&path, copy).unwrap();
@@ -71,21 +58,12 @@ fn what_a_crash_left_staged_is_swept_by_the_next_writer_only() {
     let _ = std::fs::remove_file(path.with_extension("sqlite-shm"));
     let beside = Files::open_read_only(data.folder.path(), 4);
     let found = fsck(&beside, SHA1, &[own(1)]);
-    assert!(
-        found
-            .iter()
-            .any(|finding| finding.contains("staged pack is left over")),
-        "{found:?}"
-    );
+    assert!(found.iter().any(|finding| finding.contains("staged pack is left over")), "{found:?}");
     assert!(counts(&data).0 == 1, "reading sweeps nothing");
     let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
     assert_eq!(repo.snapshot(None).unwrap().seq(), 1);
     assert_eq!(counts(&data), (0, 0));
-    ok(&push(
-        &repo,
-        Some(&pack),
-        vec![create("refs/b", pack.entries[0].id)],
-    ));
+    ok(&push(&repo, Some(&pack), vec![create("refs/b", pack.entries[0].id)]));
 }
 
 #[test]
@@ -103,10 +81,7 @@ fn the_cache_closes_idle_files_and_never_busy_ones() {
     ok(&repos[0].commit_entry(entry(Some(staged), update)).unwrap());
     let held: Vec<_> = repos.iter().map(|repo| repo.snapshot(None).unwrap()).collect();
     assert_eq!(files.open_count(), 5, "busy files stay");
-    assert!(
-        held.iter()
-            .all(|snapshot| snapshot.seq() == 1 && snapshot.refs_count().unwrap() == 1)
-    );
+    assert!(held.iter().all(|snapshot| snapshot.seq() == 1 && snapshot.refs_count().unwrap() == 1));
     drop(held);
     assert_eq!(repos[0].snapshot(None).unwrap().limits(), [1]);
     files.repo(SHA1, &[own(6)]).unwrap().snapshot(None).unwrap();
@@ -118,33 +93,18 @@ fn a_check_finds_a_flipped_byte_a_missing_object_and_a_ref_astray() {
     let data = data();
     let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
     let pack = big_pack();
-    ok(&push(
-        &repo,
-        Some(&pack),
-        vec![create("refs/a", pack.entries[0].id)],
-    ));
+    ok(&push(&repo, Some(&pack), vec![create("refs/a", pack.entries[0].id)]));
     assert_eq!(fsck(&data.files, SHA1, &[own(1)]), Vec::<String>::new());
     let conn = Connection::open(data.files.path(id_of(1))).unwrap();
-    conn.execute("UPDATE ref SET id = ?1", [oid(3).as_bytes()])
-        .unwrap();
+    conn.execute("UPDATE ref SET id = ?1", [oid(3).as_bytes()]).unwrap();
     let row = (1 << 22) + 3;
-    let mut chunk: Vec<u8> = conn
-        .query_row("SELECT data FROM chunk WHERE id = ?1", [row], |row| row.get(0))
-        .unwrap();
+    let mut chunk: Vec<u8> =
+        conn.query_row("SELECT data FROM chunk WHERE id = ?1", [row], |row| row.get(0)).unwrap();
     chunk[77] ^= 1;
-    conn.execute("UPDATE chunk SET data = ?2 WHERE id = ?1", (row, chunk))
-        .unwrap();
+    conn.execute("UPDATE chunk SET data = ?2 WHERE id = ?1", (row, chunk)).unwrap();
     let found = fsck(&data.files, SHA1, &[own(1)]);
-    for what in [
-        "refs that differ from the ref log",
-        "trailer differs",
-        "object 0",
-        "which is missing",
-    ] {
-        assert!(
-            found.iter().any(|finding| finding.contains(what)),
-            "{what}: {found:?}"
-        );
+    for what in ["refs that differ from the ref log", "trailer differs", "object 0", "which is missing"] {
+        assert!(found.iter().any(|finding| finding.contains(what)), "{what}: {found:?}");
     }
 }
 
@@ -153,21 +113,13 @@ fn a_copy_made_while_pushes_go_on_is_whole() {
     let data = data();
     let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
     let pack = big_pack();
-    ok(&push(
-        &repo,
-        Some(&pack),
-        vec![create("refs/a", pack.entries[0].id)],
-    ));
+    ok(&push(&repo, Some(&pack), vec![create("refs/a", pack.entries[0].id)]));
     let other = tempfile::tempdir().unwrap();
     let there = Files::open(other.path(), 4);
     std::thread::scope(|scope| {
         let pushes = scope.spawn(|| {
             for n in 0..50 {
-                ok(&push(
-                    &repo,
-                    None,
-                    vec![create(&format!("refs/n{n}"), pack.entries[0].id)],
-                ));
+                ok(&push(&repo, None, vec![create(&format!("refs/n{n}"), pack.entries[0].id)]));
             }
         });
         backup(&data.files.path(id_of(1)), &there.path(id_of(1))).unwrap();
@@ -177,10 +129,7 @@ fn a_copy_made_while_pushes_go_on_is_whole() {
     let copy = there.repo(SHA1, &[own(1)]).unwrap();
     let seq = copy.snapshot(None).unwrap().seq();
     assert_eq!(copy.snapshot(None).unwrap().refs_count().unwrap(), seq);
-    assert_eq!(
-        ok(&push(&copy, None, vec![create("refs/more", pack.entries[0].id)])),
-        seq + 1
-    );
+    assert_eq!(ok(&push(&copy, None, vec![create("refs/more", pack.entries[0].id)])), seq + 1);
 }
 
 #[test]
@@ -200,19 +149,12 @@ fn an_entry_that_fails_half_way_shows_nothing_and_the_next_one_succeeds() {
         let before = repo.snapshot(None).unwrap().seq();
         let staged = repo.stage(pack, &pack.bytes, true).unwrap();
         let name = format!("refs/{id}");
-        assert!(
-            repo.commit_entry(entry(Some(staged), vec![create(&name, id)]))
-                .is_err()
-        );
+        assert!(repo.commit_entry(entry(Some(staged), vec![create(&name, id)])).is_err());
         let snapshot = repo.snapshot(None).unwrap();
         assert_eq!((snapshot.seq(), snapshot.lookup(&id).unwrap()), (before, None));
         assert_eq!(snapshot.reference(name.as_bytes()).unwrap(), None);
         conn.execute_batch("DROP TRIGGER fail").unwrap();
-        assert_eq!(
-            fsck(&data.files, SHA1, &[own(1)]).len(),
-            1,
-            "only the made-up id of refs/a is missing"
-        );
+        assert_eq!(fsck(&data.files, SHA1, &[own(1)]).len(), 1, "only the made-up id of refs/a is missing");
         assert_eq!(ok(&push(&repo, Some(pack), vec![create(&name, id)])), before + 1);
     }
     assert_eq!(fsck(&data.files, SHA1, &[own(1)]).len(), 1);
@@ -222,42 +164,23 @@ fn an_entry_that_fails_half_way_shows_nothing_and_the_next_one_succeeds() {
 fn the_log_tells_who_did_what_when() {
     let data = data();
     let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
-    assert_eq!(
-        (repo.entries(0, 10).unwrap(), repo.seq_at(5).unwrap()),
-        (vec![], 0)
-    );
-    for (time_ms, update) in [
-        (10, create("refs/a", oid(1))),
-        (20, moved("refs/a", oid(1), oid(2))),
-        (30, delete("refs/a")),
-    ] {
+    assert_eq!((repo.entries(0, 10).unwrap(), repo.seq_at(5).unwrap()), (vec![], 0));
+    for (time_ms, update) in
+        [(10, create("refs/a", oid(1))), (20, moved("refs/a", oid(1), oid(2))), (30, delete("refs/a"))]
+    {
         let mut entry = entry(None, vec![update]);
         entry.time_ms = time_ms;
         ok(&repo.commit_entry(entry).unwrap());
     }
     let tail = repo.entries(1, 10).unwrap();
+    assert_eq!(tail.iter().map(|row| (row.seq, row.time_ms)).collect::<Vec<_>>(), [(2, 20), (3, 30)]);
     assert_eq!(
-        tail.iter().map(|row| (row.seq, row.time_ms)).collect::<Vec<_>>(),
-        [(2, 20), (3, 30)]
-    );
-    assert_eq!(
-        (
-            tail[0].actor.as_str(),
-            tail[0].kind.as_str(),
-            tail[0].nonce,
-            tail[0].pack
-        ),
+        (tail[0].actor.as_str(), tail[0].kind.as_str(), tail[0].nonce, tail[0].pack),
         ("tester", "push", [1; 16], None)
     );
-    assert_eq!(
-        [9, 10, 29, 99].map(|time| repo.seq_at(time).unwrap()),
-        [0, 1, 2, 3]
-    );
+    assert_eq!([9, 10, 29, 99].map(|time| repo.seq_at(time).unwrap()), [0, 1, 2, 3]);
     let change = &repo.ref_changes(3).unwrap()[0];
-    assert_eq!(
-        (change.name.as_slice(), change.old, change.new),
-        (&b"refs/a"[..], Some(oid(2)), None)
-    );
+    assert_eq!((change.name.as_slice(), change.old, change.new), (&b"refs/a"[..], Some(oid(2)), None));
 }
 
 #[test]
@@ -271,10 +194,7 @@ fn a_file_in_use_is_not_deleted() {
     drop(reader);
     assert!(data.files.delete(id_of(1)).unwrap());
     assert!(!data.files.path(id_of(1)).exists());
-    assert_eq!(
-        (data.files.open_count(), repo.snapshot(None).unwrap().seq()),
-        (0, 0)
-    );
+    assert_eq!((data.files.open_count(), repo.snapshot(None).unwrap().seq()), (0, 0));
     assert!(data.files.delete(id_of(1)).unwrap(), "twice is as good as once");
 }
 

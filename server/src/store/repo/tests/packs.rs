@@ -14,11 +14,7 @@ fn at(source: u16, ordinal: u32) -> ObjRef {
 fn records(snapshot: &Snapshot, source: u16) -> Vec<(u32, Record)> {
     let mut all = Vec::new();
     let limit = snapshot.limits()[source as usize];
-    snapshot
-        .records(source, 0..limit, &mut |ordinal, record| {
-            all.push((ordinal, *record))
-        })
-        .unwrap();
+    snapshot.records(source, 0..limit, &mut |ordinal, record| all.push((ordinal, *record))).unwrap();
     all
 }
 
@@ -29,10 +25,7 @@ fn first_pack(algo: HashAlgo) -> (TestPack, [ObjectId; 5]) {
     let delta = pack.ofs(0, b"hello, world, this is not a base");
     let tree = pack.tree("file", delta);
     let commit = pack.commit(tree, &[], 100);
-    let tag = pack.whole(
-        Kind::Tag,
-        format!("object {commit}\ntype commit\ntag t\n\nm\n").as_bytes(),
-    );
+    let tag = pack.whole(Kind::Tag, format!("object {commit}\ntype commit\ntag t\n\nm\n").as_bytes());
     (pack.finish(), [blob, delta, tree, commit, tag])
 }
 
@@ -42,10 +35,7 @@ fn what_was_pushed_is_read_back_with_either_hash() {
         let data = data();
         let repo = data.files.repo(algo, &[own(1)]).unwrap();
         let (pack, [_, delta, tree, commit, tag]) = first_pack(algo);
-        assert_eq!(
-            ok(&push(&repo, Some(&pack), vec![create("refs/heads/main", commit)])),
-            1
-        );
+        assert_eq!(ok(&push(&repo, Some(&pack), vec![create("refs/heads/main", commit)])), 1);
         let snapshot = repo.snapshot(None).unwrap();
         assert_eq!(snapshot.limits(), [5]);
         assert_eq!(snapshot.lookup(&delta).unwrap(), Some(at(0, 1)));
@@ -55,9 +45,7 @@ fn what_was_pushed_is_read_back_with_either_hash() {
         );
         assert_eq!(snapshot.record(at(0, 1)).unwrap().base, Base::Ofs(at(0, 0)));
         assert_eq!(snapshot.record(at(0, 4)).unwrap().id, tag);
-        let node = snapshot
-            .commit(snapshot.lookup(&commit).unwrap().unwrap())
-            .unwrap();
+        let node = snapshot.commit(snapshot.lookup(&commit).unwrap().unwrap()).unwrap();
         assert_eq!(
             (node.tree, node.time, node.generation),
             (snapshot.lookup(&tree).unwrap().unwrap(), 100, 1)
@@ -68,17 +56,11 @@ fn what_was_pushed_is_read_back_with_either_hash() {
             (vec![0, 1], vec![2], vec![3], vec![4])
         );
         let row = snapshot.packs(0).unwrap()[0];
-        assert_eq!(
-            (row.object_count, row.bytes, row.whole, row.seq),
-            (5, pack.bytes.len() as u64, true, 1)
-        );
+        assert_eq!((row.object_count, row.bytes, row.whole, row.seq), (5, pack.bytes.len() as u64, true, 1));
         let mut stored = vec![0; pack.bytes.len()];
         snapshot.pack_bytes(0, row.id, 0, &mut stored).unwrap();
         assert_eq!(stored, pack.bytes);
-        assert!(
-            snapshot.pack_bytes(0, row.id, 1, &mut stored).is_err(),
-            "past the end"
-        );
+        assert!(snapshot.pack_bytes(0, row.id, 1, &mut stored).is_err(), "past the end");
         assert!(snapshot.record(at(0, 5)).is_err());
         assert!(snapshot.read(at(1, 0)).is_err());
         assert_eq!(fsck(&data.files, algo, &[own(1)]), Vec::<String>::new());
@@ -99,49 +81,23 @@ fn a_copy_is_never_named_and_what_leans_on_it_leans_on_the_first() {
     let thin = second.thin(delta, b"hello, world, this is not a base", b"hello, thin world");
     second.blob(b"hello, thin world");
     let second = second.finish();
-    ok(&push(
-        &repo,
-        Some(&second),
-        vec![moved("refs/heads/main", commit, next)],
-    ));
+    ok(&push(&repo, Some(&second), vec![moved("refs/heads/main", commit, next)]));
     let snapshot = repo.snapshot(None).unwrap();
     assert_eq!(snapshot.limits(), [11]);
     assert_eq!(snapshot.lookup(&blob).unwrap(), Some(at(0, 0)));
     assert_eq!(snapshot.lookup(&tree).unwrap(), Some(at(0, 2)));
-    assert_eq!(
-        records(&snapshot, 0).iter().map(|row| row.0).collect::<Vec<_>>(),
-        [0, 1, 2, 3, 4, 6, 8, 9]
-    );
+    assert_eq!(records(&snapshot, 0).iter().map(|row| row.0).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 6, 8, 9]);
     assert_eq!(snapshot.canonical(0).unwrap().len(), 8);
-    assert_eq!(
-        snapshot.kinds(0, Kind::Tree).unwrap().iter().collect::<Vec<_>>(),
-        [2]
-    );
-    assert_eq!(
-        snapshot.record(at(0, 6)).unwrap().base,
-        Base::Ofs(at(0, 0)),
-        "moved to the first copy"
-    );
-    assert_eq!(
-        snapshot
-            .record(snapshot.lookup(&thin).unwrap().unwrap())
-            .unwrap()
-            .base,
-        Base::Ref(at(0, 1))
-    );
+    assert_eq!(snapshot.kinds(0, Kind::Tree).unwrap().iter().collect::<Vec<_>>(), [2]);
+    assert_eq!(snapshot.record(at(0, 6)).unwrap().base, Base::Ofs(at(0, 0)), "moved to the first copy");
+    assert_eq!(snapshot.record(snapshot.lookup(&thin).unwrap().unwrap()).unwrap().base, Base::Ref(at(0, 1)));
     assert_eq!(snapshot.read(at(0, 9)).unwrap().1, b"hello, thin world");
     assert_eq!(
-        snapshot
-            .read(snapshot.lookup(&other).unwrap().unwrap())
-            .unwrap()
-            .1,
+        snapshot.read(snapshot.lookup(&other).unwrap().unwrap()).unwrap().1,
         b"hello, world, this is another"
     );
     let node = snapshot.commit(snapshot.lookup(&next).unwrap().unwrap()).unwrap();
-    assert_eq!(
-        (node.tree, node.parents, node.generation),
-        (at(0, 2), vec![at(0, 3)], 2)
-    );
+    assert_eq!((node.tree, node.parents, node.generation), (at(0, 2), vec![at(0, 3)], 2));
     assert_eq!(fsck(&data.files, SHA1, &[own(1)]), Vec::<String>::new());
     let before = repo.snapshot(Some(1)).unwrap();
     assert_eq!(before.limits(), [5]);
@@ -162,59 +118,28 @@ fn a_fork_names_objects_of_its_bases_by_source_whatever_the_depth() {
     let thin = second.thin(delta, b"hello, world, this is not a base", b"hello, thin world");
     second.blob(b"hello, world, this is a base");
     let second = second.finish();
-    ok(&push(
-        &fork,
-        Some(&second),
-        vec![moved("refs/heads/main", commit, next)],
-    ));
+    ok(&push(&fork, Some(&second), vec![moved("refs/heads/main", commit, next)]));
     let mut hidden = TestPack::new(SHA1);
     let secret = hidden.blob(b"later in the base");
-    ok(&push(
-        &base,
-        Some(&hidden.finish()),
-        vec![create("refs/heads/secret", secret)],
-    ));
+    ok(&push(&base, Some(&hidden.finish()), vec![create("refs/heads/secret", secret)]));
     let third = data.files.repo(SHA1, &[own(3), pin(2, 1), pin(1, 1)]).unwrap();
     for (repo, depth) in [(&fork, 0), (&third, 1)] {
         let snapshot = repo.snapshot(None).unwrap();
-        assert_eq!(
-            snapshot.lookup(&secret).unwrap(),
-            None,
-            "a fork never sees what its base gets later"
-        );
+        assert_eq!(snapshot.lookup(&secret).unwrap(), None, "a fork never sees what its base gets later");
         assert_eq!(snapshot.lookup(&next).unwrap(), Some(at(depth, 0)));
         let node = snapshot.commit(at(depth, 0)).unwrap();
-        assert_eq!(
-            (node.tree, node.parents, node.generation),
-            (at(depth + 1, 2), vec![at(depth + 1, 3)], 2)
-        );
+        assert_eq!((node.tree, node.parents, node.generation), (at(depth + 1, 2), vec![at(depth + 1, 3)], 2));
         assert_eq!(snapshot.lookup(&thin).unwrap(), Some(at(depth, 1)));
-        assert_eq!(
-            snapshot.record(at(depth, 1)).unwrap().base,
-            Base::Ref(at(depth + 1, 1))
-        );
+        assert_eq!(snapshot.record(at(depth, 1)).unwrap().base, Base::Ref(at(depth + 1, 1)));
         assert_eq!(snapshot.read(at(depth, 1)).unwrap().1, b"hello, thin world");
-        assert_eq!(
-            snapshot.canonical(depth).unwrap().iter().collect::<Vec<_>>(),
-            [0, 1]
-        );
+        assert_eq!(snapshot.canonical(depth).unwrap().iter().collect::<Vec<_>>(), [0, 1]);
     }
-    assert_eq!(
-        fsck(&data.files, SHA1, &[own(2), pin(1, 1)]),
-        Vec::<String>::new()
-    );
+    assert_eq!(fsck(&data.files, SHA1, &[own(2), pin(1, 1)]), Vec::<String>::new());
     base.save_set(0, b"main", b"set").unwrap();
-    assert_eq!(
-        third.snapshot(None).unwrap().saved_set(2, b"main").unwrap(),
-        Some(b"set".to_vec())
-    );
+    assert_eq!(third.snapshot(None).unwrap().saved_set(2, b"main").unwrap(), Some(b"set".to_vec()));
     assert_eq!(third.snapshot(None).unwrap().saved_set(1, b"main").unwrap(), None);
     third.save_set(2, b"other", b"set").unwrap();
-    assert_eq!(
-        third.snapshot(None).unwrap().saved_set(2, b"other").unwrap(),
-        None,
-        "no file, nothing kept"
-    );
+    assert_eq!(third.snapshot(None).unwrap().saved_set(2, b"other").unwrap(), None, "no file, nothing kept");
 }
 
 /// More than a shard, a row of records, a chunk, and the memory that small packs may take.
@@ -238,11 +163,7 @@ fn a_large_pack_is_found_by_shards_and_streams_in_order() {
     let data = data();
     let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
     let pack = large_pack(0, 5_000);
-    ok(&push(
-        &repo,
-        Some(&pack),
-        vec![create("refs/heads/x", pack.entries[1].id)],
-    ));
+    ok(&push(&repo, Some(&pack), vec![create("refs/heads/x", pack.entries[1].id)]));
     let snapshot = repo.snapshot(None).unwrap();
     for index in (0..5_001).step_by(7) {
         let entry = pack.entries[index as usize];
@@ -252,13 +173,9 @@ fn a_large_pack_is_found_by_shards_and_streams_in_order() {
     assert_eq!(snapshot.lookup(&oid(1)).unwrap(), None);
     let all = records(&snapshot, 0);
     assert_eq!(all.len(), 5_001);
-    assert!(
-        all.iter()
-            .enumerate()
-            .all(|(n, (ordinal, record))| n as u32 == *ordinal
-                && record.id == pack.entries[n].id
-                && record.entry_bytes == pack.entries[n].entry_bytes)
-    );
+    assert!(all.iter().enumerate().all(|(n, (ordinal, record))| n as u32 == *ordinal
+        && record.id == pack.entries[n].id
+        && record.entry_bytes == pack.entries[n].entry_bytes));
     assert_eq!(snapshot.read(at(0, 5_000)).unwrap().1, b"blob 4999");
     assert_eq!(fsck(&data.files, SHA1, &[own(1)]), Vec::<String>::new());
 }
@@ -267,29 +184,17 @@ fn a_large_pack_is_found_by_shards_and_streams_in_order() {
 fn copies_that_came_between_staging_and_commit_are_found() {
     let data = data();
     let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
-    let (a, b, mut small) = (
-        large_pack(0, 3_000),
-        large_pack(1_000, 3_000),
-        TestPack::new(SHA1),
-    );
+    let (a, b, mut small) = (large_pack(0, 3_000), large_pack(1_000, 3_000), TestPack::new(SHA1));
     small.blob(b"blob 2");
     small.blob(b"blob 3999");
     let small = small.finish();
     let tip = |pack: &TestPack, name: &str| vec![create(name, pack.entries[1].id)];
-    let staged: Vec<_> = [&a, &b, &small]
-        .iter()
-        .map(|pack| repo.stage(*pack, &pack.bytes, true).unwrap())
-        .collect();
-    for (staged, (pack, name)) in staged
-        .into_iter()
-        .zip([(&a, "refs/a"), (&b, "refs/b"), (&small, "refs/c")])
+    let staged: Vec<_> =
+        [&a, &b, &small].iter().map(|pack| repo.stage(*pack, &pack.bytes, true).unwrap()).collect();
+    for (staged, (pack, name)) in staged.into_iter().zip([(&a, "refs/a"), (&b, "refs/b"), (&small, "refs/c")])
     {
         assert_eq!(
-            repo.snapshot(None)
-                .unwrap()
-                .lookup(&pack.entries[pack.entries.len() - 1].id)
-                .unwrap()
-                .is_some(),
+            repo.snapshot(None).unwrap().lookup(&pack.entries[pack.entries.len() - 1].id).unwrap().is_some(),
             name == "refs/c"
         );
         ok(&repo.commit_entry(entry(Some(staged), tip(pack, name))).unwrap());
@@ -310,13 +215,7 @@ fn a_copy_within_a_pack_counts_once() {
     pack.blob(b"same");
     ok(&push(&repo, Some(&pack.finish()), vec![create("refs/a", id)]));
     let snapshot = repo.snapshot(None).unwrap();
-    assert_eq!(
-        (
-            snapshot.canonical(0).unwrap().len(),
-            snapshot.lookup(&id).unwrap()
-        ),
-        (1, Some(at(0, 0)))
-    );
+    assert_eq!((snapshot.canonical(0).unwrap().len(), snapshot.lookup(&id).unwrap()), (1, Some(at(0, 0))));
     assert_eq!(fsck(&data.files, SHA1, &[own(1)]), Vec::<String>::new());
 }
 

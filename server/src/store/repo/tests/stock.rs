@@ -34,10 +34,7 @@ impl PackFacts for StockPack {
     }
 
     fn find(&self, id: &ObjectId) -> Option<u32> {
-        self.entries
-            .iter()
-            .position(|entry| entry.id == *id)
-            .map(|at| at as u32)
+        self.entries.iter().position(|entry| entry.id == *id).map(|at| at as u32)
     }
 
     fn sorted(&self) -> &[u32] {
@@ -60,11 +57,7 @@ fn git(folder: &std::path::Path, args: &[&str]) -> String {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    assert!(
-        out.status.success(),
-        "{args:?}: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).unwrap()
 }
 
@@ -77,9 +70,7 @@ fn stock_pack() -> StockPack {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     git(at, &["init", "-q", "-b", "main"]);
-    let mut lines: Vec<String> = (0..2_000)
-        .map(|n| format!("line {n} {}\n", n * 7_919 % 1_009))
-        .collect();
+    let mut lines: Vec<String> = (0..2_000).map(|n| format!("line {n} {}\n", n * 7_919 % 1_009)).collect();
     for version in 0..40 {
         lines[version * 37] = format!("changed in {version}\n");
         lines.insert(version * 11, format!("added in {version}\n"));
@@ -89,56 +80,31 @@ fn stock_pack() -> StockPack {
     }
     git(at, &["repack", "-adfq", "--depth=50"]);
     let packs = at.join(".git/objects/pack");
-    let pack = std::fs::read_dir(&packs)
-        .unwrap()
-        .map(|file| file.unwrap().path());
-    let pack = pack
-        .into_iter()
-        .find(|path| path.extension().is_some_and(|ext| ext == "pack"))
-        .unwrap();
-    let sizes = git(
-        at,
-        &[
-            "cat-file",
-            "--batch-all-objects",
-            "--batch-check=%(objectname) %(objectsize)",
-        ],
-    );
+    let pack = std::fs::read_dir(&packs).unwrap().map(|file| file.unwrap().path());
+    let pack = pack.into_iter().find(|path| path.extension().is_some_and(|ext| ext == "pack")).unwrap();
+    let sizes = git(at, &["cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objectsize)"]);
     let sizes: HashMap<&str, u64> = sizes
         .lines()
         .map(|line| line.split_once(' ').unwrap())
         .map(|(id, n)| (id, n.parse().unwrap()))
         .collect();
     let listing = git(at, &["verify-pack", "-v", pack.to_str().unwrap()]);
-    let mut rows: Vec<Vec<&str>> = listing
-        .lines()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
+    let mut rows: Vec<Vec<&str>> = listing.lines().map(|line| line.split_whitespace().collect()).collect();
     rows.retain(|row| row.len() >= 5 && row[0].len() == 40);
     rows.sort_by_key(|row| row[4].parse::<u64>().unwrap());
-    let places: HashMap<&str, u32> = rows
-        .iter()
-        .enumerate()
-        .map(|(n, row)| (row[0], n as u32))
-        .collect();
+    let places: HashMap<&str, u32> = rows.iter().enumerate().map(|(n, row)| (row[0], n as u32)).collect();
     let entry = |row: &Vec<&str>| Entry {
         id: hex(row[0]),
         kind: Kind::from_name(row[1].as_bytes()).unwrap(),
         size: sizes[row[0]],
         entry_bytes: row[3].parse().unwrap(),
         offset: row[4].parse().unwrap(),
-        base: row
-            .get(6)
-            .map_or(EntryBase::Whole, |base| EntryBase::Ofs(places[base])),
+        base: row.get(6).map_or(EntryBase::Whole, |base| EntryBase::Ofs(places[base])),
     };
     let entries: Vec<Entry> = rows.iter().map(entry).collect();
     let mut sorted: Vec<u32> = (0..entries.len() as u32).collect();
     sorted.sort_by_key(|index| entries[*index as usize].id);
-    StockPack {
-        entries,
-        sorted,
-        bytes: std::fs::read(pack).unwrap(),
-    }
+    StockPack { entries, sorted, bytes: std::fs::read(pack).unwrap() }
 }
 
 #[test]
@@ -146,16 +112,10 @@ fn every_object_of_a_stock_pack_is_read_back_through_its_deltas() {
     let data = data();
     let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
     let pack = stock_pack();
-    let deltas = pack
-        .entries
-        .iter()
-        .filter(|entry| entry.base != EntryBase::Whole)
-        .count();
+    let deltas = pack.entries.iter().filter(|entry| entry.base != EntryBase::Whole).count();
     assert!(deltas >= 30, "{deltas} deltas");
     let staged = repo.stage(&pack, &pack.bytes, true).unwrap();
-    ok(&repo
-        .commit_entry(entry(Some(staged), vec![create("refs/x", pack.entries[0].id)]))
-        .unwrap());
+    ok(&repo.commit_entry(entry(Some(staged), vec![create("refs/x", pack.entries[0].id)])).unwrap());
     // Recomputes every id.
     assert_eq!(fsck(&data.files, SHA1, &[own(1)]), Vec::<String>::new());
     let snapshot = repo.snapshot(None).unwrap();
