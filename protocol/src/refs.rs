@@ -60,9 +60,9 @@ impl RefName {
     }
 }
 
-/// Whether a push may name it: everything outside `refs/` is what git calls a funny refname.
+/// Whether a push may make it or move it: outside `refs/`, or right below it, is what git calls a funny refname.
 pub fn is_pushable(name: &RefName) -> bool {
-    name.as_bytes().strip_prefix(b"refs/").is_some_and(|rest| !rest.is_empty())
+    name.as_bytes().strip_prefix(b"refs/").is_some_and(|rest| rest.contains(&b'/'))
 }
 
 impl AsRef<[u8]> for RefName {
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn only_names_below_refs_are_pushable() {
-        for (name, want) in [("refs/heads/a", true), ("refs/x", true), ("HEAD", false), ("refs", false)] {
+        for (name, want) in [("refs/heads/a", true), ("refs/x", false), ("HEAD", false), ("refs", false)] {
             assert_eq!(is_pushable(&RefName::new(name.as_bytes()).unwrap()), want, "{name}");
         }
     }

@@ -49,6 +49,11 @@ fn doing<T>(what: impl Into<String>, done: io::Result<T>) -> Result<T, BootError
 
 /// Makes the folder and opens what is in it. Safe beside a running server.
 pub fn open(config: Config, api_token: &str) -> Result<App, BootError> {
+    open_at(config, api_token, Clock::System)
+}
+
+/// The same with a clock of the caller's.
+pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, BootError> {
     let catalog = Catalog::open(&config.data.join("catalog.sqlite"))?;
     let api_token = ApiToken::new(api_token);
     let files = Files::open(&config.data, OPEN_FILES_MAX);
@@ -58,7 +63,7 @@ pub fn open(config: Config, api_token: &str) -> Result<App, BootError> {
         config,
         catalog,
         api_token,
-        clock: Clock::System,
+        clock,
         files,
         plans: Arc::default(),
         visible: Arc::default(),

@@ -3,8 +3,6 @@
 #[path = "support/server.rs"]
 mod support;
 
-use std::sync::atomic::Ordering;
-
 use cairn_server::limits::FORK_DEPTH_MAX;
 use cairn_server::store::catalog::{Catalog, RepoRow};
 use cairn_server::store::maintain;
@@ -28,9 +26,9 @@ async fn a_fork_pins_its_base_and_an_untouched_fork_is_left_out() {
     server
         .post("/namespaces/a/repos", r#"{"name":"base","default_branch":"trunk","object_format":"sha256"}"#)
         .await;
-    server.head.store(7, Ordering::SeqCst);
+    server.append("a", "base", 7).await;
     let made = fork(&server, "base", "one", "").await;
-    assert_eq!((made.status, &made.result()["objects"]), (201, &0.into()), "{}", made.body);
+    assert_eq!((made.status, &made.result()["objects"]), (201, &7.into()), "{}", made.body);
     assert_eq!(made.text("default_branch"), "trunk");
     let (base, one) = (row(&server, "base").await, row(&server, "one").await);
     assert_eq!(seqs(&one), [None, Some(7)]);
@@ -38,11 +36,10 @@ async fn a_fork_pins_its_base_and_an_untouched_fork_is_left_out() {
     assert_eq!(one.source.as_deref(), Some("artifacts:a/base"));
     assert_eq!(one.object_format, base.object_format);
 
-    server.head.store(0, Ordering::SeqCst);
     fork(&server, "one", "two", "").await;
     assert_eq!(row(&server, "two").await.pins[1..], one.pins[1..], "an empty log is left out");
 
-    server.head.store(3, Ordering::SeqCst);
+    server.append("a", "two", 3).await;
     fork(&server, "two", "three", r#","at":2,"namespace":"b""#).await;
     let three = server.app.catalog.resolve("b", "three").await.expect("an answer").expect("a repository");
     assert_eq!(seqs(&three), [None, Some(2), Some(7)]);
@@ -53,11 +50,12 @@ async fn a_fork_pins_its_base_and_an_untouched_fork_is_left_out() {
 async fn a_chain_that_is_too_long_is_refused() {
     let server = Server::new();
     server.repo("a", "r0").await;
-    server.head.store(1, Ordering::SeqCst);
     for at in 0..FORK_DEPTH_MAX {
+        server.append("a", &format!("r{at}"), 1).await;
         assert_eq!(fork(&server, &format!("r{at}"), &format!("r{}", at + 1), "").await.status, 201);
     }
     let last = format!("r{FORK_DEPTH_MAX}");
+    server.append("a", &last, 1).await;
     assert_eq!(row(&server, &last).await.pins.len(), FORK_DEPTH_MAX + 1);
     assert_eq!(fork(&server, &last, "beyond", "").await.error(), (422, 10403, ""));
 }
@@ -66,8 +64,9 @@ async fn a_chain_that_is_too_long_is_refused() {
 async fn a_deleted_base_keeps_its_file_until_no_fork_pins_it() {
     let server = Server::new();
     server.repo("a", "base").await;
-    server.head.store(5, Ordering::SeqCst);
+    server.append("a", "base", 5).await;
     fork(&server, "base", "one", "").await;
+    server.append("a", "one", 5).await;
     fork(&server, "one", "two", "").await;
     let (base, one) = (row(&server, "base").await.id, row(&server, "one").await.id);
     let catalog = &server.app.catalog;

@@ -118,7 +118,7 @@ pub(super) async fn run(args: RepoArgs) -> Result<(), Failure> {
                 at,
                 ..Default::default()
             };
-            print(json, &created_shape(&app, &ops::fork::fork(&app, grant, wish).await?));
+            print(json, &created_shape(&app, &ops::fork::fork(&app, grant, wish).await?.0));
         }
         What::Delete { name } => {
             let (namespace, name) = split(&name);

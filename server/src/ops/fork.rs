@@ -26,8 +26,8 @@ pub struct Wish {
     pub at: Option<u64>,
 }
 
-/// Makes the fork.
-pub async fn fork(app: &App, _grant: Grant<Admin>, wish: Wish) -> Result<Created> {
+/// Makes the fork; also how many objects it shows.
+pub async fn fork(app: &App, _grant: Grant<Admin>, wish: Wish) -> Result<(Created, u64)> {
     let base =
         app.catalog.resolve(&wish.base_namespace, &wish.base_name).await?.ok_or_else(Error::repo_missing)?;
     let namespace = wish.namespace.as_deref().unwrap_or(&base.namespace);
@@ -43,15 +43,12 @@ pub async fn fork(app: &App, _grant: Grant<Admin>, wish: Wish) -> Result<Created
         now_ms,
         token: Some(token.row),
     };
-    let (opened, base_id) = (app.clone(), base.id);
-    let head = tokio::task::spawn_blocking(move || opened.head_seq(&base)).await.map_err(Error::internal)?;
-    let head = head.map_err(Error::internal)?;
-    let seq = match wish.at {
-        Some(at) if at > head => {
-            return Err(Error::input("/at", format!("the repository's last entry is {head}")));
-        }
-        at => at.unwrap_or(head),
+    let (opened, base_id, at) = (app.clone(), base.id, wish.at);
+    let extent =
+        tokio::task::spawn_blocking(move || opened.extent(&base, at)).await.map_err(Error::internal)?;
+    let Some((seq, objects)) = extent.map_err(Error::internal)? else {
+        return Err(Error::input("/at", "the repository's log ends before that entry"));
     };
     let row = app.catalog.fork_repo(base_id, seq, new).await?;
-    Ok(Created { row, token: token.plaintext })
+    Ok((Created { row, token: token.plaintext }, objects))
 }

@@ -70,6 +70,9 @@ pub fn push(
     progress: &mut dyn FnMut(String),
 ) -> Result<Pushed, OpError> {
     let snapshot = served.repo.snapshot(None)?;
+    if upload.is_none() && request.has_pack() {
+        return Ok(refused(request, "the pack is missing"));
+    }
     let indexed = match upload.map(|upload| index(served, &snapshot, upload, progress)) {
         None => None,
         Some(Ok(pack)) => Some(pack),
@@ -203,7 +206,8 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn command(&self, command: &Command) -> Result<Result<RefUpdate, String>, OpError> {
-        let Some(name) = RefName::new(&command.name).ok().filter(is_pushable) else {
+        let allowed = |name: &RefName| command.is_delete() || is_pushable(name);
+        let Some(name) = RefName::new(&command.name).ok().filter(allowed) else {
             return Ok(Err("funny refname".to_owned()));
         };
         if command.new.is_null() && name == self.served.head() {

@@ -33,11 +33,10 @@ pub async fn create(
         read_only: fields.flag("/read_only")?.unwrap_or(false),
         at: seq(fields.get("/at"))?,
     };
-    let created = ops::fork::fork(&app, grant, wish).await?;
+    let (created, objects) = ops::fork::fork(&app, grant, wish).await?;
     let mut result = created_shape(&app, &created);
     if let Some(result) = result.as_object_mut() {
-        // Nothing is copied.
-        result.insert("objects".into(), 0.into());
+        result.insert("objects".into(), objects.into());
     }
     Ok(envelope::one(StatusCode::CREATED, result))
 }

@@ -3,16 +3,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
-use cairn_server::app::{App, HeadSeq, Parts};
-use cairn_server::auth::ApiToken;
+use cairn_protocol::object::Kind;
+use cairn_protocol::pack::{IndexOptions, LinksOnly, NothingKnown, PackWriter, scan};
+use cairn_server::app::App;
+use cairn_server::boot;
 use cairn_server::clock::Clock;
 use cairn_server::config::Config;
 use cairn_server::edge::Edge;
-use cairn_server::store::catalog::Catalog;
+use cairn_server::store::repo::{EntryKind, Expected, NewEntry, RefUpdate};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -25,7 +27,6 @@ pub struct Server {
     pub app: App,
     pub edge: Edge,
     pub now: Arc<AtomicI64>,
-    pub head: Arc<AtomicI64>,
     pub folder: TempDir,
 }
 
@@ -55,14 +56,10 @@ impl Answer {
     }
 }
 
-fn app(data: &Path, now: &Arc<AtomicI64>, head: &Arc<AtomicI64>) -> App {
-    let catalog = Catalog::open(&data.join("catalog.sqlite")).expect("the catalog opens");
-    let head = Arc::clone(head);
-    let head_seq: HeadSeq = Arc::new(move |_| Ok(head.load(Ordering::SeqCst) as u64));
+fn app(data: &Path, now: &Arc<AtomicI64>) -> App {
     let config =
         Config { data: data.to_owned(), account: "local".into(), public_url: "http://cairn.test".into() };
-    let clock = Clock::Manual(Arc::clone(now));
-    App::new(Parts { config, catalog, api_token: ApiToken::new(API_TOKEN), clock, head_seq })
+    boot::open_at(config, API_TOKEN, Clock::Manual(Arc::clone(now))).expect("the folder opens")
 }
 
 impl Server {
@@ -72,9 +69,43 @@ impl Server {
 
     pub fn on(folder: TempDir) -> Self {
         let now = Arc::new(AtomicI64::new(1_700_000_000_000));
-        let head = Arc::new(AtomicI64::new(0));
-        let app = app(folder.path(), &now, &head);
-        Self { edge: Edge::new(app.clone()), app, now, head, folder }
+        let app = app(folder.path(), &now);
+        Self { edge: Edge::new(app.clone()), app, now, folder }
+    }
+
+    /// Appends `count` entries to a repository's log, each with a blob and a tag that names it.
+    pub async fn append(&self, namespace: &str, name: &str, count: u64) {
+        let row = self.app.catalog.resolve(namespace, name).await.expect("an answer").expect("a repository");
+        let algo = row.object_format;
+        let repo = self.app.files.repo(algo, &row.pins).expect("a repository");
+        for _ in 0..count {
+            let seq = repo.snapshot(None).expect("a snapshot").seq();
+            let mut writer = PackWriter::new(algo);
+            let blob = writer.add(Kind::Blob, format!("{name} {seq}").as_bytes()).expect("no collision");
+            let bytes = writer.finish().expect("no collision");
+            let options =
+                IndexOptions { algo, cache_bytes: 0, object_bytes_max: 99, objects_max: 9, fsck: false };
+            let scanned = scan(&bytes, &options, &mut |_, _| {}).expect("a pack");
+            let resolver = scanned.resolver(&bytes, &NothingKnown, &LinksOnly).expect("a pack");
+            resolver.work().expect("resolves");
+            let staged = repo.stage(&resolver.finish().expect("a pack"), &bytes, true).expect("staged");
+            let update = RefUpdate {
+                name: format!("refs/tags/{name}-{seq}").into_bytes(),
+                expected: Expected::Absent,
+                new: Some(blob),
+                peeled: None,
+            };
+            let entry = NewEntry {
+                kind: EntryKind::Push,
+                actor: "tests".into(),
+                time_ms: 0,
+                nonce: [0; 16],
+                staged: Some(staged),
+                updates: vec![update],
+                atomic: false,
+            };
+            assert_eq!(repo.commit_entry(entry).expect("committed").seq, Some(seq + 1));
+        }
     }
 
     pub fn restart(self) -> Self {
