@@ -16,6 +16,7 @@ mod facts;
 mod forest;
 mod index;
 mod linkset;
+mod reader;
 mod resolve;
 mod rules;
 mod scan;

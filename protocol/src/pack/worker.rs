@@ -8,20 +8,19 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use crate::object::{Collision, Kind, ObjectId, hash_object};
+use crate::pack::PackError;
 use crate::pack::delta;
-use crate::pack::entry;
 use crate::pack::facts::{Commits, TagLink};
 use crate::pack::forest::NONE;
-use crate::pack::inflate::Inflater;
 use crate::pack::limits::{
     BATCH_OBJECTS, DELTA_DEPTH_MAX, REBUILD_BYTES_MIN, REBUILT_BYTES_MAX, ROOTS_AT_ONCE, SCRATCH_BYTES_MAX,
     STEP_BYTES,
 };
 use crate::pack::links::{BadObject, commit_head, tag_target};
 use crate::pack::linkset::{LinkWriter, naming};
+use crate::pack::reader::Reader;
 use crate::pack::resolve::Resolver;
-use crate::pack::table::{Stored, Table, raw, to_id};
-use crate::pack::{PackBytes, PackError};
+use crate::pack::table::{Stored, raw, to_id};
 
 /// Where a base lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,55 +59,6 @@ pub(crate) struct Batch {
     pub(crate) done: u32,
 }
 
-/// Inflates entries of a stored pack.
-struct Reader<'a> {
-    bytes: &'a dyn PackBytes,
-    inflater: Inflater,
-    buffer: Vec<u8>,
-    bytes_max: u64,
-}
-
-impl Reader<'_> {
-    /// Replaces `out` with the object or delta that the entry holds.
-    fn read(&mut self, table: &Table, index: u32, out: &mut Vec<u8>) -> Result<(), PackError> {
-        let (at, total) = (table.offset(index), table.entry_bytes(index));
-        self.fill(at, total)?;
-        let header = entry::decode(table.algo, &self.buffer).map_err(|error| error.moved_to(at))?;
-        let header = header.ok_or(PackError::Truncated { at })?;
-        if header.size > self.bytes_max {
-            return Err(PackError::ObjectTooLarge { bytes: header.size, max: self.bytes_max });
-        }
-        out.clear();
-        let Self { bytes, inflater, buffer, .. } = self;
-        let mut stream = inflater.start(header.size, out)?;
-        let (mut used, mut read_to) = (header.header_bytes, buffer.len() as u64);
-        loop {
-            let step = stream.feed(buffer.get(used..).unwrap_or_default());
-            let step = step.map_err(|error| error.moved_to(at))?;
-            used += step.used;
-            if step.done {
-                return stream.end().map_err(|error| error.moved_to(at));
-            }
-            if used < buffer.len() && step.used + step.written > 0 {
-                continue;
-            }
-            let more = (total - read_to).min(STEP_BYTES as u64);
-            if more == 0 && step.used + step.written == 0 {
-                return Err(PackError::Truncated { at });
-            }
-            buffer.resize(more as usize, 0);
-            bytes.read_at(at + read_to, buffer)?;
-            read_to += more;
-            used = 0;
-        }
-    }
-
-    fn fill(&mut self, at: u64, total: u64) -> Result<(), PackError> {
-        self.buffer.resize(total.min(STEP_BYTES as u64) as usize, 0);
-        Ok(self.bytes.read_at(at, &mut self.buffer)?)
-    }
-}
-
 pub(crate) struct Worker<'r, 'a> {
     resolver: &'r Resolver<'a>,
     reader: Reader<'a>,
@@ -132,12 +82,7 @@ impl Drop for Worker<'_, '_> {
 
 impl<'r, 'a> Worker<'r, 'a> {
     pub(crate) fn new(resolver: &'r Resolver<'a>) -> Self {
-        let reader = Reader {
-            bytes: resolver.bytes,
-            inflater: Inflater::new(),
-            buffer: Vec::new(),
-            bytes_max: resolver.options.object_bytes_max,
-        };
+        let reader = Reader::new(resolver.bytes, resolver.options.object_bytes_max);
         let commits = Commits::new(resolver.table.algo);
         let batch = Batch { deltas: vec![], ids: vec![], commits, tags: vec![], done: 0 };
         let links = LinkWriter::new(&resolver.links, resolver.table.len() < 1_000);
