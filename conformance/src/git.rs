@@ -58,6 +58,7 @@ impl Git {
             ("core.fsync", "none"),
             ("advice.detachedHead", "false"),
             ("pack.threads", "1"),
+            ("core.compression", "1"),
         ];
         let config = config
             .iter()

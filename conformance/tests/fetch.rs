@@ -28,12 +28,7 @@ fn objects_are_fetched_by_id_only_when_reachable() {
             ("unknown", &unknown),
         ] {
             let clone = ctx.init(what);
-            ctx.fetch(
-                facts,
-                what,
-                &clone,
-                &[&remote.url, &format!("{oid}:refs/heads/got")],
-            );
+            ctx.fetch(facts, what, &clone, &[&remote.url, &format!("{oid}:refs/got/it")]);
         }
     });
 }
