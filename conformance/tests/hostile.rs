@@ -1,5 +1,7 @@
 //! Pushes that no well-behaved client makes: broken packs, wrong objects.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use cairn_conformance::facts::Facts;
 use cairn_conformance::host::Remote;
 use cairn_conformance::judge::{NEWEST, judge};
