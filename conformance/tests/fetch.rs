@@ -19,12 +19,14 @@ fn objects_are_fetched_by_id_only_when_reachable() {
             &["push", "--quiet", &remote.url, &format!("{lost}:refs/heads/lost")],
         );
         ctx.ok(&origin, &["push", "--quiet", &remote.url, ":refs/heads/lost"]);
+        let clone = ctx.init("lost");
+        let out = ctx.run(&clone, &["fetch", "--quiet", &remote.url, &lost]);
+        facts.put("lost: fetch", out.code);
         let unknown = "1".repeat(40);
         for (what, oid) in [
             ("tip", &tip),
             ("inner", &inner),
             ("tag", &tag),
-            ("lost", &lost),
             ("unknown", &unknown),
         ] {
             let clone = ctx.init(what);

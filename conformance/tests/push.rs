@@ -458,6 +458,7 @@ fn pushes_of_what_the_host_has_need_no_pack_entries() {
     judge("known-objects", NEWEST, |ctx, facts| {
         let origin = fixture::history(ctx, "origin");
         let remote = ctx.create_from("known-objects", &origin);
+        let other = ctx.create_from("known-objects-other", &origin);
         let inner = oid(ctx, &origin, "main~3");
         let create = |name| Command::create(name, &inner);
         facts.put(
@@ -466,7 +467,7 @@ fn pushes_of_what_the_host_has_need_no_pack_entries() {
         );
         facts.put(
             "no pack",
-            wire::push(&remote, &[create("refs/heads/y")], b"")
+            wire::push(&other, &[create("refs/heads/y")], b"")
                 .expect("an answer")
                 .refs
                 .concat(),
