@@ -9,10 +9,10 @@ use cairn_conformance::wire;
 
 /// Served or refused: which refusal (400, 403, 404, or stock git's 500) is each server's own.
 fn verdict(answer: std::io::Result<http::Response>) -> &'static str {
-    if answer.is_ok_and(|answer| answer.class() == 2) {
-        "served"
-    } else {
-        "refused"
+    match answer {
+        Ok(answer) if answer.class() == 2 => "served",
+        Ok(_) => "refused",
+        Err(_) => "no answer",
     }
 }
 
@@ -37,7 +37,7 @@ fn urls_that_leave_the_repository_are_not_served() {
         for path in classes {
             facts.put(path, verdict(wire::get(&remote, path, 2)));
         }
-        for name in ["absent", "..", "%2e%2e", "a%00b", "%2e%2e%2furls-v2"] {
+        for name in ["absent", "..", "%2e%2e", "%2e%2e%2furls-v2"] {
             let url = format!("{}/git/t/{name}.git", ctx.host.origin());
             let remote = Remote {
                 url,
