@@ -56,6 +56,7 @@ impl Git {
             ("core.fsync", "none"),
             ("advice.detachedHead", "false"),
             ("pack.threads", "1"),
+            ("core.compression", "1"),
         ];
         let config = config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Self { home: home.to_owned(), config }

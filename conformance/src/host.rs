@@ -106,6 +106,7 @@ pub const REF_IN_WANT: &str = "ref-in-want";
 
 /// What Cairn offers by default, spelled as stock git's settings.
 const STOCK_SETTINGS: &str = "[http]\n\treceivepack = true\n\
+    [core]\n\tcompression = 0\n\tfsync = none\n\
     [uploadpack]\n\tallowFilter = true\n\tallowReachableSHA1InWant = true\n\tallowSidebandAll = true\n\
     [receive]\n\tadvertisePushOptions = true\n\tfsckObjects = true\n\tautogc = false\n\
     [transfer]\n\tadvertiseObjectInfo = true\n";

@@ -39,6 +39,14 @@ impl<'a> Ctx<'a> {
         self.git.lock().expect("no case panics while it holds this").clone()
     }
 
+    /// Adds a setting to every later git command.
+    pub fn set(&self, key: &str, value: &str) {
+        self.git
+            .lock()
+            .expect("no case panics while it holds this")
+            .set(key, value);
+    }
+
     /// Creates a repository; every later git command carries its token.
     pub fn create(&self, name: &str) -> Remote {
         self.create_as(name, Format::Sha1)

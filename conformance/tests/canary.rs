@@ -1,5 +1,7 @@
 //! The judge must notice a wrong subject.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use cairn_conformance::facts::{Facts, compare};
 use cairn_conformance::fixture;
 use cairn_conformance::host::StockHost;

@@ -155,7 +155,7 @@ fn gix_fetch(ctx: &Ctx, place: &Path, remote: &Remote) -> Result<(), Box<dyn std
 
 #[test]
 fn gix_clones_and_fetches() {
-    judge("gix", &[1, 2], |ctx, facts| {
+    judge("gix", NEWEST, |ctx, facts| {
         let origin = fixture::history(ctx, "origin");
         let remote = ctx.create("gix");
         ctx.ok(&origin, &["push", "--quiet", &remote.url, "main~2:refs/heads/main", "v1"]);

@@ -1,5 +1,7 @@
 //! The process is killed at any moment; what was acknowledged stays, the rest is whole or absent.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use cairn_conformance::host::Remote;
 use cairn_tests::Server;
 use cairn_tests::chain::{Chain, Step};

@@ -1,5 +1,7 @@
 //! What a newcomer does first.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use cairn_tests::Server;
 use cairn_tests::server::{assert_clones, assert_sound};
 use serde_json::{Value, json};

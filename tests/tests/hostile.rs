@@ -1,5 +1,7 @@
 //! One client's bad manners are no other client's trouble.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use cairn_conformance::http;
 use cairn_conformance::pack::{self, DELIM, FLUSH, Kind, Pack, pkt};
 use cairn_conformance::wire::{self, Command};

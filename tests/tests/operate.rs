@@ -1,5 +1,7 @@
 //! Stopping and copying a server that is in use.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use cairn_conformance::http;
 use cairn_conformance::wire::{self, Command};
 use cairn_tests::Server;

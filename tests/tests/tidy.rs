@@ -1,5 +1,7 @@
 //! The rules of style that a machine can check.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::path::{Path, PathBuf};
 
 /// Longest source file, in lines.

@@ -16,12 +16,7 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Refuses entries of more than `bytes_max` inflated bytes.
     pub(crate) fn new(bytes: &'a dyn PackBytes, bytes_max: u64) -> Self {
-        Self {
-            bytes,
-            inflater: Inflater::new(),
-            buffer: Vec::new(),
-            bytes_max,
-        }
+        Self { bytes, inflater: Inflater::new(), buffer: Vec::new(), bytes_max }
     }
 
     /// Replaces `out` with the object or delta that the entry holds.
@@ -31,18 +26,10 @@ impl<'a> Reader<'a> {
         let header = entry::decode(table.algo, &self.buffer).map_err(|error| error.moved_to(at))?;
         let header = header.ok_or(PackError::Truncated { at })?;
         if header.size > self.bytes_max {
-            return Err(PackError::ObjectTooLarge {
-                bytes: header.size,
-                max: self.bytes_max,
-            });
+            return Err(PackError::ObjectTooLarge { bytes: header.size, max: self.bytes_max });
         }
         out.clear();
-        let Self {
-            bytes,
-            inflater,
-            buffer,
-            ..
-        } = self;
+        let Self { bytes, inflater, buffer, .. } = self;
         let mut stream = inflater.start(header.size, out)?;
         let (mut used, mut read_to) = (header.header_bytes, buffer.len() as u64);
         loop {
