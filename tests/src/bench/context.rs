@@ -23,7 +23,7 @@ pub struct Context {
     repo: PathBuf,
     cairn: PathBuf,
     temp: TempDir,
-    source: Option<Source>,
+    source: Option<std::result::Result<Source, String>>,
     loaded: Option<Loaded>,
     serial: u32,
 }
@@ -85,9 +85,11 @@ impl Context {
     pub fn source(&mut self) -> Result<Source> {
         if self.source.is_none() {
             eprintln!("preparing copies of {}", self.repo.display());
-            self.source = Some(prepare(&self.git, &self.repo, self.temp.path())?);
+            let prepared = prepare(&self.git, &self.repo, self.temp.path());
+            self.source = Some(prepared.map_err(|error| error.to_string()));
         }
-        self.source.clone().ok_or_else(|| "no source".into())
+        let source = self.source.clone().ok_or("no source")?;
+        source.map_err(Into::into)
     }
 
     /// The server that holds the repository; pushed on first need. Answers what that push cost, too.
@@ -163,8 +165,15 @@ pub fn clients(server: &Server, count: usize) -> Vec<Client> {
 
 fn prepare(git: &Git, repo: &Path, temp: &Path) -> Result<Source> {
     let (plain, bitmap) = (utf8(&temp.join("plain.git"))?, utf8(&temp.join("bitmap.git"))?);
+    let refs = complete_refs(git, &utf8(repo)?)?;
     // Not a local clone: that would link packs whole, with what only other refs reach.
-    git.output(&["clone", "--quiet", "--bare", "--no-local", &utf8(repo)?, &plain], Input::Nothing)?;
+    git.output(&["init", "--quiet", "--bare", &plain], Input::Nothing)?;
+    git.output(&["-C", &plain, "symbolic-ref", "HEAD", &refs.head], Input::Nothing)?;
+    let specs: String = refs.names.iter().map(|name| format!("{name}:{name}\n")).collect();
+    let args =
+        ["-C", &plain, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--stdin", &utf8(repo)?];
+    git.output(&args, Input::Bytes(specs.as_bytes()))?;
+    git.output(&["-C", &plain, "pack-refs", "--all"], Input::Nothing)?;
     git.output(&["-C", &plain, "repack", "-adq", "--no-write-bitmap-index"], Input::Nothing)?;
     git.output(&["clone", "--quiet", "--bare", "--local", &plain, &bitmap], Input::Nothing)?;
     git.output(&["-C", &bitmap, "repack", "-adbq"], Input::Nothing)?;
@@ -175,6 +184,7 @@ fn prepare(git: &Git, repo: &Path, temp: &Path) -> Result<Source> {
         ["-C", &plain, "pack-objects", "--quiet", "--revs", "--all", "--stdout", "--delta-base-offset"];
     git.to_file(&args, Input::Nothing, &pack)?;
     let listed = git.text(&["-C", &plain, "for-each-ref", "--format=%(objectname) %(refname)"])?;
+    let dropped = refs.dropped;
     let refs: Vec<(&str, &str)> =
         listed.lines().filter_map(|line| line.split_once(' ')).map(|(oid, name)| (name, oid)).collect();
     let push = temp.join("whole.push");
@@ -191,6 +201,48 @@ fn prepare(git: &Git, repo: &Path, temp: &Path) -> Result<Source> {
     let pack_bytes = pack.metadata()?.len();
     let counted = git.text(&["-C", &plain, "count-objects", "-v"])?;
     let objects = counted.lines().find_map(|line| line.strip_prefix("in-pack: ")).unwrap_or("?").to_owned();
-    let about = format!("{objects} objects, {} refs, {pack_bytes} bytes of pack", refs.len());
+    let mut about = format!("{objects} objects, {} refs, {pack_bytes} bytes of pack", refs.len());
+    if dropped > 0 {
+        about += &format!(" ({dropped} refs left out: objects of theirs are absent)");
+    }
     Ok(Source { plain, bitmap, pack, push, pack_bytes, default_branch, wants, tip, behind, about })
+}
+
+/// The branches and tags that can be served whole.
+struct CompleteRefs {
+    names: Vec<String>,
+    /// The full name of the default branch.
+    head: String,
+    dropped: usize,
+}
+
+/// A mirror made with a filter may lack objects of some refs: those refs are left out.
+fn complete_refs(git: &Git, repo: &str) -> Result<CompleteRefs> {
+    let listed = git.text(&["-C", repo, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags"])?;
+    let all: Vec<String> = listed.lines().map(str::to_owned).collect();
+    let head = git.text(&["-C", repo, "symbolic-ref", "HEAD"]).ok().filter(|head| all.contains(head));
+    let head = head.or_else(|| all.first().cloned()).ok_or("the repository has no branch and no tag")?;
+    if lacks_objects(git, repo, std::slice::from_ref(&head), None)? {
+        return Err(format!("objects of {head} are absent").into());
+    }
+    // Few refs are bad, and neighbours by name share history: halving finds them in few walks.
+    let (mut names, mut open) = (Vec::new(), vec![all.as_slice()]);
+    while let Some(group) = open.pop() {
+        if !lacks_objects(git, repo, group, Some(&head))? {
+            names.extend_from_slice(group);
+        } else if group.len() > 1 {
+            let (left, right) = group.split_at(group.len() / 2);
+            open.extend([left, right]);
+        }
+    }
+    Ok(CompleteRefs { dropped: all.len() - names.len(), names, head })
+}
+
+/// Whether an object that `tips` reach, and `known` does not, is absent.
+fn lacks_objects(git: &Git, repo: &str, tips: &[String], known: Option<&str>) -> Result<bool> {
+    let mut input: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
+    input.extend(known.map(|known| format!("^{known}\n")));
+    let args = ["-C", repo, "rev-list", "--objects", "--missing=print", "--stdin"];
+    let listed = git.output(&args, Input::Bytes(input.as_bytes()))?;
+    Ok(listed.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"?")))
 }

@@ -136,7 +136,7 @@ pub fn catalog(context: &mut Context) -> Result<Vec<Row>> {
     for page in 0..LISTS {
         // The first page, and deep ones of the default order.
         let page = if page % 2 == 0 { 1 } else { 1 + page % (count / 50).max(1) };
-        list.push(timed(|| server::list(&mut client, &format!("page={page}&per_page=50")))?);
+        list.push(timed(|| server::list(&mut client, &format!("page={page}&limit=50")))?);
     }
     let mut rss = Row::new("catalog-rss", Unit::Bytes, &[Bar::AtMost(RSS_IDLE_BYTES_MAX)]);
     rss.cairn.push(Ok(status_bytes(server.pid(), "VmRSS")? as f64));
