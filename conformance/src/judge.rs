@@ -41,10 +41,7 @@ impl<'a> Ctx<'a> {
 
     /// Adds a setting to every later git command.
     pub fn set(&self, key: &str, value: &str) {
-        self.git
-            .lock()
-            .expect("no case panics while it holds this")
-            .set(key, value);
+        self.git.lock().expect("no case panics while it holds this").set(key, value);
     }
 
     /// Creates a repository; every later git command carries its token.

@@ -13,20 +13,13 @@ const MAIN: &str = "refs/heads/main";
 /// Pushes a pack that creates `refs/heads/main`; notes the report.
 fn push(facts: &mut Facts, what: &str, remote: &Remote, tip: &str, pack: &[u8]) {
     let report = wire::push(remote, &[Command::create(MAIN, tip)], pack);
-    facts.put(
-        what,
-        report.map_or_else(|error| error.kind().to_string(), |report| verdict(&report)),
-    );
+    facts.put(what, report.map_or_else(|error| error.kind().to_string(), |report| verdict(&report)));
 }
 
 /// Whether the ref moved: how a refusal is split between the pack and the refs is each server's own.
 fn verdict(report: &Report) -> String {
     let taken = report.refs.iter().any(|line| line.starts_with("ok"));
-    if taken {
-        "taken".to_owned()
-    } else {
-        "refused".to_owned()
-    }
+    if taken { "taken".to_owned() } else { "refused".to_owned() }
 }
 
 /// A pack with one commit of one file, and the commit's id.
@@ -34,10 +27,7 @@ fn small() -> (Pack, String) {
     let mut pack = Pack::default();
     let body = b"hello\n";
     pack.add(Kind::Blob, body);
-    let tip = commit_on(
-        &mut pack,
-        &tree_entry("100644", b"file", &pack::raw_oid(Kind::Blob, body)),
-    );
+    let tip = commit_on(&mut pack, &tree_entry("100644", b"file", &pack::raw_oid(Kind::Blob, body)));
     (pack, tip)
 }
 
@@ -86,14 +76,8 @@ fn broken_packs_are_refused_and_leave_nothing() {
                 "ofs-delta beyond the start",
                 with(6, 4, &[&[0xff, 0xff, 0x7f][..], &pack::zlib(b"four")].concat()),
             ),
-            (
-                "ofs-delta onto itself",
-                with(6, 4, &[&[0][..], &pack::zlib(b"four")].concat()),
-            ),
-            (
-                "ref-delta without base",
-                with(7, 4, &[&[7; 20][..], &pack::zlib(b"\x01\x01\x01x")].concat()),
-            ),
+            ("ofs-delta onto itself", with(6, 4, &[&[0][..], &pack::zlib(b"four")].concat())),
+            ("ref-delta without base", with(7, 4, &[&[7; 20][..], &pack::zlib(b"\x01\x01\x01x")].concat())),
         ];
         for (what, pack) in packs {
             push(facts, what, &remote, &tip, &pack);
@@ -119,28 +103,16 @@ fn bad_deltas_are_refused() {
             ("reserved instruction", &[6, 1, 0]),
             ("insert past the end", &[6, 5, 5, b'x']),
             ("empty", &[]),
-            (
-                "endless size",
-                &[
-                    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-                ],
-            ),
+            ("endless size", &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
         ];
         for (at, (what, delta)) in deltas.iter().enumerate() {
             let (mut good, tip) = small();
             good.raw_entry(7, delta.len() as u64, &[&base[..], &pack::zlib(delta)].concat());
             let name = format!("refs/heads/b{at}");
             let report = wire::push(&remote, &[Command::create(&name, &tip)], &good.bytes());
-            facts.put(
-                *what,
-                report.map_or_else(|e| e.kind().to_string(), |r| verdict(&r)),
-            );
+            facts.put(*what, report.map_or_else(|e| e.kind().to_string(), |r| verdict(&r)));
         }
-        facts.put(
-            "fsck",
-            ctx.clone(&mut Facts::default(), "whole", &remote, &["--mirror"])
-                .exists(),
-        );
+        facts.put("fsck", ctx.clone(&mut Facts::default(), "whole", &remote, &["--mirror"]).exists());
     });
 }
 
@@ -159,23 +131,15 @@ fn histories_with_holes_are_refused() {
         let tip = no_tree.add(Kind::Commit, &pack::commit(&pack::hex(&absent), &[], "x"));
         push(facts, "missing tree", &remote, &tip, &no_tree.bytes());
         let (mut no_parent, _) = small();
-        let tree = pack::oid(
-            Kind::Tree,
-            &tree_entry("100644", b"file", &pack::raw_oid(Kind::Blob, b"hello\n")),
-        );
+        let tree =
+            pack::oid(Kind::Tree, &tree_entry("100644", b"file", &pack::raw_oid(Kind::Blob, b"hello\n")));
         let tip = no_parent.add(Kind::Commit, &pack::commit(&tree, &[&pack::hex(&absent)], "x"));
         push(facts, "missing parent", &remote, &tip, &no_parent.bytes());
         let (other, _) = small();
         push(facts, "missing tip", &remote, &pack::hex(&absent), &other.bytes());
         let mut gitlink = Pack::default();
         let tip = commit_on(&mut gitlink, &tree_entry("160000", b"module", &absent));
-        push(
-            facts,
-            "gitlink to nowhere is fine",
-            &remote,
-            &tip,
-            &gitlink.bytes(),
-        );
+        push(facts, "gitlink to nowhere is fine", &remote, &tip, &gitlink.bytes());
         ctx.observe_remote(facts, "remote", &remote);
     });
 }
@@ -194,18 +158,8 @@ fn objects_of_the_wrong_kind_are_refused() {
                 .into_bytes()
         };
         let mut cases: Vec<(&str, &str, String, Vec<u8>)> = vec![
-            (
-                "branch to blob",
-                "refs/heads/blob",
-                pack::hex(&blob),
-                bytes.clone(),
-            ),
-            (
-                "branch to tree",
-                "refs/heads/tree",
-                tree_oid.clone(),
-                bytes.clone(),
-            ),
+            ("branch to blob", "refs/heads/blob", pack::hex(&blob), bytes.clone()),
+            ("branch to tree", "refs/heads/tree", tree_oid.clone(), bytes.clone()),
             ("tag to blob", "refs/tags/blob", pack::hex(&blob), bytes.clone()),
             ("tag to tree", "refs/tags/tree", tree_oid.clone(), bytes.clone()),
             ("other to blob", "refs/other/blob", pack::hex(&blob), bytes),
@@ -216,12 +170,7 @@ fn objects_of_the_wrong_kind_are_refused() {
             cases.push((what, name, oid, pack.bytes()));
         };
         with("branch to tag", "refs/heads/tag", Kind::Tag, &tag(&tip, "commit"));
-        with(
-            "tag with a wrong type",
-            "refs/tags/liar",
-            Kind::Tag,
-            &tag(&tip, "blob"),
-        );
+        with("tag with a wrong type", "refs/tags/liar", Kind::Tag, &tag(&tip, "blob"));
         with(
             "commit whose tree is a blob",
             "refs/heads/c1",
@@ -236,10 +185,7 @@ fn objects_of_the_wrong_kind_are_refused() {
         );
         for (what, name, oid, bytes) in cases {
             let report = wire::push(&remote, &[Command::create(name, &oid)], &bytes);
-            facts.put(
-                what,
-                report.map_or_else(|e| e.kind().to_string(), |r| verdict(&r)),
-            );
+            facts.put(what, report.map_or_else(|e| e.kind().to_string(), |r| verdict(&r)));
         }
         ctx.observe_remote(facts, "remote", &remote);
     });
@@ -282,10 +228,7 @@ fn trees_that_fsck_dislikes_are_judged_alike() {
             let tip = commit_on(&mut pack, tree);
             let name = format!("refs/heads/t{at}");
             let report = wire::push(&remote, &[Command::create(&name, &tip)], &pack.bytes());
-            facts.put(
-                *what,
-                report.map_or_else(|e| e.kind().to_string(), |r| verdict(&r)),
-            );
+            facts.put(*what, report.map_or_else(|e| e.kind().to_string(), |r| verdict(&r)));
         }
     });
 }
@@ -294,10 +237,8 @@ fn trees_that_fsck_dislikes_are_judged_alike() {
 fn commits_and_submodule_settings_that_fsck_dislikes_are_judged_alike() {
     judge("bad-commits", NEWEST, |ctx, facts| {
         let remote = ctx.create("bad-commits");
-        let tree = pack::oid(
-            Kind::Tree,
-            &tree_entry("100644", b"file", &pack::raw_oid(Kind::Blob, b"hello\n")),
-        );
+        let tree =
+            pack::oid(Kind::Tree, &tree_entry("100644", b"file", &pack::raw_oid(Kind::Blob, b"hello\n")));
         let who = "A <a@b> 1700000000 +0000";
         let text = |author: &str, committer: &str| {
             format!("tree {tree}\nauthor {author}\ncommitter {committer}\n\nx\n")
@@ -313,26 +254,11 @@ fn commits_and_submodule_settings_that_fsck_dislikes_are_judged_alike() {
             ("bad zone", text("A <a@b> 1700000000 0000", who)),
             ("no name", text("<a@b> 1700000000 +0000", who)),
             ("no space before email", text("A<a@b> 1700000000 +0000", who)),
-            (
-                "two authors",
-                format!("tree {tree}\nauthor {who}\nauthor {who}\ncommitter {who}\n\nx\n"),
-            ),
-            (
-                "NUL in message",
-                format!("tree {tree}\nauthor {who}\ncommitter {who}\n\na\0b\n"),
-            ),
-            (
-                "NUL in header",
-                format!("tree {tree}\nauthor {who}\0\ncommitter {who}\n\nx\n"),
-            ),
-            (
-                "no message",
-                format!("tree {tree}\nauthor {who}\ncommitter {who}\n"),
-            ),
-            (
-                "short tree id",
-                format!("tree {}\nauthor {who}\ncommitter {who}\n\nx\n", &tree[..39]),
-            ),
+            ("two authors", format!("tree {tree}\nauthor {who}\nauthor {who}\ncommitter {who}\n\nx\n")),
+            ("NUL in message", format!("tree {tree}\nauthor {who}\ncommitter {who}\n\na\0b\n")),
+            ("NUL in header", format!("tree {tree}\nauthor {who}\0\ncommitter {who}\n\nx\n")),
+            ("no message", format!("tree {tree}\nauthor {who}\ncommitter {who}\n")),
+            ("short tree id", format!("tree {}\nauthor {who}\ncommitter {who}\n\nx\n", &tree[..39])),
         ];
         let mut pushes: Vec<(String, Pack, String)> = Vec::new();
         for (what, body) in &commits {
@@ -350,21 +276,14 @@ fn commits_and_submodule_settings_that_fsck_dislikes_are_judged_alike() {
             let body = format!("[submodule \"x\"]\n\tpath = x\n\t{line}\n");
             let mut pack = Pack::default();
             pack.add(Kind::Blob, body.as_bytes());
-            let tree = tree_entry(
-                "100644",
-                b".gitmodules",
-                &pack::raw_oid(Kind::Blob, body.as_bytes()),
-            );
+            let tree = tree_entry("100644", b".gitmodules", &pack::raw_oid(Kind::Blob, body.as_bytes()));
             let tip = commit_on(&mut pack, &tree);
             pushes.push((format!(".gitmodules {what}"), pack, tip));
         }
         for (at, (what, pack, tip)) in pushes.iter().enumerate() {
             let name = format!("refs/heads/c{at}");
             let report = wire::push(&remote, &[Command::create(&name, tip)], &pack.bytes());
-            facts.put(
-                what,
-                report.map_or_else(|e| e.kind().to_string(), |r| verdict(&r)),
-            );
+            facts.put(what, report.map_or_else(|e| e.kind().to_string(), |r| verdict(&r)));
         }
     });
 }

@@ -16,58 +16,16 @@ fn refs_are_created_updated_forced_and_deleted() {
     judge("push", ALL, |ctx, facts| {
         let origin = fixture::history(ctx, "origin");
         let remote = ctx.create("push");
-        ctx.push(
-            facts,
-            "create",
-            &origin,
-            &[],
-            &remote,
-            &["main~2:refs/heads/main", "v1"],
-        );
+        ctx.push(facts, "create", &origin, &[], &remote, &["main~2:refs/heads/main", "v1"]);
         ctx.push(facts, "update", &origin, &[], &remote, &["main", "side"]);
         ctx.push(facts, "again", &origin, &[], &remote, &["main", "side"]);
-        ctx.push(
-            facts,
-            "backwards",
-            &origin,
-            &[],
-            &remote,
-            &["main~1:refs/heads/main"],
-        );
-        ctx.push(
-            facts,
-            "forced",
-            &origin,
-            &["--force"],
-            &remote,
-            &["main~1:refs/heads/main"],
-        );
+        ctx.push(facts, "backwards", &origin, &[], &remote, &["main~1:refs/heads/main"]);
+        ctx.push(facts, "forced", &origin, &["--force"], &remote, &["main~1:refs/heads/main"]);
         ctx.push(facts, "tag moves", &origin, &[], &remote, &["v2:refs/tags/v1"]);
-        ctx.push(
-            facts,
-            "tag forced",
-            &origin,
-            &["--force"],
-            &remote,
-            &["v2:refs/tags/v1"],
-        );
+        ctx.push(facts, "tag forced", &origin, &["--force"], &remote, &["v2:refs/tags/v1"]);
         ctx.push(facts, "delete", &origin, &[], &remote, &[":refs/heads/side"]);
-        ctx.push(
-            facts,
-            "delete absent",
-            &origin,
-            &[],
-            &remote,
-            &[":refs/heads/absent"],
-        );
-        ctx.push(
-            facts,
-            "mixed",
-            &origin,
-            &[],
-            &remote,
-            &["main", "side:refs/heads/new", ":refs/tags/v1"],
-        );
+        ctx.push(facts, "delete absent", &origin, &[], &remote, &[":refs/heads/absent"]);
+        ctx.push(facts, "mixed", &origin, &[], &remote, &["main", "side:refs/heads/new", ":refs/tags/v1"]);
         ctx.push(
             facts,
             "odd names",
@@ -76,14 +34,7 @@ fn refs_are_created_updated_forced_and_deleted() {
             &remote,
             &["main:refs/custom/x", "main:refs/heads/a/b.c/@d/\u{e9}"],
         );
-        ctx.push(
-            facts,
-            "deletes the default branch",
-            &origin,
-            &[],
-            &remote,
-            &[":refs/heads/main"],
-        );
+        ctx.push(facts, "deletes the default branch", &origin, &[], &remote, &[":refs/heads/main"]);
         ctx.push(facts, "comes back", &origin, &[], &remote, &["main"]);
         ctx.push(facts, "mirror", &origin, &["--mirror"], &remote, &[]);
         ctx.observe_remote(facts, "remote", &remote);
@@ -97,32 +48,12 @@ fn atomic_pushes_move_all_refs_or_none() {
         let remote = ctx.create("atomic");
         ctx.ok(
             &origin,
-            &[
-                "push",
-                "--quiet",
-                &remote.url,
-                "main~1:refs/heads/main",
-                "side:refs/heads/dir/file",
-            ],
+            &["push", "--quiet", &remote.url, "main~1:refs/heads/main", "side:refs/heads/dir/file"],
         );
         let refspecs = ["main", "side", "v1"];
-        ctx.push(
-            facts,
-            "non-ff",
-            &origin,
-            &["--atomic"],
-            &remote,
-            &["side", "main~4:refs/heads/main"],
-        );
+        ctx.push(facts, "non-ff", &origin, &["--atomic"], &remote, &["side", "main~4:refs/heads/main"]);
         ctx.observe_remote(facts, "after non-ff", &remote);
-        ctx.push(
-            facts,
-            "conflict",
-            &origin,
-            &["--atomic"],
-            &remote,
-            &["side", "main:refs/heads/dir"],
-        );
+        ctx.push(facts, "conflict", &origin, &["--atomic"], &remote, &["side", "main:refs/heads/dir"]);
         ctx.observe_remote(facts, "after conflict", &remote);
         ctx.push(facts, "good", &origin, &["--atomic"], &remote, &refspecs);
         ctx.observe_remote(facts, "after good", &remote);
@@ -136,38 +67,11 @@ fn one_bad_ref_leaves_the_others_standing() {
         let remote = ctx.create("partial-failure");
         ctx.ok(
             &origin,
-            &[
-                "push",
-                "--quiet",
-                &remote.url,
-                "main~3:refs/heads/main",
-                "side:refs/heads/dir/file",
-            ],
+            &["push", "--quiet", &remote.url, "main~3:refs/heads/main", "side:refs/heads/dir/file"],
         );
-        ctx.push(
-            facts,
-            "file over directory",
-            &origin,
-            &[],
-            &remote,
-            &["main", "side:refs/heads/dir"],
-        );
-        ctx.push(
-            facts,
-            "directory over file",
-            &origin,
-            &[],
-            &remote,
-            &["side", "main:refs/heads/main/sub"],
-        );
-        ctx.push(
-            facts,
-            "swap",
-            &origin,
-            &[],
-            &remote,
-            &[":refs/heads/dir/file", "main:refs/heads/dir"],
-        );
+        ctx.push(facts, "file over directory", &origin, &[], &remote, &["main", "side:refs/heads/dir"]);
+        ctx.push(facts, "directory over file", &origin, &[], &remote, &["side", "main:refs/heads/main/sub"]);
+        ctx.push(facts, "swap", &origin, &[], &remote, &[":refs/heads/dir/file", "main:refs/heads/dir"]);
         ctx.observe_remote(facts, "remote", &remote);
     });
 }
@@ -177,23 +81,9 @@ fn push_options_are_taken() {
     judge("push-options", ENDS, |ctx, facts| {
         let origin = fixture::history(ctx, "origin");
         let remote = ctx.create("push-options");
-        ctx.push(
-            facts,
-            "two",
-            &origin,
-            &["-o", "a=1", "-o", "b c"],
-            &remote,
-            &["main"],
-        );
+        ctx.push(facts, "two", &origin, &["-o", "a=1", "-o", "b c"], &remote, &["main"]);
         ctx.push(facts, "none but a new ref", &origin, &[], &remote, &["side"]);
-        ctx.push(
-            facts,
-            "with delete",
-            &origin,
-            &["-o", "x"],
-            &remote,
-            &[":refs/heads/side"],
-        );
+        ctx.push(facts, "with delete", &origin, &["-o", "x"], &remote, &[":refs/heads/side"]);
         ctx.observe_remote(facts, "remote", &remote);
     });
 }
@@ -206,22 +96,8 @@ fn leases_and_stale_old_values_are_judged() {
         let (main, side) = (oid(ctx, &origin, "main"), oid(ctx, &origin, "side"));
         let before = oid(ctx, &origin, "main~1");
         let lease = |value: &str| format!("--force-with-lease=main:{value}");
-        ctx.push(
-            facts,
-            "stale lease",
-            &origin,
-            &[&lease(&side)],
-            &remote,
-            &["side:refs/heads/main"],
-        );
-        ctx.push(
-            facts,
-            "true lease",
-            &origin,
-            &[&lease(&main)],
-            &remote,
-            &["main~1:refs/heads/main"],
-        );
+        ctx.push(facts, "stale lease", &origin, &[&lease(&side)], &remote, &["side:refs/heads/main"]);
+        ctx.push(facts, "true lease", &origin, &[&lease(&main)], &remote, &["main~1:refs/heads/main"]);
         let empty = empty_pack();
         let cases = [
             ("stale update", main.as_str(), side.as_str(), "refs/heads/main"),
@@ -236,11 +112,7 @@ fn leases_and_stale_old_values_are_judged() {
         ];
         for (what, old, new, name) in cases {
             let pack: &[u8] = if new == ZERO { b"" } else { &empty };
-            let command = Command {
-                old,
-                new,
-                name: name.as_bytes(),
-            };
+            let command = Command { old, new, name: name.as_bytes() };
             facts.put(what, wire::push(&remote, &[command], pack).expect("an answer"));
         }
         ctx.observe_remote(facts, "remote", &remote);
@@ -293,11 +165,7 @@ fn bad_ref_names_are_refused() {
             b"refs/x",
         ];
         for name in names {
-            let command = Command {
-                old: ZERO,
-                new: &main,
-                name,
-            };
+            let command = Command { old: ZERO, new: &main, name };
             let report = wire::push(&remote, &[command], &empty_pack()).expect("an answer");
             let taken = report.refs.iter().any(|line| line.starts_with("ok"));
             facts.put(format!("{:?} taken", String::from_utf8_lossy(name)), taken);
@@ -311,27 +179,18 @@ fn concurrent_pushes_to_different_refs_all_win() {
     judge("concurrent-different", NEWEST, |ctx, facts| {
         let origin = fixture::history(ctx, "origin");
         let remote = ctx.create("concurrent-different");
-        ctx.ok(
-            &origin,
-            &["push", "--quiet", &remote.url, "main~3:refs/heads/main"],
-        );
+        ctx.ok(&origin, &["push", "--quiet", &remote.url, "main~3:refs/heads/main"]);
         let codes: Vec<bool> = thread::scope(|scope| {
             let pushes: Vec<_> = (0..8)
                 .map(|at| {
                     let (ctx, origin, remote) = (&ctx, &origin, &remote);
                     scope.spawn(move || {
-                        ctx.run(
-                            origin,
-                            &["push", "--quiet", &remote.url, &format!("main:refs/heads/b{at}")],
-                        )
-                        .ok()
+                        ctx.run(origin, &["push", "--quiet", &remote.url, &format!("main:refs/heads/b{at}")])
+                            .ok()
                     })
                 })
                 .collect();
-            pushes
-                .into_iter()
-                .map(|push| push.join().expect("a push does not panic"))
-                .collect()
+            pushes.into_iter().map(|push| push.join().expect("a push does not panic")).collect()
         });
         facts.put("all won", codes.iter().all(|won| *won));
         ctx.observe_remote(facts, "remote", &remote);
@@ -347,17 +206,7 @@ fn of_concurrent_pushes_to_one_ref_exactly_one_wins() {
         let main = oid(ctx, &origin, "main");
         let rivals: Vec<String> = (0..8)
             .map(|at| {
-                ctx.ok(
-                    &origin,
-                    &[
-                        "commit-tree",
-                        "-p",
-                        "main",
-                        "-m",
-                        &format!("rival {at}"),
-                        "main^{tree}",
-                    ],
-                )
+                ctx.ok(&origin, &["commit-tree", "-p", "main", "-m", &format!("rival {at}"), "main^{tree}"])
             })
             .collect();
         let reports: Vec<_> = thread::scope(|scope| {
@@ -367,42 +216,22 @@ fn of_concurrent_pushes_to_one_ref_exactly_one_wins() {
                     let (main, remote, git, origin) = (&main, &remote, ctx.git(), &origin);
                     scope.spawn(move || {
                         let list = format!("{rival}\n^{main}\n");
-                        let pack = git.feed(
-                            origin,
-                            &["pack-objects", "--revs", "--stdout", "-q"],
-                            list.as_bytes(),
-                        );
-                        let command = Command {
-                            old: main,
-                            new: rival,
-                            name: b"refs/heads/main",
-                        };
+                        let pack =
+                            git.feed(origin, &["pack-objects", "--revs", "--stdout", "-q"], list.as_bytes());
+                        let command = Command { old: main, new: rival, name: b"refs/heads/main" };
                         wire::push(remote, &[command], &pack.stdout).expect("an answer")
                     })
                 })
                 .collect();
-            pushes
-                .into_iter()
-                .map(|push| push.join().expect("a push does not panic"))
-                .collect()
+            pushes.into_iter().map(|push| push.join().expect("a push does not panic")).collect()
         });
-        let won: Vec<usize> = (0..8)
-            .filter(|at| reports[*at].refs == ["ok refs/heads/main"])
-            .collect();
+        let won: Vec<usize> = (0..8).filter(|at| reports[*at].refs == ["ok refs/heads/main"]).collect();
         facts.put("winners", won.len());
-        let listed = ctx
-            .run(&ctx.dir, &["ls-remote", &remote.url, "refs/heads/main"])
-            .text();
-        facts.put(
-            "the winner is what stands",
-            won.first().is_some_and(|at| listed.starts_with(&rivals[*at])),
-        );
+        let listed = ctx.run(&ctx.dir, &["ls-remote", &remote.url, "refs/heads/main"]).text();
+        facts
+            .put("the winner is what stands", won.first().is_some_and(|at| listed.starts_with(&rivals[*at])));
         let clone = ctx.dir.join("clone");
-        facts.put(
-            "clone",
-            ctx.run(&ctx.dir, &["clone", "--quiet", &remote.url, "clone"])
-                .code,
-        );
+        facts.put("clone", ctx.run(&ctx.dir, &["clone", "--quiet", &remote.url, "clone"]).code);
         facts.put("fsck", ctx.run(&clone, &["fsck", "--strict"]).code);
     });
 }
@@ -412,36 +241,19 @@ fn thin_packs_and_packs_with_ref_deltas_are_completed() {
     judge("thin", ENDS, |ctx, facts| {
         let origin = fixture::history(ctx, "origin");
         let remote = ctx.create("thin");
-        ctx.ok(
-            &origin,
-            &["push", "--quiet", &remote.url, "main~5:refs/heads/main"],
-        );
+        ctx.ok(&origin, &["push", "--quiet", &remote.url, "main~5:refs/heads/main"]);
         ctx.push(facts, "thin", &origin, &["--thin"], &remote, &["main"]);
         ctx.push(facts, "not thin", &origin, &["--no-thin"], &remote, &["side"]);
         let (base, tip) = (oid(ctx, &origin, "main~5"), oid(ctx, &origin, "main"));
         let other = ctx.create("thin-other");
-        ctx.ok(
-            &origin,
-            &["push", "--quiet", &other.url, "main~5:refs/heads/main"],
-        );
+        ctx.ok(&origin, &["push", "--quiet", &other.url, "main~5:refs/heads/main"]);
         let list = format!("{tip}\n^{base}\n");
         let pack = ctx
             .git()
-            .feed(
-                &origin,
-                &["pack-objects", "--revs", "--thin", "--stdout", "-q"],
-                list.as_bytes(),
-            )
+            .feed(&origin, &["pack-objects", "--revs", "--thin", "--stdout", "-q"], list.as_bytes())
             .stdout;
-        let command = Command {
-            old: &base,
-            new: &tip,
-            name: b"refs/heads/main",
-        };
-        facts.put(
-            "raw thin",
-            wire::push(&other, &[command], &pack).expect("an answer"),
-        );
+        let command = Command { old: &base, new: &tip, name: b"refs/heads/main" };
+        facts.put("raw thin", wire::push(&other, &[command], &pack).expect("an answer"));
         // The bases of this thin pack are in the other repository only.
         let empty = ctx.create("thin-empty");
         let report =
@@ -467,19 +279,11 @@ fn pushes_of_what_the_host_has_need_no_pack_entries() {
         );
         facts.put(
             "no pack",
-            wire::push(&other, &[create("refs/heads/y")], b"")
-                .expect("an answer")
-                .refs
-                .concat(),
+            wire::push(&other, &[create("refs/heads/y")], b"").expect("an answer").refs.concat(),
         );
         let caps = "report-status-v2 side-band-64k atomic quiet object-format=sha1 agent=judge/1";
         let body = wire::push_body(&[create("refs/heads/z")], caps, &empty_pack());
-        facts.put(
-            "side-band",
-            wire::post(&remote, "receive-pack", 0, &body)
-                .expect("an answer")
-                .status,
-        );
+        facts.put("side-band", wire::post(&remote, "receive-pack", 0, &body).expect("an answer").status);
         ctx.observe_remote(facts, "remote", &remote);
     });
 }

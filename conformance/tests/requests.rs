@@ -39,10 +39,7 @@ fn urls_that_leave_the_repository_are_not_served() {
         }
         for name in ["absent", "..", "%2e%2e", "%2e%2e%2furls-v2"] {
             let url = format!("{}/git/t/{name}.git", ctx.host.origin());
-            let remote = Remote {
-                url,
-                token: remote.token.clone(),
-            };
+            let remote = Remote { url, token: remote.token.clone() };
             let answer = wire::get(&remote, "/info/refs?service=git-upload-pack", 2);
             facts.put(format!("repository {name}"), verdict(answer));
         }
@@ -57,13 +54,8 @@ fn services_are_advertised_with_their_types_and_no_caching() {
             let answer = wire::get(&remote, &format!("/info/refs?service={service}"), ctx.protocol)
                 .expect("an answer");
             facts.put(format!("{service} status"), answer.status);
-            facts.put(
-                format!("{service} type"),
-                answer.header("content-type").unwrap_or_default(),
-            );
-            let fresh = answer
-                .header("cache-control")
-                .is_some_and(|value| value.contains("no-cache"));
+            facts.put(format!("{service} type"), answer.header("content-type").unwrap_or_default());
+            let fresh = answer.header("cache-control").is_some_and(|value| value.contains("no-cache"));
             facts.put(format!("{service} not cached"), fresh);
             let first = pack::pkt_lines(&answer.body).first().cloned().unwrap_or_default();
             facts.put(format!("{service} announced"), first.starts_with(b"# service="));
@@ -75,33 +67,16 @@ fn services_are_advertised_with_their_types_and_no_caching() {
 fn posts_are_judged_by_type_encoding_and_framing() {
     judge("posts", NEWEST, |ctx, facts| {
         let remote = ctx.create_from("posts", &fixture::history(ctx, "origin"));
-        let body = [
-            pkt("command=ls-refs\n"),
-            DELIM.to_vec(),
-            pkt("peel\n"),
-            FLUSH.to_vec(),
-        ]
-        .concat();
+        let body = [pkt("command=ls-refs\n"), DELIM.to_vec(), pkt("peel\n"), FLUSH.to_vec()].concat();
         let mut note = |what: &str, answer: std::io::Result<http::Response>| {
-            let told = answer.map(|a| {
-                (
-                    a.class(),
-                    if a.class() == 2 {
-                        pack::sha1_hex(&a.body)
-                    } else {
-                        String::new()
-                    },
-                )
-            });
+            let told = answer
+                .map(|a| (a.class(), if a.class() == 2 { pack::sha1_hex(&a.body) } else { String::new() }));
             facts.put(what, format!("{:?}", told.map_err(|e| e.kind())));
         };
         note("plain", wire::post(&remote, "upload-pack", 2, &body));
         let zipped = pack::gzip(&body);
         let gzip = [("Content-Encoding", "gzip")];
-        note(
-            "gzip",
-            wire::post_framed(&remote, "upload-pack", 2, &zipped, &gzip, Framing::Length),
-        );
+        note("gzip", wire::post_framed(&remote, "upload-pack", 2, &zipped, &gzip, Framing::Length));
         note(
             "gzip in chunks",
             wire::post_framed(&remote, "upload-pack", 2, &zipped, &gzip, Framing::Chunked(7)),
@@ -110,23 +85,14 @@ fn posts_are_judged_by_type_encoding_and_framing() {
             "chunks of one byte",
             wire::post_framed(&remote, "upload-pack", 2, &body, &[], Framing::Chunked(1)),
         );
-        note(
-            "expect",
-            wire::post_framed(&remote, "upload-pack", 2, &body, &[], Framing::Expect),
-        );
+        note("expect", wire::post_framed(&remote, "upload-pack", 2, &body, &[], Framing::Expect));
         let token = remote.authorization().unwrap_or_default();
         let url = format!("{}/git-upload-pack", remote.url);
-        let kinds = [
-            "text/plain",
-            "application/x-git-receive-pack-request",
-            "application/x-git-upload-pack-result",
-        ];
+        let kinds =
+            ["text/plain", "application/x-git-receive-pack-request", "application/x-git-upload-pack-result"];
         for kind in kinds {
-            let headers = [
-                ("Content-Type", kind),
-                ("Authorization", token.as_str()),
-                ("Git-Protocol", "version=2"),
-            ];
+            let headers =
+                [("Content-Type", kind), ("Authorization", token.as_str()), ("Git-Protocol", "version=2")];
             note(kind, http::request("POST", &url, &headers, &body));
         }
     });
@@ -156,35 +122,14 @@ fn malformed_fetches_get_no_pack() {
         let bodies = [
             ("good", vec![want.clone(), "done\n".into()]),
             ("short oid", vec!["want 1234\n".into(), "done\n".into()]),
-            (
-                "not hex",
-                vec![format!("want {}\n", "z".repeat(40)), "done\n".into()],
-            ),
-            (
-                "unknown oid",
-                vec![format!("want {}\n", "1".repeat(40)), "done\n".into()],
-            ),
+            ("not hex", vec![format!("want {}\n", "z".repeat(40)), "done\n".into()]),
+            ("unknown oid", vec![format!("want {}\n", "1".repeat(40)), "done\n".into()]),
             ("zero oid", vec![format!("want {ZERO}\n"), "done\n".into()]),
-            (
-                "bad depth",
-                vec![want.clone(), "deepen x\n".into(), "done\n".into()],
-            ),
-            (
-                "bad filter",
-                vec![want.clone(), "filter nonsense:1\n".into(), "done\n".into()],
-            ),
-            (
-                "bad want-ref",
-                vec!["want-ref refs/heads/absent\n".into(), "done\n".into()],
-            ),
-            (
-                "good want-ref",
-                vec!["want-ref refs/heads/main\n".into(), "done\n".into()],
-            ),
-            (
-                "unknown argument",
-                vec![want, "nonsense\n".into(), "done\n".into()],
-            ),
+            ("bad depth", vec![want.clone(), "deepen x\n".into(), "done\n".into()]),
+            ("bad filter", vec![want.clone(), "filter nonsense:1\n".into(), "done\n".into()]),
+            ("bad want-ref", vec!["want-ref refs/heads/absent\n".into(), "done\n".into()]),
+            ("good want-ref", vec!["want-ref refs/heads/main\n".into(), "done\n".into()]),
+            ("unknown argument", vec![want, "nonsense\n".into(), "done\n".into()]),
             ("no wants", vec!["done\n".into()]),
         ];
         for (what, lines) in bodies {
@@ -201,10 +146,7 @@ fn malformed_fetches_get_no_pack() {
         ];
         for (what, body) in raw {
             facts.put(what, refused(wire::post(&remote, "upload-pack", 2, body)));
-            facts.put(
-                format!("{what}, version 0"),
-                refused(wire::post(&remote, "upload-pack", 0, body)),
-            );
+            facts.put(format!("{what}, version 0"), refused(wire::post(&remote, "upload-pack", 0, body)));
         }
     });
 }
@@ -216,12 +158,8 @@ fn version_two_commands_answer_alike() {
         let remote = ctx.create_from("v2-commands", &origin);
         let blob = ctx.ok(&origin, &["rev-parse", "main:README"]);
         let mut ask = |what: &str, command: &str, arguments: &[&str]| {
-            let mut body = [
-                pkt(format!("command={command}")),
-                pkt("object-format=sha1"),
-                DELIM.to_vec(),
-            ]
-            .concat();
+            let mut body =
+                [pkt(format!("command={command}")), pkt("object-format=sha1"), DELIM.to_vec()].concat();
             body.extend(arguments.iter().flat_map(pkt));
             body.extend_from_slice(FLUSH);
             let answer = wire::post(&remote, "upload-pack", 2, &body).expect("an answer");
@@ -231,11 +169,7 @@ fn version_two_commands_answer_alike() {
         ask(
             "prefixes",
             "ls-refs",
-            &[
-                "ref-prefix refs/heads/s\n",
-                "ref-prefix refs/tags/v2\n",
-                "ref-prefix HEAD\n",
-            ],
+            &["ref-prefix refs/heads/s\n", "ref-prefix refs/tags/v2\n", "ref-prefix HEAD\n"],
         );
         ask("no match", "ls-refs", &["ref-prefix refs/none\n"]);
         ask("sizes", "object-info", &["size\n", &format!("oid {blob}\n")]);

@@ -108,7 +108,9 @@ pub fn select(
         apply_filter(reader.source, filter, &mut out.set)?;
         // A partial clone need not have what its commits name.
         out.had = ObjSet::new();
-        request.wants.iter().chain(&tips.leaves).for_each(|at| {
+        // What was asked for by name comes whatever its kind, and so does what a tag asked for points to.
+        let named = [&request.wants, &tips.leaves, &tips.commits, &tips.trees];
+        named.into_iter().flatten().for_each(|at| {
             out.set.insert(*at);
         });
     }

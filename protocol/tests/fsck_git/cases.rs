@@ -251,7 +251,7 @@ pub fn tags() -> Vec<Vec<u8>> {
         String::new(),
     ];
     for name in [
-        "a b", ".a", "a.", "a..b", "a.lock", "a/b", "a//b", "/a", "a/", "", "@", "a@{b", "a/.b", "ä",
+        "a b", ".a", "a.", "a..b", "a.lock", "a/b", "a//b", "/a", "a/", "", "@", "a@{b", "a/.b", "\u{e4}",
         "a.lock/b",
     ] {
         all.push(format!("object {HEX}\ntype commit\ntag {name}\ntagger {good}\n\nx\n"));
