@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use roaring::RoaringBitmap;
+
 use crate::object::{Kind, ObjectId};
 
 /// Where an object lives, as one repository sees it. Orders by source, then by ordinal.
@@ -74,6 +76,23 @@ pub trait ObjectSource {
 
     /// The canonical place of an object; `None` where the repository does not have it.
     fn lookup(&self, id: &ObjectId) -> Result<Option<ObjRef>, SourceError>;
+
+    /// The places of many objects, in their order. One request of many costs a fraction of many requests of one.
+    fn lookup_many(&self, ids: &[ObjectId]) -> Result<Vec<Option<ObjRef>>, SourceError> {
+        ids.iter().map(|id| self.lookup(id)).collect()
+    }
+
+    /// The canonical ordinals of one kind in a source.
+    fn kind_set(&self, source: u16, kind: Kind) -> Result<RoaringBitmap, SourceError> {
+        let limit = self.limits().get(usize::from(source)).copied().unwrap_or(0);
+        let mut out = RoaringBitmap::new();
+        self.records(source, 0..limit, &mut |ordinal, record| {
+            if record.kind == kind {
+                out.insert(ordinal);
+            }
+        })?;
+        Ok(out)
+    }
 
     /// What is known of one object.
     fn record(&self, at: ObjRef) -> Result<Record, SourceError>;

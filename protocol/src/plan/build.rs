@@ -3,13 +3,17 @@
 use super::{Item, Plan};
 use crate::object::{HashAlgo, Kind};
 use crate::pack::entry::{self, EntryKind};
-use crate::pack::inflate::deflate;
+use crate::pack::inflate::deflate_fast;
 use crate::source::{Base, ObjRef, Record};
 use crate::walk::{ObjSet, Reader, WalkError, each_record};
 
 /// Bytes of whole objects that a plan keeps compressed; beyond, they are made again when the pack is streamed.
 pub const PLAN_LITERAL_BYTES_MAX: usize = 8 << 20;
 const PACK_HEADER_BYTES: u64 = 12;
+/// More than any entry header with its base takes: 10 bytes of size, 32 of base.
+const HEADER_BYTES_MAX: usize = 64;
+/// Bytes read at once where headers are rewritten.
+const WINDOW_BYTES: u64 = 16 << 10;
 
 /// What the client can read.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,9 @@ struct Builder<'r, 'a, 's> {
     at: u64,
     /// By source, ascending by ordinal within one.
     shifts: Vec<Vec<Shift>>,
+    /// Bytes of the pack around the last header that was read, and where they are from.
+    window: Vec<u8>,
+    window_of: Option<(u16, u32, u64)>,
 }
 
 /// Plans the pack of `set`. `had` is what the client surely has.
@@ -57,6 +64,8 @@ pub fn build(
         plan: Plan { objects: set.len() as u32, ..Plan::default() },
         at: PACK_HEADER_BYTES,
         shifts: (0..sources).map(|_| Vec::new()).collect(),
+        window: Vec::new(),
+        window_of: None,
     };
     for index in (0..sources).rev() {
         let mut one = ObjSet::new();
@@ -193,11 +202,26 @@ impl Builder<'_, '_, '_> {
         Ok(())
     }
 
-    fn header(&self, at: ObjRef, record: &Record) -> Result<entry::EntryHeader, WalkError> {
-        let mut head = [0; 64];
-        let bytes = (record.entry_bytes as usize).min(head.len());
-        let head = head.get_mut(..bytes).expect("cut to the array's length");
-        self.reader.source.pack_bytes(at.source, record.pack, record.offset, head)?;
+    fn header(&mut self, at: ObjRef, record: &Record) -> Result<entry::EntryHeader, WalkError> {
+        let bytes = (record.entry_bytes as usize).min(HEADER_BYTES_MAX);
+        let held = self.window_of.and_then(|(source, pack, offset)| {
+            let skip =
+                record.offset.checked_sub(offset).filter(|_| (source, pack) == (at.source, record.pack))?;
+            self.window.get(skip as usize..skip as usize + bytes)
+        });
+        let head = match held {
+            Some(head) => head,
+            None => {
+                // Headers are read in the order of the pack: one read serves those that follow closely.
+                let source = self.reader.source;
+                let left = source.pack_len(at.source, record.pack)?.saturating_sub(record.offset);
+                self.window_of = None;
+                self.window.resize(left.min(WINDOW_BYTES) as usize, 0);
+                source.pack_bytes(at.source, record.pack, record.offset, &mut self.window)?;
+                self.window_of = Some((at.source, record.pack, record.offset));
+                self.window.get(..bytes).unwrap_or_default()
+            }
+        };
         let algo: HashAlgo = self.reader.algo();
         entry::decode(algo, head).ok().flatten().ok_or_else(|| WalkError::Corrupt {
             id: record.id,
@@ -211,6 +235,6 @@ pub(super) fn whole_entry(reader: &mut Reader<'_>, at: ObjRef) -> Result<Vec<u8>
     let (kind, data): (Kind, _) = reader.read(at)?;
     let mut out = Vec::new();
     entry::encode_whole(&mut out, kind, data.len() as u64);
-    out.extend_from_slice(&deflate(&data));
+    out.extend_from_slice(&deflate_fast(&data));
     Ok(out)
 }

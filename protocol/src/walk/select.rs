@@ -66,6 +66,11 @@ pub fn select(
     request: &WalkRequest,
     full: &mut dyn FnMut(&mut Reader<'_>, &[ObjRef]) -> Result<ObjSet, WalkError>,
 ) -> Result<Selection, WalkError> {
+    let is_plain = request.filter.is_none() && request.haves.is_empty() && request.client_shallow.is_empty();
+    if is_plain && matches!(request.deepen, DeepenTo::Unchanged) {
+        // A full clone: what its tags point to is in the answer, so they need not be read.
+        return Ok(Selection { set: full(reader, &request.wants)?, ..Selection::default() });
+    }
     let tips = Tips::peel(reader, &request.wants)?;
     let haves = Tips::peel(reader, &request.haves)?.commits;
     let mut out = Selection::default();
@@ -253,23 +258,35 @@ fn tree_depth(filter: &Filter) -> Option<u64> {
 
 /// Takes out of `set` what the filter leaves out. Depths above zero were dealt with by the walk.
 fn apply_filter(source: &dyn ObjectSource, filter: &Filter, set: &mut ObjSet) -> Result<(), WalkError> {
-    let keep = |kind: Kind, size: u64| match filter {
-        Filter::BlobNone => kind != Kind::Blob,
-        Filter::BlobLimit(limit) => kind != Kind::Blob || size < *limit,
-        Filter::TreeDepth(0) => !matches!(kind, Kind::Tree | Kind::Blob),
-        Filter::ObjectType(wanted) => kind == *wanted,
-        Filter::TreeDepth(_) | Filter::Combine(_) => true,
-    };
-    if let Filter::Combine(parts) = filter {
-        return parts.iter().try_for_each(|part| apply_filter(source, part, set));
-    }
-    let mut out = ObjSet::new();
-    each_record(source, set, &mut |at, record| {
-        if !keep(record.kind, record.size) {
-            out.insert(at);
+    match filter {
+        Filter::Combine(parts) => parts.iter().try_for_each(|part| apply_filter(source, part, set)),
+        Filter::BlobNone => subtract_kinds(source, &[Kind::Blob], set),
+        Filter::TreeDepth(0) => subtract_kinds(source, &[Kind::Tree, Kind::Blob], set),
+        Filter::TreeDepth(_) => Ok(()),
+        Filter::ObjectType(wanted) => {
+            let kinds = [Kind::Commit, Kind::Tree, Kind::Blob, Kind::Tag];
+            let others: Vec<Kind> = kinds.into_iter().filter(|kind| kind != wanted).collect();
+            subtract_kinds(source, &others, set)
         }
-    })?;
-    set.subtract(&out);
+        Filter::BlobLimit(limit) => {
+            let mut out = ObjSet::new();
+            each_record(source, set, &mut |at, record| {
+                if record.kind == Kind::Blob && record.size >= *limit {
+                    out.insert(at);
+                }
+            })?;
+            set.subtract(&out);
+            Ok(())
+        }
+    }
+}
+
+fn subtract_kinds(source: &dyn ObjectSource, kinds: &[Kind], set: &mut ObjSet) -> Result<(), WalkError> {
+    for kind in kinds {
+        let all =
+            (0..set.source_count()).map(|index| source.kind_set(index, *kind)).collect::<Result<_, _>>()?;
+        set.subtract(&ObjSet::from_sources(all));
+    }
     Ok(())
 }
 

@@ -195,14 +195,13 @@ fn resolve(served: &Served, snapshot: &Snapshot, request: &FetchRequest) -> Resu
     }
     let visible = visible_set(served, snapshot)?;
     let mut walk = WalkRequest { filter: request.filter.clone(), ..WalkRequest::default() };
-    for id in &wants {
-        let at = snapshot.lookup(id)?.filter(|at| visible.contains(*at)).ok_or(OpError::NotOurRef(*id))?;
-        walk.wants.push(at);
+    for (id, at) in wants.iter().zip(snapshot.lookup_many(&wants)?) {
+        walk.wants.push(at.filter(|at| visible.contains(*at)).ok_or(OpError::NotOurRef(*id))?);
     }
     let mut common = Vec::new();
-    for id in &request.haves {
+    for (id, at) in request.haves.iter().zip(snapshot.lookup_many(&request.haves)?) {
         // Only what a ref shows counts: an answer must not tell that an object is stored unseen.
-        if let Some(at) = snapshot.lookup(id)?.filter(|at| visible.contains(*at)) {
+        if let Some(at) = at.filter(|at| visible.contains(*at)) {
             walk.haves.push(at);
             common.push(*id);
         }

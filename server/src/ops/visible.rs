@@ -103,9 +103,8 @@ pub fn full_set(
     let wanted: HashSet<ObjRef> = wants.iter().copied().collect();
     let mut tips = HashSet::new();
     // Fewer wants than refs can still cover them: many refs may share a tip.
-    for id in tip_ids(snapshot)? {
-        tips.extend(snapshot.lookup(&id)?);
-    }
+    let ids: Vec<ObjectId> = tip_ids(snapshot)?.into_iter().collect();
+    tips.extend(snapshot.lookup_many(&ids)?.into_iter().flatten());
     if tips.is_subset(&wanted) {
         return Ok((*visible_set(served, snapshot)?).clone());
     }

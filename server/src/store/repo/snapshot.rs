@@ -172,15 +172,15 @@ impl Snapshot {
 
     /// The canonical ordinals of the objects of one kind.
     pub fn kinds(&self, source: u16, kind: Kind) -> Result<RoaringBitmap, StoreError> {
-        self.kind_set(source, kind as usize)
+        self.saved_kinds(source, kind as usize)
     }
 
     /// All canonical ordinals.
     pub fn canonical(&self, source: u16) -> Result<RoaringBitmap, StoreError> {
-        self.kind_set(source, 0)
+        self.saved_kinds(source, 0)
     }
 
-    fn kind_set(&self, source: u16, which: usize) -> Result<RoaringBitmap, StoreError> {
+    fn saved_kinds(&self, source: u16, which: usize) -> Result<RoaringBitmap, StoreError> {
         let view = self.view(source)?;
         let Some(file) = &view.file else {
             return Ok(RoaringBitmap::new());
@@ -231,6 +231,29 @@ impl Snapshot {
             }
         }
         Ok(None)
+    }
+
+    /// The canonical places of many objects, in their order.
+    fn find_many(&self, ids: &[ObjectId]) -> Result<Vec<Option<ObjRef>>, StoreError> {
+        let mut places = vec![None; ids.len()];
+        let mut open: Vec<usize> = (0..ids.len()).collect();
+        // By id, so that neighbours share a row of the index.
+        open.sort_unstable_by_key(|at| ids.get(*at));
+        for (source, view) in self.views.iter().enumerate() {
+            let Some(file) = view.file.as_deref().filter(|_| view.limit > 0) else {
+                continue;
+            };
+            file.read(|conn| {
+                let mut finder = Finder::new(file, conn, view.limit);
+                for at in &open {
+                    let (Some(id), Some(place)) = (ids.get(*at), places.get_mut(*at)) else { continue };
+                    *place = finder.find(id)?.map(|ordinal| ObjRef { source: source as u16, ordinal });
+                }
+                Ok(())
+            })?;
+            open.retain(|at| places.get(*at).is_some_and(Option::is_none));
+        }
+        Ok(places)
     }
 
     /// Sets the place in `shown` of each of `ids` that is visible. Best in the order of ids.
@@ -395,6 +418,14 @@ impl ObjectSource for Snapshot {
 
     fn lookup(&self, id: &ObjectId) -> Result<Option<ObjRef>, SourceError> {
         Ok(self.find_from(0, id)?)
+    }
+
+    fn lookup_many(&self, ids: &[ObjectId]) -> Result<Vec<Option<ObjRef>>, SourceError> {
+        Ok(self.find_many(ids)?)
+    }
+
+    fn kind_set(&self, source: u16, kind: Kind) -> Result<RoaringBitmap, SourceError> {
+        Ok(self.kinds(source, kind)?)
     }
 
     fn record(&self, at: ObjRef) -> Result<Record, SourceError> {
