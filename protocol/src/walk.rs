@@ -13,7 +13,7 @@ mod trees;
 pub use commits::{ancestors, is_ancestor, merge_reachable};
 pub use reach::{Tips, reach};
 pub use reader::Reader;
-pub use select::{DEPTH_INFINITE, DeepenTo, Selection, WalkRequest, each_record, select};
+pub use select::{DEPTH_INFINITE, DeepenTo, FullSet, Selection, WalkRequest, each_record, select};
 pub use set::ObjSet;
 
 /// Bytes of whole objects that one walk keeps, so that delta chains and neighbouring trees are not inflated twice.

@@ -1,6 +1,8 @@
 //! Walks and plans with stock git as judge: what a fetch sends is what `git rev-list --objects` says, and the pack that
 //! comes out is one that `git index-pack --strict` takes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
+
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::ops::Range;

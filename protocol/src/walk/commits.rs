@@ -39,7 +39,7 @@ pub fn ancestors(
 
 /// Whether `old` is `new` or one of its ancestors.
 pub fn is_ancestor(source: &dyn ObjectSource, old: ObjRef, new: ObjRef) -> Result<bool, WalkError> {
-    Ok(merge_reachable(source, &[new], &[old])?)
+    merge_reachable(source, &[new], &[old])
 }
 
 /// Whether each of `tips` is one of `bases` or has one of them among its ancestors. Stops at the lowest generation of

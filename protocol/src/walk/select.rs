@@ -60,11 +60,14 @@ pub struct Selection {
     pub unshallow: Vec<ObjRef>,
 }
 
+/// Answers "everything that these tips reach".
+pub type FullSet<'a> = dyn FnMut(&mut Reader<'_>, &[ObjRef]) -> Result<ObjSet, WalkError> + 'a;
+
 /// Selects. `full` answers "everything that these wants reach", from saved sets where the store has them.
 pub fn select(
     reader: &mut Reader<'_>,
     request: &WalkRequest,
-    full: &mut dyn FnMut(&mut Reader<'_>, &[ObjRef]) -> Result<ObjSet, WalkError>,
+    full: &mut FullSet<'_>,
 ) -> Result<Selection, WalkError> {
     let is_plain = request.filter.is_none() && request.haves.is_empty() && request.client_shallow.is_empty();
     if is_plain && matches!(request.deepen, DeepenTo::Unchanged) {

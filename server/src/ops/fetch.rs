@@ -42,7 +42,7 @@ pub struct PackAnswer {
 
 impl PackAnswer {
     /// The next bytes of the answer; `None` when it is complete.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, OpError> {
+    pub fn next_batch(&mut self) -> Result<Option<Vec<u8>>, OpError> {
         if self.ended {
             return Ok(None);
         }

@@ -100,7 +100,7 @@ pub fn push(
         }
         let whole = judge.is_whole(&updates);
         let staged = match (&indexed, upload) {
-            (Some(pack), Some(upload)) if pack.len() > 0 => Some(served.repo.stage(pack, upload, whole)?),
+            (Some(pack), Some(upload)) if !pack.is_empty() => Some(served.repo.stage(pack, upload, whole)?),
             _ => None,
         };
         let By { actor, time_ms, nonce } = by;

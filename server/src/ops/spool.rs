@@ -11,6 +11,7 @@ use cairn_protocol::pack::PackBytes;
 use crate::limits::{PUSH_PACK_BYTES_MAX, SPOOL_MEMORY_BYTES_MAX};
 
 /// An upload under way.
+#[derive(Default)]
 pub struct Spool {
     memory: Vec<u8>,
     file: Option<File>,
@@ -18,11 +19,6 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// An empty one.
-    pub fn new() -> Self {
-        Self { memory: Vec::new(), file: None, len: 0 }
-    }
-
     /// Whether the next bytes go to disk, so that writing them may block.
     pub fn is_on_disk(&self, more: usize) -> bool {
         self.file.is_some() || self.memory.len() + more > SPOOL_MEMORY_BYTES_MAX

@@ -119,7 +119,7 @@ impl PackBody {
 }
 
 fn make(mut answer: Box<PackAnswer>) -> Made {
-    let batch = answer.next();
+    let batch = answer.next_batch();
     (answer, batch)
 }
 

@@ -95,7 +95,7 @@ async fn commands(inflow: &mut Inflow, served: &Served) -> Result<Option<(PushRe
 type Upload = Result<Option<Spool>, String>;
 
 async fn take_pack(app: &App, mut inflow: Inflow, rest: Vec<u8>) -> Result<Upload, Response> {
-    let mut spool = Spool::new();
+    let mut spool = Spool::default();
     let mut any = false;
     let mut next = Some(Bytes::from(rest));
     while let Some(data) = next {
@@ -235,7 +235,7 @@ fn report(request: &PushRequest, done: Result<Pushed, OpError>) -> Vec<u8> {
         return out;
     }
     let mut lines = Vec::new();
-    write_report(&mut lines, unpack.as_ref().map(|()| ()).map_err(String::as_str), &results);
+    write_report(&mut lines, unpack.as_ref().map_err(String::as_str).copied(), &results);
     if !request.side_band {
         return lines;
     }
