@@ -29,6 +29,9 @@ pub(super) struct BackupArgs {
     to: PathBuf,
     #[command(flatten)]
     place: Place,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Fails where something is wrong.
@@ -53,5 +56,11 @@ pub(super) async fn backup(args: BackupArgs) -> Result<(), Failure> {
         let (from, to) = (app.config.data.join("repos"), to.join("repos"));
         Ok(fsck::backup_folder(&from, &to)?)
     })
-    .await
+    .await?;
+    if args.json {
+        println!("{}", json!({ "backup": args.to }));
+    } else {
+        println!("backed up to {}", args.to.display());
+    }
+    Ok(())
 }

@@ -89,7 +89,7 @@ impl Plans {
     }
 }
 
-type VisibleKey = Vec<(RepoId, u64)>;
+type VisibleKey = Vec<(u16, RepoId, u64)>;
 
 /// Visible sets of recent snapshots.
 pub struct Visible(Bounded<VisibleKey, Arc<ObjSet>>);
@@ -142,7 +142,8 @@ pub fn key(algo: HashAlgo, snapshot: &Snapshot, request: &FetchRequest, walk: &W
         }
     }
     hash.update(format!("{:?}", walk.filter));
-    for (id, seq) in snapshot.fingerprint() {
+    for (index, id, seq) in snapshot.fingerprint() {
+        hash.update(index.to_le_bytes());
         hash.update(id.as_bytes());
         hash.update(seq.to_le_bytes());
     }

@@ -66,8 +66,9 @@ async fn commands(inflow: &mut Inflow, served: &Served) -> Result<Option<(PushRe
     let mut parse_at = 0;
     while let Some(data) = inflow.next().await? {
         head.extend_from_slice(&data);
-        // Parsing starts over each time, so it waits until the buffer has doubled or a flush may be in it.
-        if head.len() < parse_at && !data.windows(4).any(|four| four == b"0000") {
+        // Parsing starts over each time, so it waits until the buffer has doubled. What it waits for is a pack, or the
+        // end of the body, behind which the last word is spoken below.
+        if head.len() < parse_at {
             continue;
         }
         match parse_push(&head, served.algo).map_err(|error| failed(&OpError::Wire(error)))? {

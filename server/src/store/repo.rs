@@ -12,7 +12,6 @@ mod index;
 mod kinds;
 pub mod limits;
 mod log;
-mod object;
 mod record;
 mod refs;
 pub(crate) mod schema;

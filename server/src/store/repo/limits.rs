@@ -22,10 +22,6 @@ pub const SECTION_ROWS_MAX: u64 = 1 << 20;
 pub const PACK_BYTES_MAX: u64 = SECTION_ROWS_MAX * CHUNK_BYTES as u64;
 /// Sources of one repository: its own log and the prefixes below it.
 pub const SOURCES_MAX: usize = 1_000;
-/// Deepest delta chain that is followed, in links; `git pack-objects` cannot write a deeper one.
-pub const DELTA_DEPTH_MAX: usize = 4_095;
-/// One object after inflation.
-pub const OBJECT_BYTES_MAX: u64 = 512 << 20;
 /// Idle read connections kept for one file.
 pub const READERS_IDLE_MAX: usize = 4;
 /// Ids of a new pack that are looked up together.

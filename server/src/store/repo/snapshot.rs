@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId};
 use cairn_protocol::source::{Base, CommitNode, ObjRef, ObjectSource, Record, SourceError};
+use cairn_protocol::walk::Reader;
 use roaring::RoaringBitmap;
 use rusqlite::OptionalExtension;
 
@@ -15,8 +16,7 @@ use super::file::{PackMeta, RepoFile, locked};
 use super::graph::PackCommits;
 use super::index::{Finder, read_pack, read_record, read_row};
 use super::kinds::extend_kinds;
-use super::limits::{DELTA_DEPTH_MAX, OBJECT_BYTES_MAX, RECORDS_PER_ROW};
-use super::object::{apply_delta, entry_data, inflate};
+use super::limits::RECORDS_PER_ROW;
 use super::record::{Place, RawBase, RawRecord, record_bytes};
 use super::refs::{self, Level, RefRow};
 use super::schema::{Section, row_id};
@@ -99,9 +99,11 @@ impl Snapshot {
         self.views.get(usize::from(source)).map_or(0, |view| view.seq)
     }
 
-    /// Names what the snapshot shows: each source and its last visible entry, own log first.
-    pub fn fingerprint(&self) -> Vec<(RepoId, u64)> {
-        self.views.iter().map(|view| (view.id, view.seq)).collect()
+    /// Names what the snapshot shows: each source that shows something, its index and its last visible entry. Fresh
+    /// forks of one base at one entry have the same.
+    pub fn fingerprint(&self) -> Vec<(u16, RepoId, u64)> {
+        let shown = self.views.iter().enumerate().filter(|(_, view)| view.seq > 0);
+        shown.map(|(index, view)| (index as u16, view.id, view.seq)).collect()
     }
 
     /// The hash that names the objects.
@@ -319,36 +321,6 @@ impl Snapshot {
         })
     }
 
-    fn read_whole(&self, at: ObjRef) -> Result<(Kind, Vec<u8>), StoreError> {
-        let mut deltas: Vec<Vec<u8>> = Vec::new();
-        let (mut at, mut delta_bytes, mut kind) = (at, 0, None);
-        let mut whole = loop {
-            let (file, pack, index) = self.locate(at)?;
-            let (raw, entry) = file.read(|conn| {
-                let raw = read_record(conn, self.algo, pack.id, index)?;
-                let mut entry = vec![0; raw.entry_bytes as usize];
-                read_pack(conn, pack.id, raw.offset, &mut entry)?;
-                Ok((raw, entry))
-            })?;
-            kind = kind.or(Some(raw.kind));
-            let (_, size, data) = entry_data(&entry, self.algo.bytes())?;
-            let data = inflate(data, size)?;
-            at = match raw.base {
-                RawBase::None => break data,
-                RawBase::Ofs(place) | RawBase::Ref(place) => self.resolve(at.source, file, &pack, place)?,
-            };
-            delta_bytes += size;
-            deltas.push(data);
-            if deltas.len() > DELTA_DEPTH_MAX || delta_bytes > OBJECT_BYTES_MAX {
-                return Err(StoreError::corrupt("a delta chain is too deep or too large"));
-            }
-        };
-        while let Some(delta) = deltas.pop() {
-            whole = apply_delta(&whole, &delta)?;
-        }
-        Ok((kind.ok_or(StoreError::Misuse("no entry was read"))?, whole))
-    }
-
     fn graph(&self, source: u16, file: &RepoFile, pack: &PackMeta) -> Result<Arc<PackCommits>, StoreError> {
         if let Some(graph) = pack.graph.get() {
             return Ok(Arc::clone(graph));
@@ -451,7 +423,9 @@ impl ObjectSource for Snapshot {
     }
 
     fn read(&self, at: ObjRef) -> Result<(Kind, Vec<u8>), SourceError> {
-        Ok(self.read_whole(at)?)
+        let (kind, data) =
+            Reader::new(self, self.algo).read(at).map_err(|error| SourceError(Box::new(error)))?;
+        Ok((kind, data.to_vec()))
     }
 
     fn commit(&self, at: ObjRef) -> Result<CommitNode, SourceError> {

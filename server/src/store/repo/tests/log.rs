@@ -58,7 +58,7 @@ fn what_a_crash_left_staged_is_swept_by_the_next_writer_only() {
     let _ = std::fs::remove_file(path.with_extension("sqlite-shm"));
     let beside = Files::open_read_only(data.folder.path(), 4);
     let found = fsck(&beside, SHA1, &[own(1)]);
-    assert!(found.iter().any(|finding| finding.contains("staged pack is left over")), "{found:?}");
+    assert!(!found.iter().any(|finding| finding.contains("pack")), "a stage is no damage: {found:?}");
     assert!(counts(&data).0 == 1, "reading sweeps nothing");
     let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
     assert_eq!(repo.snapshot(None).unwrap().seq(), 1);
