@@ -7,7 +7,8 @@ mod receive_pack;
 mod upload_pack;
 
 use axum::Router;
-use axum::extract::{Path, RawQuery, State};
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,6 +17,7 @@ use cairn_protocol::upload_pack::Service;
 use crate::app::App;
 use crate::auth::{self, Access, GitAccess, GitDenied, Read, Write};
 use crate::ops::{OpError, Served, fetch};
+use body::Inflow;
 
 /// The routes of git. `repo` may end in `.git`.
 pub fn routes() -> Router<App> {
@@ -84,6 +86,29 @@ async fn open<A: Access>(
     let access = auth::git_grant(&app.catalog, now, headers, ns, repo).await.map_err(denied)?;
     let served = app.served(&access.row).map_err(|error| failed(&error.into()))?;
     Ok((served, access))
+}
+
+/// Lets a request of a service in: checks rights and the content type, and opens the body.
+async fn enter<A: Access>(
+    app: &App,
+    (ns, repo): (String, String),
+    request: Request,
+    service: Service,
+) -> Result<(Served, GitAccess<A>, HeaderMap, Inflow), Response> {
+    let (parts, body) = request.into_parts();
+    let (served, access) = open::<A>(app, &parts.headers, &ns, &repo).await?;
+    let wanted = format!("application/x-{}-request", service.name());
+    if parts.headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind.as_bytes() != wanted.as_bytes()) {
+        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("content-type must be {wanted}")));
+    }
+    let inflow = Inflow::new(&parts.headers, body)?;
+    Ok((served, access, parts.headers, inflow))
+}
+
+/// The answer of a service.
+fn result(service: Service, body: Body) -> Response {
+    let kind = format!("application/x-{}-result", service.name());
+    (NO_CACHE, [(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
 async fn info_refs(

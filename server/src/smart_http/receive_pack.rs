@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use cairn_protocol::pktline;
 use cairn_protocol::receive_pack::{Parsed, PushRequest, Report, parse_push, write_report};
+use cairn_protocol::upload_pack::Service;
 use http_body::Frame;
 use tokio::sync::mpsc;
 
 use super::body::{Inflow, blocking};
-use super::{NO_CACHE, failed, open, refuse};
+use super::{enter, failed, refuse, result};
 use crate::app::App;
 use crate::auth::{GitAccess, Write};
 use crate::limits::{PUSH_DRAIN_BYTES_MAX, PUSH_HEADER_BYTES_MAX};
@@ -28,36 +29,25 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 /// Takes one push.
 pub async fn serve(
     State(app): State<App>,
-    Path((ns, repo)): Path<(String, String)>,
+    Path(names): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    match answer(app, ns, repo, request).await {
+    match answer(app, names, request).await {
         Ok(answer) | Err(answer) => answer,
     }
 }
 
-async fn answer(app: App, ns: String, repo: String, request: Request) -> Result<Response, Response> {
-    let (parts, body) = request.into_parts();
-    let (served, access) = open::<Write>(&app, &parts.headers, &ns, &repo).await?;
-    let kind = parts.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
-    if kind != Some(b"application/x-git-receive-pack-request") {
-        let text = "content-type must be application/x-git-receive-pack-request";
-        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-    }
-    let mut inflow = Inflow::new(&parts.headers, body)?;
-    let (request, rest) = match commands(&mut inflow, &served).await? {
-        Some(read) => read,
-        None => return Ok(result(Body::empty())),
+async fn answer(app: App, names: (String, String), request: Request) -> Result<Response, Response> {
+    let (served, access, _, mut inflow) = enter::<Write>(&app, names, request, Service::ReceivePack).await?;
+    let done = |body| Ok(result(Service::ReceivePack, body));
+    let Some((request, rest)) = commands(&mut inflow, &served).await? else {
+        return done(Body::empty());
     };
     if request.commands.is_empty() {
-        return Ok(result(Body::empty()));
+        return done(Body::empty());
     }
     let upload = take_pack(&app, inflow, rest).await?;
-    Ok(result(work(app, served, access, request, upload)))
-}
-
-fn result(body: Body) -> Response {
-    (NO_CACHE, [(header::CONTENT_TYPE, "application/x-git-receive-pack-result")], body).into_response()
+    done(work(app, served, access, request, upload))
 }
 
 /// Reads up to the end of the commands; also the bytes behind them.
