@@ -51,10 +51,7 @@ where
     F: FnOnce(&Path) -> Result<(), FileError>,
 {
     // Hashes of tokens are nobody else's business.
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(to)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(to)?;
     catalog.copy_to(&to.join("catalog.sqlite")).await?;
     files(to)?;
     std::fs::File::open(to)?.sync_all()?;
