@@ -7,7 +7,6 @@ pub mod delta;
 pub mod entry;
 pub mod inflate;
 pub mod limits;
-pub mod links;
 pub mod write;
 
 mod check;

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use cairn_protocol::object::{HashAlgo, Kind, ObjectId};
+use cairn_protocol::object::{HashAlgo, Kind, ObjectId, for_each_link};
+use cairn_protocol::pack::delta;
 use cairn_protocol::pack::entry::{EntryHeader, EntryKind, decode, encode_ofs, encode_ref, encode_whole};
 use cairn_protocol::pack::inflate::{Inflater, deflate};
-use cairn_protocol::pack::{delta, links};
 use proptest::prelude::*;
 
 fn kinds() -> impl Strategy<Value = Kind> {
@@ -58,7 +58,7 @@ proptest! {
 
     #[test]
     fn random_objects_do_not_panic(kind in kinds(), data in prop::collection::vec(any::<u8>(), 0..80)) {
-        let _ = links::for_each_link(HashAlgo::Sha1, kind, &data, &mut |_, _| ());
+        let _ = for_each_link(HashAlgo::Sha1, kind, &data, &mut |_, _| ());
     }
 
     #[test]

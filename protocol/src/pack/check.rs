@@ -1,8 +1,7 @@
 //! The place where rules about objects plug into the index pass.
 
-use crate::object::{Kind, ObjectId};
+use crate::object::{Kind, ObjectId, ParseError, for_each_link};
 use crate::pack::PackError;
-use crate::pack::links::for_each_link;
 
 /// Answers an object of the pack, or `None` where the pack does not have it.
 pub type ReadObject<'a> = dyn Fn(&ObjectId) -> Result<Option<Vec<u8>>, PackError> + 'a;
@@ -35,8 +34,7 @@ impl Check for LinksOnly {
         data: &[u8],
         links: &mut dyn FnMut(&[u8], Kind),
     ) -> Result<(), PackError> {
-        let bad =
-            |why: crate::pack::links::BadObject| PackError::Object { kind, id: *id, why: why.to_string() };
+        let bad = |why: ParseError| PackError::Object { kind, id: *id, why: why.to_string() };
         for_each_link(id.algo(), kind, data, links).map_err(bad)
     }
 

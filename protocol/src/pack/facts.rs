@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use crate::object::{HashAlgo, Kind, ObjectId};
-use crate::pack::links::CommitHead;
+use crate::object::{self, HashAlgo, Kind, ObjectId};
 use crate::pack::table::to_id;
 
 /// Links and time of a commit.
@@ -96,10 +95,10 @@ impl Commits {
         (self.arena.len() / self.algo.bytes()) as u32
     }
 
-    pub(crate) fn push(&mut self, index: u32, head: &CommitHead<'_>) {
-        self.facts.push(Fact { index, at: self.arena_len(), time: head.time() });
-        self.arena.extend_from_slice(head.tree.as_bytes());
-        head.parents(self.algo).for_each(|parent| self.arena.extend_from_slice(parent.as_bytes()));
+    pub(crate) fn push(&mut self, index: u32, links: &object::CommitLinks) {
+        self.facts.push(Fact { index, at: self.arena_len(), time: links.time });
+        self.arena.extend_from_slice(links.tree.as_bytes());
+        links.parents.iter().for_each(|parent| self.arena.extend_from_slice(parent.as_bytes()));
         self.ends.push(self.arena_len());
     }
 

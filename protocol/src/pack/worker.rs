@@ -7,7 +7,7 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use crate::object::{Collision, Kind, ObjectId, hash_object};
+use crate::object::{Collision, Kind, ObjectId, ParseError, commit_links, hash_object, tag_target};
 use crate::pack::PackError;
 use crate::pack::delta;
 use crate::pack::facts::{Commits, TagLink};
@@ -16,7 +16,6 @@ use crate::pack::limits::{
     BATCH_OBJECTS, DELTA_DEPTH_MAX, REBUILD_BYTES_MIN, REBUILT_BYTES_MAX, ROOTS_AT_ONCE, SCRATCH_BYTES_MAX,
     STEP_BYTES,
 };
-use crate::pack::links::{BadObject, commit_head, tag_target};
 use crate::pack::linkset::{LinkWriter, naming};
 use crate::pack::reader::Reader;
 use crate::pack::resolve::Resolver;
@@ -256,14 +255,14 @@ impl<'r, 'a> Worker<'r, 'a> {
         }
         let algo = self.resolver.table.algo;
         let (data, links) = (self.result.as_slice(), &mut self.links);
-        let bad = |BadObject(why)| PackError::Object { kind, id: *id, why: why.to_owned() };
+        let bad = |why: ParseError| PackError::Object { kind, id: *id, why: why.to_string() };
         if kind == Kind::Blob {
             return Ok(());
         }
         let mut name = |raw: &[u8], named_as: Kind| links.name(raw, naming(kind, named_as));
         self.resolver.check().object(kind, id, data, &mut name)?;
         if kind == Kind::Commit {
-            self.batch.commits.push(index, &commit_head(algo, data).map_err(bad)?);
+            self.batch.commits.push(index, &commit_links(algo, data).map_err(bad)?);
         } else if kind == Kind::Tag {
             let (target, kind) = tag_target(algo, data).map_err(bad)?;
             self.batch.tags.push(TagLink { index, target, kind });

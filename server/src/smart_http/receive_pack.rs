@@ -1,5 +1,6 @@
 //! `POST git-receive-pack`: the upload is taken whole, then judged; progress and the report stream back.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,11 +108,25 @@ async fn take_pack(app: &App, mut inflow: Inflow, rest: Vec<u8>) -> Result<Uploa
         if let Err(error) = written {
             // git reads the report only when it has sent everything: what is left is taken and dropped.
             drain(inflow).await;
-            return Ok(Err(error.to_string()));
+            return Ok(Err(upload_failed(&error)));
         }
         next = inflow.next().await?;
     }
     Ok(Ok(any.then_some(spool)))
+}
+
+/// What a pusher is told of an upload that was not kept. Paths and the system's words are for the log.
+fn upload_failed(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::FileTooLarge => error.to_string(),
+        kind => {
+            tracing::error!(%error, "an upload could not be kept");
+            match kind {
+                ErrorKind::StorageFull => "the server's disk is full".to_owned(),
+                _ => "internal error: the server could not keep the upload".to_owned(),
+            }
+        }
+    }
 }
 
 async fn drain(mut inflow: Inflow) {
