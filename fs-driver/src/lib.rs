@@ -1,0 +1,3 @@
+//! Mounts any git remote as a working tree: the whole tree at once, contents on first read.
+
+pub mod port;
