@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Settings of one server, complete: nothing is defaulted after this.
-#[derive(Clone, Debug)]
+use crate::peer::Network;
+
+/// Settings of one server, complete.
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// The folder that holds everything.
     pub data: PathBuf,
@@ -12,6 +14,8 @@ pub struct Config {
     pub account: String,
     /// Origin that clients use, without a slash at the end.
     pub public_url: String,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Settings as they were given, before the folder and the port are known.
@@ -27,4 +31,8 @@ pub struct Given {
     pub api_token: Option<String>,
     /// The account that REST paths name.
     pub account: String,
+    /// Certificate chain and key as PEM files, where the server itself speaks TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
 }

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,19 +17,26 @@ use tower_service::Service;
 
 use crate::app::App;
 use crate::error::{Error, http};
-use crate::{random, router};
+use crate::{peer, random, router};
 
 /// The whole server as a service.
 #[derive(Clone)]
 pub struct Edge {
     app: App,
     router: Router,
+    /// The other end of the connection; none in process.
+    socket: Option<IpAddr>,
 }
 
 impl Edge {
     /// Around the routes of `router`.
     pub fn new(app: App) -> Self {
-        Self { router: router::router(app.clone()), app }
+        Self { router: router::router(app.clone()), app, socket: None }
+    }
+
+    /// For the requests of one connection.
+    pub fn for_connection(&self, socket: SocketAddr) -> Self {
+        Self { socket: Some(socket.ip()), ..self.clone() }
     }
 }
 
@@ -49,6 +57,10 @@ where
         let mut request = request.map(Body::new);
         if let Some(uri) = without_doubled_slashes(request.uri()) {
             *request.uri_mut() = uri;
+        }
+        if let Some(socket) = self.socket {
+            let peer = peer::client(socket, request.headers(), &self.app.config.trusted_proxies);
+            request.extensions_mut().insert(peer);
         }
         let (mut router, app) = (self.router.clone(), self.app.clone());
         Box::pin(async move {

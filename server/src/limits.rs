@@ -8,6 +8,10 @@ pub const HEADER_READ_MS_MAX: u64 = 30_000;
 pub const FIRST_BYTES_MS_MAX: u64 = 15_000;
 /// Bytes that tell HTTP/1 from HTTP/2: the length of HTTP/2's preface.
 pub const FIRST_BYTES: usize = 24;
+/// Wait for a TLS handshake.
+pub const TLS_HANDSHAKE_MS_MAX: u64 = 15_000;
+/// How often the files of the certificate are looked at.
+pub const TLS_CHECK_MS: u64 = 10_000;
 /// Read buffer of an HTTP/1 connection, and so the most that a request's header may take.
 pub const HTTP1_BUFFER_BYTES_MAX: usize = 256 << 10;
 /// Fields in a request's header.
