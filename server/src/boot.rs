@@ -18,6 +18,8 @@ use crate::config::{Config, Given};
 use crate::edge::Edge;
 use crate::limits::{INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
 use crate::listen::{self, Door};
+use crate::metrics::Metrics;
+use crate::ops::plans::{Plans, Visible};
 use crate::random;
 use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::{Files, maintain};
@@ -59,9 +61,10 @@ pub fn open(config: Config, api_token: &str) -> Result<App, BootError> {
 
 /// The same with a clock of the caller's.
 pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, BootError> {
-    let catalog = Catalog::open(&config.data.join("catalog.sqlite"))?;
+    let metrics = Metrics::default();
+    let catalog = Catalog::timed(&config.data.join("catalog.sqlite"), metrics.catalog_commit().clone())?;
     let api_token = ApiToken::new(api_token);
-    let files = Files::open(&config.data, OPEN_FILES_MAX);
+    let files = Files::timed(&config.data, OPEN_FILES_MAX, metrics.repo_commit().clone());
     let spool = config.data.join("tmp");
     doing(format!("make {}", spool.display()), fs::create_dir_all(&spool))?;
     Ok(App::new(Parts {
@@ -70,8 +73,9 @@ pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, Boo
         api_token,
         clock,
         files,
-        plans: Arc::default(),
-        visible: Arc::default(),
+        plans: Arc::new(Plans::new(metrics.clone())),
+        visible: Arc::new(Visible::new(metrics.clone())),
+        metrics,
         index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
     }))
 }
@@ -97,6 +101,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
         account: given.account.clone(),
         public_url: public_url.clone(),
         trusted_proxies: given.trusted_proxies.clone(),
+        slow_request_ms: given.slow_request_ms,
     };
     let app = open(config, &api_token)?;
     doing("write the URL", fs::write(given.data.join("url"), &public_url))?;
@@ -112,7 +117,8 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     if let Some(tls) = &tls {
         tokio::spawn(tls.clone().watch());
     }
-    if !listen::serve(Door { listener, tls }, Edge::new(app), stop).await {
+    let door = Door { listener, metrics: app.metrics.clone(), tls };
+    if !listen::serve(door, Edge::new(app), stop).await {
         tracing::warn!("some requests did not end in time and were cut");
     }
     Ok(())

@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::app::App;
 use crate::boot;
 use crate::config::{Config, Given};
+use crate::limits::SLOW_REQUEST_MS;
 use crate::peer::Network;
 
 /// Versioned storage that speaks git.
@@ -56,6 +57,9 @@ struct Serve {
     /// Addresses or networks of proxies whose X-Forwarded-For is believed.
     #[arg(long, env = "CAIRN_TRUSTED_PROXIES", value_delimiter = ',')]
     trusted_proxy: Vec<Network>,
+    /// Log requests that take longer, in milliseconds.
+    #[arg(long, env = "CAIRN_SLOW_REQUEST_MS", default_value_t = SLOW_REQUEST_MS)]
+    slow_request_ms: u64,
     #[command(flatten)]
     place: Place,
 }
@@ -125,6 +129,7 @@ async fn command(command: Command) -> Result<ExitCode, Failure> {
                 account: args.place.account,
                 tls: args.tls_cert.zip(args.tls_key),
                 trusted_proxies: args.trusted_proxy,
+                slow_request_ms: args.slow_request_ms,
             };
             boot::serve(given).await?;
         }

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::limits::SLOW_REQUEST_MS;
 use crate::peer::Network;
 
 /// Settings of one server, complete.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The folder that holds everything.
     pub data: PathBuf,
@@ -16,6 +17,21 @@ pub struct Config {
     pub public_url: String,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    /// Requests whose answer's head takes longer are logged; in milliseconds.
+    pub slow_request_ms: u64,
+}
+
+impl Default for Config {
+    /// What the command line takes where nothing is said.
+    fn default() -> Self {
+        Self {
+            data: "./cairn-data".into(),
+            account: "local".into(),
+            public_url: "http://127.0.0.1:8787".into(),
+            trusted_proxies: Vec::new(),
+            slow_request_ms: SLOW_REQUEST_MS,
+        }
+    }
 }
 
 /// Settings as they were given, before the folder and the port are known.
@@ -35,4 +51,6 @@ pub struct Given {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    /// Requests whose answer's head takes longer are logged; in milliseconds.
+    pub slow_request_ms: u64,
 }

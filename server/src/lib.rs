@@ -12,6 +12,7 @@ pub mod edge;
 pub mod error;
 pub mod limits;
 pub mod listen;
+pub mod metrics;
 pub mod names;
 pub mod ops;
 pub mod peer;

@@ -24,6 +24,8 @@ pub const HTTP2_STREAMS_MAX: u32 = 128;
 pub const HTTP2_PING_MS: u64 = 30_000;
 /// Pause after a failed `accept`, which is nearly always a lack of descriptors.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
+/// Requests whose answer's head takes longer are logged as slow, where nothing else is said.
+pub const SLOW_REQUEST_MS: u64 = 10_000;
 /// Wait for running requests after SIGTERM or SIGINT; then they are cut.
 pub const DRAIN_MS_MAX: u64 = 20_000;
 

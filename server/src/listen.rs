@@ -25,6 +25,7 @@ use crate::limits::{
     HEADER_READ_MS_MAX, HTTP1_BUFFER_BYTES_MAX, HTTP2_HEADER_BYTES_MAX, HTTP2_PING_MS, HTTP2_STREAMS_MAX,
     TLS_HANDSHAKE_MS_MAX,
 };
+use crate::metrics::Metrics;
 use crate::tls::Tls;
 
 fn builder() -> Builder<TokioExecutor> {
@@ -49,13 +50,15 @@ fn builder() -> Builder<TokioExecutor> {
 pub struct Door {
     /// Where connections come from.
     pub listener: TcpListener,
+    /// Where connections are counted.
+    pub metrics: Metrics,
     /// The certificate, where the server itself speaks TLS.
     pub tls: Option<Tls>,
 }
 
 /// Serves until `stop` resolves, then lets running requests end, for a while. Says whether all of them did.
 pub async fn serve(door: Door, edge: Edge, stop: impl Future<Output = ()>) -> bool {
-    let Door { listener, tls } = door;
+    let Door { listener, metrics, tls } = door;
     let builder = builder();
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -77,10 +80,11 @@ pub async fn serve(door: Door, edge: Edge, stop: impl Future<Output = ()>) -> bo
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(edge.for_connection(peer));
         let (builder, watcher) = (builder.clone(), graceful.watcher());
+        let open = metrics.connection();
         let acceptor = tls.as_ref().map(Tls::acceptor);
         tokio::spawn(async move {
-            let _held = slot;
-            let Some(stream) = open(stream, acceptor).await else { return };
+            let _held = (slot, open);
+            let Some(stream) = shake_hands(stream, acceptor).await else { return };
             let connection =
                 builder.serve_connection(TokioIo::new(FirstBytes::new(stream)), service).into_owned();
             if let Err(error) = watcher.watch(connection).await {
@@ -108,7 +112,7 @@ enum Stream {
 }
 
 /// Shakes hands where TLS is spoken; `None` where that fails.
-async fn open(stream: TcpStream, acceptor: Option<TlsAcceptor>) -> Option<Stream> {
+async fn shake_hands(stream: TcpStream, acceptor: Option<TlsAcceptor>) -> Option<Stream> {
     let Some(acceptor) = acceptor else { return Some(Stream::Plain(stream)) };
     let handshake = timeout(Duration::from_millis(TLS_HANDSHAKE_MS_MAX), acceptor.accept(stream));
     match handshake.await {

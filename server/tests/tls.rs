@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ fn start(folder: &Path) -> Running {
 }
 
 /// `git ls-remote` of a repository that does not exist: 401 where the server is trusted.
-fn ask(server: &Running, ca: &PathBuf) -> Output {
+fn ask(server: &Running, ca: &Path) -> Output {
     let mut git = Command::new("git");
     git.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_TERMINAL_PROMPT", "0");
@@ -57,7 +57,7 @@ fn ask(server: &Running, ca: &PathBuf) -> Output {
     git.args(["ls-remote", &format!("{}/git/a/b.git", server.1)]).output().expect("git runs")
 }
 
-fn is_trusted(server: &Running, ca: &PathBuf) -> bool {
+fn is_trusted(server: &Running, ca: &Path) -> bool {
     let said = String::from_utf8_lossy(&ask(server, ca).stderr).into_owned();
     assert!(said.contains("Username") || said.contains("certificate"), "{said}");
     said.contains("Username")
