@@ -254,7 +254,9 @@ impl Fixture {
 
     fn pack(&self, selection: &Selection, options: PlanOptions) -> Vec<u8> {
         let mut reader = Reader::new(&self.memory, ALGO);
-        let plan = Arc::new(build(&mut reader, &selection.set, &selection.had, options).unwrap());
+        let plan = Arc::new(
+            build(&mut reader, &selection.set, (&selection.had, &selection.versions), options).unwrap(),
+        );
         let once = self.stream(&plan, 1 << 20);
         assert_eq!(once, self.stream(&plan, 7), "a known trailer and odd batches change nothing");
         once
@@ -343,6 +345,26 @@ fn an_incremental_fetch_completes_what_the_client_has() {
                 fixture.judge(&pack, &into, true).is_superset(&fixture.rev_list(&[want])),
                 "{want} ^{have}"
             );
+        }
+    }
+}
+
+#[test]
+fn a_client_that_takes_thin_packs_gets_new_versions_as_deltas_of_its_own() {
+    let fixture = fixture();
+    let request = WalkRequest {
+        wants: vec![fixture.at("main")],
+        haves: vec![fixture.at("main~10")],
+        ..WalkRequest::default()
+    };
+    let selection = fixture.select(&request);
+    let bytes = |thin| fixture.pack(&selection, PlanOptions { ofs_delta: true, thin }).len();
+    let (thin, thick) = (bytes(true), bytes(false));
+    assert!(thin < thick, "{thin} bytes with deltas, {thick} without");
+    for new in selection.set.iter() {
+        if let Some(old) = selection.versions.before(new, &selection.had) {
+            let kind = |at| fixture.memory.record(at).unwrap().kind;
+            assert!(selection.had.contains(old) && kind(old) == kind(new));
         }
     }
 }
