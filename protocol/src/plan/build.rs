@@ -219,7 +219,7 @@ impl Builder<'_, '_, '_> {
         if !self.options.thin || !(DELTA_BYTES_MIN..=DELTA_BYTES_MAX).contains(&record.size) {
             return Ok(false);
         }
-        let Some(old) = self.versions.before(at, self.had) else { return Ok(false) };
+        let Some(old) = self.versions.before(at, self.set) else { return Ok(false) };
         let old_record = self.reader.source.record(old)?;
         if old_record.kind != record.kind || old_record.size > DELTA_BYTES_MAX {
             return Ok(false);

@@ -54,13 +54,14 @@ impl Versions {
         }
     }
 
-    /// The nearest earlier version that `had` holds.
-    pub fn before(&self, new: ObjRef, had: &ObjSet) -> Option<ObjRef> {
+    /// The nearest earlier version that is not in `set`, what is sent. The client has it: versions come from trees of commits
+    /// that it has or gets, and all that these reach is sent or had.
+    pub fn before(&self, new: ObjRef, set: &ObjSet) -> Option<ObjRef> {
         let mut at = new;
         // A file may go back to what it was: the steps are counted, so that a circle ends.
         for _ in 0..VERSION_STEPS_MAX {
             at = *self.before.get(&at)?;
-            if had.contains(at) {
+            if !set.contains(at) {
                 return Some(at);
             }
         }
@@ -101,6 +102,9 @@ impl<'r, 'a> TreeWalk<'r, 'a> {
         }
         if self.had.contains(tree) || !self.set.insert(tree) {
             return Ok(());
+        }
+        if let (0, Some(other)) = (depth, others.first()) {
+            self.versions.note(tree, other.tree);
         }
         let data = self.tree(tree)?;
         let mut olds = Vec::new();
