@@ -147,6 +147,9 @@ impl RepoFile {
     pub(crate) fn open(path: &Path, algo: HashAlgo, access: Access) -> Result<Self, StoreError> {
         let conn = schema::connect(path, if access == Access::Write { Use::Write } else { Use::ReadOnly })?;
         schema::check_meta(&conn, algo)?;
+        if access == Access::Write {
+            schema::bring_up_to_date(&conn)?;
+        }
         let packs = Packs::load(&conn)?;
         let (mut writer, mut readers) = (None, Vec::new());
         if access == Access::Write {
