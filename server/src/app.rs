@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
+use crate::ops::read::cache::Reads;
 use crate::store::catalog::{Catalog, RepoRow};
 use crate::store::{Files, StoreError};
 
@@ -34,6 +35,8 @@ pub struct Parts {
     pub plans: Arc<Plans>,
     /// Visible sets of snapshots.
     pub visible: Arc<Visible>,
+    /// What reads keep.
+    pub reads: Arc<Reads>,
     /// Turns to index a large pack.
     pub index_turns: Arc<Semaphore>,
 }

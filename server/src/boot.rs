@@ -67,6 +67,7 @@ pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, Boo
         files,
         plans: Arc::default(),
         visible: Arc::default(),
+        reads: Arc::default(),
         index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
     }))
 }

@@ -66,17 +66,21 @@ impl RepoView {
         Ok(Some(self.reader().read(at)?.1.to_vec()))
     }
 
-    /// What a name stands for: `HEAD` (also the empty name), a ref by its full or short name, or a whole hash.
+    /// What a name stands for: a whole hash, `HEAD` (also the empty name), a ref by its full or short name. A hash comes
+    /// first, as in git, so that no ref can change what it means.
     pub fn resolve(&self, name: &str) -> Result<Option<ObjectId>, OpError> {
-        let name = if name.is_empty() { "HEAD" } else { name };
-        if let Some(id) = find_ref(&self.served, &self.snapshot, name.as_bytes())? {
+        self.resolve_bytes(name.as_bytes())
+    }
+
+    /// The same for a name that need not be UTF-8.
+    pub fn resolve_bytes(&self, name: &[u8]) -> Result<Option<ObjectId>, OpError> {
+        if let Some(id) = ObjectId::from_hex(self.served.algo, name)
+            && self.place(&id)?.is_some()
+        {
             return Ok(Some(id));
         }
-        let id = ObjectId::from_hex(self.served.algo, name.as_bytes());
-        Ok(match id {
-            Some(id) if self.place(&id)?.is_some() => Some(id),
-            _ => None,
-        })
+        let name = if name.is_empty() { b"HEAD" } else { name };
+        find_ref(&self.served, &self.snapshot, name)
     }
 
     /// Follows tags.
