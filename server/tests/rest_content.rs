@@ -49,7 +49,9 @@ async fn files_are_those_of_git_under_every_name_of_the_ref() {
         assert_eq!(stock.get(&format!("{format}/file?path=link")).await.bytes, b"README.md");
         let empty = stock.get(&format!("{format}/file?path=empty")).await;
         assert_eq!((empty.status, empty.bytes.len(), empty.header("content-length")), (200, 0, "0"));
-        for query in ["ref=none&path=README.md", "path=none", "path=a+b", "path=README.md/x", "path=/", "path=.."] {
+        for query in
+            ["ref=none&path=README.md", "path=none", "path=a+b", "path=README.md/x", "path=/", "path=.."]
+        {
             let error = stock.get(&format!("{format}/file?{query}")).await.error();
             assert_eq!(error, (404, 10200, "File not found".into(), String::new()), "{query}");
         }
@@ -175,14 +177,19 @@ async fn large_blobs_are_whole_however_they_are_stored() {
     let kinds = local.git(&["cat-file", "--batch-check=%(deltabase)", "--batch-all-objects"]);
     let null = "0".repeat(40);
     assert_eq!(kinds.lines().filter(|base| *base != null).count(), 1, "one of the two is a delta");
-    for (at, path, want) in [("1", "delta", &first), ("1", "delta", &first), ("9", "delta", &second), ("9", "zeros", &zeros)] {
-        let at = if at == "9" { String::new() } else { format!("&ref={}", local.git(&["rev-parse", "main~1"])) };
+    for (at, path, want) in
+        [("1", "delta", &first), ("1", "delta", &first), ("9", "delta", &second), ("9", "zeros", &zeros)]
+    {
+        let at =
+            if at == "9" { String::new() } else { format!("&ref={}", local.git(&["rev-parse", "main~1"])) };
         let path = format!("x/file?path={path}{at}");
         let raw = stock.get(&path).await;
         assert_eq!(raw.status, 200, "{path}");
         assert!(raw.bytes == *want, "{path}");
         assert_eq!(raw.header("content-length"), want.len().to_string());
-        for (range, from, to) in [("2500000-2500009", 2_500_000, 2_500_010), ("999990-2000009", 999_990, 2_000_010)] {
+        for (range, from, to) in
+            [("2500000-2500009", 2_500_000, 2_500_010), ("999990-2000009", 999_990, 2_000_010)]
+        {
             let part = stock.ask("GET", &path, &[("range", &format!("bytes={range}"))]).await;
             assert_eq!(part.status, 206);
             assert!(part.bytes == want[from..to], "{path} {range}");
@@ -202,9 +209,20 @@ async fn a_repository_that_is_gone_or_of_another_name_shows_nothing() {
     assert_eq!(stock.ask("GET", "SHA1/file?path=README.md", &[]).await.status, 200, "names have no case");
     let gone = stock.server.ask("DELETE", "/namespaces/team/repos/sha1", "").await;
     assert_eq!(gone.status, 202);
-    for path in ["sha1/file?path=README.md", "sha1/raw/main/README.md", "sha1/log", "sha1/refs", "sha1/tree", "sha1/usage"] {
+    for path in [
+        "sha1/file?path=README.md",
+        "sha1/raw/main/README.md",
+        "sha1/log",
+        "sha1/refs",
+        "sha1/tree",
+        "sha1/usage",
+    ] {
         assert_eq!(stock.get(path).await.error().2, "Repository not found", "{path}");
     }
     stock.server.repo("team", "sha1").await;
-    assert_eq!(stock.get("sha1/file?path=README.md").await.error().2, "File not found", "a new one of the name");
+    assert_eq!(
+        stock.get("sha1/file?path=README.md").await.error().2,
+        "File not found",
+        "a new one of the name"
+    );
 }

@@ -39,7 +39,11 @@ async fn the_log_is_that_of_git_in_both_formats() {
         stock.push(&local, &["main", "feature/x", "v1"]).await;
         let first = hashes(&stock.result(&format!("{format}/log?ref=main")).await);
         assert_eq!(first, local.lines(&["rev-list", "--first-parent", "main"]));
-        assert_eq!(hashes(&stock.result(&format!("{format}/log")).await), first, "HEAD where no ref is named");
+        assert_eq!(
+            hashes(&stock.result(&format!("{format}/log")).await),
+            first,
+            "HEAD where no ref is named"
+        );
         for name in ["v1", "feature%2Fx", "feature/x", "refs/heads/feature/x", &first[3]] {
             let plain = name.replace("%2F", "/");
             let want = local.lines(&["rev-list", "--first-parent", &plain]);
@@ -94,7 +98,11 @@ async fn a_path_has_the_commits_that_change_it() {
         let limited = hashes(&stock.result(&format!("x/log?path={path}&limit=1&offset=1")).await);
         assert_eq!(limited, want.get(1..2).unwrap_or_default(), "{path}");
     }
-    assert_eq!(hashes(&stock.result("x/log?path=/a//deep/").await).len(), 3, "slashes too many are passed over");
+    assert_eq!(
+        hashes(&stock.result("x/log?path=/a//deep/").await).len(),
+        3,
+        "slashes too many are passed over"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +139,11 @@ async fn what_is_not_there_is_an_empty_log_and_bad_numbers_are_named() {
     let stock = Stock::new().await;
     let local = stock.repo("x", "sha1").await;
     let empty = stock.get("x/log").await;
-    assert_eq!((empty.status, empty.json()["result"].clone()), (200, serde_json::json!([])), "an empty repository");
+    assert_eq!(
+        (empty.status, empty.json()["result"].clone()),
+        (200, serde_json::json!([])),
+        "an empty repository"
+    );
     history(&local);
     stock.push(&local, &["main"]).await;
     let unknown = "1".repeat(40);
@@ -153,7 +165,11 @@ async fn what_is_not_there_is_an_empty_log_and_bad_numbers_are_named() {
         let (status, code, _, at) = stock.get(&format!("x/log?{query}")).await.error();
         assert_eq!((status, code, at.as_str()), (400, 10100, pointer), "{query}");
     }
-    assert_eq!(hashes(&stock.result("x/log?limit=&offset=&cursor=&ref=&at=").await).len(), 7, "empty is absent");
+    assert_eq!(
+        hashes(&stock.result("x/log?limit=&offset=&cursor=&ref=&at=").await).len(),
+        7,
+        "empty is absent"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,7 +192,11 @@ async fn a_fork_shows_its_base_as_of_the_fork_and_at_tells_moments() {
     let before = stock.result("fork/log?at=2023-11-14T22:13:30Z").await;
     assert_eq!(hashes(&before), [first.clone()], "before the fork was made: its base then");
     assert_eq!(stock.result("fork/log?at=2020-01-01T00:00:00Z").await, serde_json::json!([]));
-    assert_eq!(stock.result(&format!("fork/log?ref={second}")).await, serde_json::json!([]), "not the fork's");
+    assert_eq!(
+        stock.result(&format!("fork/log?ref={second}")).await,
+        serde_json::json!([]),
+        "not the fork's"
+    );
 
     let tagged = stock.get("base/log").await;
     let tag = tagged.header("etag").to_owned();
@@ -187,5 +207,9 @@ async fn a_fork_shows_its_base_as_of_the_fork_and_at_tells_moments() {
     assert_eq!(stock.ask("GET", "base/log", &[("if-none-match", &tag)]).await.status, 200, "it has changed");
     let fixed = stock.get("base/log?ref=main&at=1").await;
     assert_eq!(fixed.header("cache-control"), "private, max-age=31536000, immutable");
-    assert_eq!(stock.get("base/log?at=1").await.header("cache-control"), "private, no-cache", "HEAD is a setting");
+    assert_eq!(
+        stock.get("base/log?at=1").await.header("cache-control"),
+        "private, no-cache",
+        "HEAD is a setting"
+    );
 }

@@ -124,7 +124,9 @@ async fn objects_that_no_ref_shows_are_not_there() {
     let blob = local.git(&["rev-parse", "main:a"]);
     stock.push(&local, &["main"]).await;
     assert_eq!(stock.get(&format!("base/blob/{blob}")).await.bytes, b"secret\n");
-    for path in [format!("fork/blob/{blob}"), format!("fork/commit/{secret}"), format!("base/blob/{blob}?at=1")] {
+    for path in
+        [format!("fork/blob/{blob}"), format!("fork/commit/{secret}"), format!("base/blob/{blob}?at=1")]
+    {
         assert_eq!(stock.get(&path).await.status, 404, "{path}");
     }
     assert_eq!(stock.get(&format!("fork/file?ref={secret}&path=a")).await.status, 404);
@@ -154,10 +156,12 @@ async fn listings_are_those_of_ls_tree_on_any_page() {
         ] {
             let want = ls_tree(&local, args);
             // With -t, git names the folder itself too.
-            let want: Vec<_> = want.into_iter().filter(|entry| !query.contains("path") || entry["path"] != "dir").collect();
+            let want: Vec<_> =
+                want.into_iter().filter(|entry| !query.contains("path") || entry["path"] != "dir").collect();
             assert_eq!(stock.result(&format!("{format}/tree?ref=main{query}")).await, json!(want), "{query}");
             for limit in 1..=want.len() {
-                let (mut by_page, mut by_cursor, mut cursor, mut page) = (Vec::new(), Vec::new(), String::new(), 1);
+                let (mut by_page, mut by_cursor, mut cursor, mut page) =
+                    (Vec::new(), Vec::new(), String::new(), 1);
                 loop {
                     let path = format!("{format}/tree?ref=main{query}&limit={limit}&cursor={cursor}");
                     let answer = stock.get(&path).await.json();
@@ -219,7 +223,8 @@ async fn names_that_are_not_utf8_are_shown_and_found() {
     let local = stock.repo("x", "sha1").await;
     let inner = local.object("blob", b"latin\n");
     let entry = |mode: &str, name: &[u8], hex: &str| {
-        let id: Vec<u8> = (0..40).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect();
+        let id: Vec<u8> =
+            (0..40).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect();
         [mode.as_bytes(), b" ", name, b"\0", &id].concat()
     };
     let sub = local.object("tree", &entry("100644", b"gr\xfcn +%.txt", &inner));
@@ -232,7 +237,11 @@ async fn names_that_are_not_utf8_are_shown_and_found() {
     assert_eq!(entries[1]["path"], "\u{fffd}/gr\u{fffd}n +%.txt");
     let raw = entries[1]["path_raw"].as_str().expect("a raw path");
     assert_eq!(raw, "%FF/gr%FCn%20%2B%25.txt");
-    assert_eq!(stock.get(&format!("x/file?path={raw}")).await.bytes, b"latin\n", "what is shown can be sent back");
+    assert_eq!(
+        stock.get(&format!("x/file?path={raw}")).await.bytes,
+        b"latin\n",
+        "what is shown can be sent back"
+    );
     assert_eq!(stock.result("x/tree?path=%ff").await[0]["name_raw"], "gr%FCn%20%2B%25.txt");
     let page = stock.get("x/tree?recursive=true&limit=1").await.json();
     let cursor = page["result_info"]["cursor"].as_str().expect("more follow").to_owned();
@@ -245,7 +254,11 @@ async fn names_that_are_not_utf8_are_shown_and_found() {
 async fn listings_of_what_is_not_there_are_404() {
     let stock = Stock::new().await;
     let local = stock.repo("x", "sha1").await;
-    assert_eq!(stock.get("x/tree").await.error(), (404, 10200, "Tree not found".into(), String::new()), "empty");
+    assert_eq!(
+        stock.get("x/tree").await.error(),
+        (404, 10200, "Tree not found".into(), String::new()),
+        "empty"
+    );
     local.write("a", "a\n");
     local.commit("one", 1_700_000_000);
     stock.push(&local, &["main"]).await;
@@ -253,7 +266,11 @@ async fn listings_of_what_is_not_there_are_404() {
         assert_eq!(stock.get(&format!("x/tree?{query}")).await.error().2, "Tree not found", "{query}");
     }
     let tree = local.git(&["rev-parse", "main^{tree}"]);
-    assert_eq!(stock.result(&format!("x/tree?ref={tree}")).await[0]["name"], "a", "a tree's hash is a ref too");
+    assert_eq!(
+        stock.result(&format!("x/tree?ref={tree}")).await[0]["name"],
+        "a",
+        "a tree's hash is a ref too"
+    );
     for cursor in ["!", "MDp4", "MDoxMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTE6YQ"] {
         assert_eq!(stock.get(&format!("x/tree?cursor={cursor}")).await.error().3, "/cursor", "{cursor}");
     }
@@ -286,7 +303,8 @@ async fn refs_are_those_of_git() {
             want.push(row);
         }
         assert_eq!(stock.result(&format!("{format}/refs")).await, json!(want));
-        let heads = stock.get(&format!("{format}/refs?prefix=refs/heads/topic/&page=2&per_page=2")).await.json();
+        let heads =
+            stock.get(&format!("{format}/refs?prefix=refs/heads/topic/&page=2&per_page=2")).await.json();
         assert_eq!(heads["result"], json!(want[4..6]));
         assert_eq!(heads["result_info"]["total_count"], 5);
         let (mut got, mut cursor) = (Vec::new(), String::new());
@@ -301,9 +319,16 @@ async fn refs_are_those_of_git() {
             let name = row["name"].as_str().expect("a name");
             assert_eq!(&stock.result(&format!("{format}/refs/{name}")).await, row, "{name}");
         }
-        assert_eq!(stock.result(&format!("{format}/refs/heads/topic%2F1")).await["name"], "refs/heads/topic/1");
+        assert_eq!(
+            stock.result(&format!("{format}/refs/heads/topic%2F1")).await["name"],
+            "refs/heads/topic/1"
+        );
         for name in ["refs/heads/none", "main", "refs/heads/topic", "refs/../x"] {
-            assert_eq!(stock.get(&format!("{format}/refs/{name}")).await.error().2, "Ref not found", "{name}");
+            assert_eq!(
+                stock.get(&format!("{format}/refs/{name}")).await.error().2,
+                "Ref not found",
+                "{name}"
+            );
         }
         assert_eq!(stock.result(&format!("{format}/refs?prefix=nothing")).await, json!([]));
         let before = stock.result(&format!("{format}/refs?at=1&prefix=refs/")).await;

@@ -103,10 +103,8 @@ impl Stock {
 
     pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Raw {
         let uri = format!("{BASE}/namespaces/team/repos/{path}");
-        let mut request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .header("authorization", format!("Bearer {API_TOKEN}"));
+        let mut request =
+            Request::builder().method(method).uri(uri).header("authorization", format!("Bearer {API_TOKEN}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
