@@ -43,6 +43,9 @@ pub enum Halt {
     Failed(Error),
 }
 
+/// What work comes to.
+pub type Work<T> = std::result::Result<T, Halt>;
+
 impl From<Error> for Halt {
     fn from(error: Error) -> Self {
         Self::Failed(error)

@@ -16,7 +16,7 @@ use crate::auth::{Grant, View};
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::at::At;
-use crate::ops::read::{Halt, Reading, names};
+use crate::ops::read::{Halt, Reading, Work, names};
 use crate::store::catalog::RepoRow;
 
 /// A read request that was let in.
@@ -84,7 +84,7 @@ impl Ask {
     pub async fn read<T, F>(&self, app: &App, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: Fn(&Ask, &App, Reading) -> std::result::Result<T, Halt> + Send + Sync + 'static,
+        F: Fn(&Ask, &App, Reading) -> Work<T> + Send + Sync + 'static,
     {
         let row = ops::viewed(app, &self.grant, &self.names.ns, &self.names.name).await?;
         let shared = Arc::new((self.clone(), app.clone(), row, work));
@@ -111,7 +111,7 @@ impl Ask {
     /// Answers JSON that depends on nothing but what the refs show, settings of HEAD, and the question.
     pub async fn answer<F>(&self, app: &App, freshness: Freshness, work: F) -> Result<Response<Body>>
     where
-        F: Fn(&Ask, &Reading) -> std::result::Result<Response<Body>, Halt> + Send + Sync + 'static,
+        F: Fn(&Ask, &Reading) -> Work<Response<Body>> + Send + Sync + 'static,
     {
         let run = move |ask: &Ask, _: &App, reading: Reading| {
             let question = ask.uri.to_string();

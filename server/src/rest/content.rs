@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::error::{Error, Result, code};
 use crate::ops::read::blob::Blob;
 use crate::ops::read::names::Named;
-use crate::ops::read::{Halt, Reading};
+use crate::ops::read::{Halt, Reading, Work};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -27,12 +27,7 @@ fn missing() -> Halt {
 }
 
 /// The bytes of a blob, or the range of them that is asked for.
-pub fn blob_answer(
-    ask: &Ask,
-    app: &App,
-    blob: &Blob,
-    freshness: Freshness,
-) -> std::result::Result<Response<Body>, Halt> {
+pub fn blob_answer(ask: &Ask, app: &App, blob: &Blob, freshness: Freshness) -> Work<Response<Body>> {
     let tag = Tag::object(&blob.id);
     if tag.is_had(&ask.headers) {
         return Ok(cond::not_modified(&tag, freshness));
@@ -73,12 +68,7 @@ pub fn blob_answer(
 }
 
 /// The blob that was found, and how long the answer holds.
-fn found(
-    ask: &Ask,
-    app: &App,
-    reading: &Reading,
-    named: Option<Named>,
-) -> std::result::Result<(Blob, Freshness), Halt> {
+fn found(ask: &Ask, app: &App, reading: &Reading, named: Option<Named>) -> Work<(Blob, Freshness)> {
     let named = named.ok_or_else(missing)?;
     if !matches!(named.place.mode & 0o170_000, 0o100_000 | 0o120_000) {
         return Err(missing());

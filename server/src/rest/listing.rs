@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::error::{Error, Result, code};
 use crate::limits::{CURSOR_PATH_BYTES_MAX, TREE_PAGE_ITEMS, TREE_PAGE_ITEMS_MAX};
 use crate::ops::read::listing::{self, Query, Sized};
-use crate::ops::read::{Halt, Reading};
+use crate::ops::read::{Reading, Work};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -60,7 +60,7 @@ struct Place {
 }
 
 impl Place {
-    fn parse(reading: &Reading, text: &str) -> std::result::Result<Self, Halt> {
+    fn parse(reading: &Reading, text: &str) -> Work<Self> {
         let bad = || Error::input("/cursor", "Invalid cursor");
         let (hex, path) = text.split_once(':').ok_or_else(bad)?;
         let tree = ObjectId::from_hex(reading.view.served.algo, hex.as_bytes()).ok_or_else(bad)?;

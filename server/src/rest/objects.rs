@@ -20,7 +20,7 @@ use crate::error::{Error, Result, code};
 use crate::limits::TREE_WHOLE_BYTES_MAX;
 use crate::ops::read::blob::Blob;
 use crate::ops::read::tree::type_of;
-use crate::ops::read::{Halt, Reading, history};
+use crate::ops::read::{Reading, Work, history};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -53,7 +53,7 @@ impl TreeEntry {
 }
 
 /// The hash in the path.
-fn hash(ask: &Ask, reading: &Reading) -> std::result::Result<ObjectId, Halt> {
+fn hash(ask: &Ask, reading: &Reading) -> Work<ObjectId> {
     let algo = reading.view.served.algo;
     let name = match algo {
         HashAlgo::Sha1 => "SHA-1",
@@ -69,7 +69,7 @@ async fn object(
     ask: &Ask,
     kind: Kind,
     missing: &'static str,
-    make: fn(&Reading, ObjectId, &[u8]) -> std::result::Result<Response<Body>, Halt>,
+    make: fn(&Reading, ObjectId, &[u8]) -> Work<Response<Body>>,
 ) -> Result<Response<Body>> {
     ask.read(app, move |ask, _, reading| {
         let id = hash(ask, &reading)?;

@@ -17,7 +17,7 @@ use super::text;
 use crate::app::App;
 use crate::error::{Error, Result, code};
 use crate::limits::{REF_PAGE_ITEMS, REF_PAGE_ITEMS_MAX};
-use crate::ops::read::{Halt, Reading, names};
+use crate::ops::read::{Reading, Work, names};
 use crate::store::repo::RefRow;
 
 /// The routes of this file.
@@ -56,14 +56,14 @@ impl From<&RefRow> for Ref {
 }
 
 /// `HEAD`, where its branch is there.
-fn head(reading: &Reading) -> std::result::Result<Option<Ref>, Halt> {
+fn head(reading: &Reading) -> Work<Option<Ref>> {
     let target = reading.view.served.head();
     let row = reading.view.snapshot.reference(target.as_bytes())?;
     Ok(row.map(|row| Ref { name: "HEAD".into(), symref: Some(target.to_string()), ..Ref::from(&row) }))
 }
 
 /// How many refs a prefix has, `HEAD` not counted.
-fn count(reading: &Reading, prefix: &[u8]) -> std::result::Result<u64, Halt> {
+fn count(reading: &Reading, prefix: &[u8]) -> Work<u64> {
     let key = names::key(reading, "refs", &[prefix]);
     if let Some(count) = reading.reads.counts.get(&key) {
         return Ok(count);

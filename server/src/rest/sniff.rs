@@ -68,7 +68,7 @@ pub fn disposition(media_type: &str, name: &[u8]) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._- +@()".contains(byte);
     let plain: String =
         name.iter().map(|byte| if is_plain(byte) { char::from(*byte) } else { '_' }).collect();
-    if name.iter().all(|byte| is_plain(byte)) {
+    if name.iter().all(is_plain) {
         return format!("{kind}; filename=\"{plain}\"");
     }
     let encoded = percent_encoding::percent_encode(name, percent_encoding::NON_ALPHANUMERIC);

@@ -12,10 +12,10 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::ops::read::Halt;
+use crate::ops::read::Work;
 use crate::ops::read::batches::{Batches, Step};
 
-type Made<B> = (B, Result<Step, Halt>);
+type Made<B> = (B, Work<Step>);
 type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
 
 /// The body that sends what `B` makes.

@@ -54,9 +54,12 @@ pub fn read_tree(reading: &Reading, id: &ObjectId) -> Result<Bytes, Halt> {
     Ok(data)
 }
 
+/// A mode, a name, and what is there.
+type Fields<'a> = (u32, &'a [u8], ObjectId);
+
 /// The entry at `at`, and where the next one starts; `None` at the end. The tree was checked when it came, so that
 /// what does not parse is the end too.
-pub fn entry_at(algo: HashAlgo, data: &[u8], at: usize) -> Option<((u32, &[u8], ObjectId), usize)> {
+pub fn entry_at(algo: HashAlgo, data: &[u8], at: usize) -> Option<(Fields<'_>, usize)> {
     let rest = data.get(at..)?;
     let space = rest.iter().position(|byte| *byte == b' ')?;
     let digits = rest.get(..space)?;

@@ -256,7 +256,7 @@ fn dos_time(seconds: i64) -> [u16; 2] {
     let number = |value: i8| u16::try_from(value).unwrap_or(0);
     let year = u16::try_from(time.year() - 1980).unwrap_or(0);
     [
-        number(time.hour()) << 11 | number(time.minute()) << 5 | number(time.second()) / 2,
+        number(time.hour()) << 11 | number(time.minute()) << 5 | (number(time.second()) / 2),
         year << 9 | number(time.month()) << 5 | number(time.day()),
     ]
 }
