@@ -184,13 +184,13 @@ async fn a_fork_shows_its_base_as_of_the_fork_and_at_tells_moments() {
     let second = local.commit("two", 1_700_000_010);
     stock.push(&local, &["main"]).await;
 
-    assert_eq!(hashes(&stock.result("fork/log").await), [first.clone()]);
+    assert_eq!(hashes(&stock.result("fork/log").await), [first.as_str()]);
     assert_eq!(hashes(&stock.result("base/log").await), [second.clone(), first.clone()]);
-    assert_eq!(hashes(&stock.result("base/log?at=1").await), [first.clone()]);
+    assert_eq!(hashes(&stock.result("base/log?at=1").await), [first.as_str()]);
     assert_eq!(stock.result("base/log?at=0").await, serde_json::json!([]));
-    assert_eq!(hashes(&stock.result("fork/log?at=0").await), [first.clone()], "before its first entry");
+    assert_eq!(hashes(&stock.result("fork/log?at=0").await), [first.as_str()], "before its first entry");
     let before = stock.result("fork/log?at=2023-11-14T22:13:30Z").await;
-    assert_eq!(hashes(&before), [first.clone()], "before the fork was made: its base then");
+    assert_eq!(hashes(&before), [first.as_str()], "before the fork was made: its base then");
     assert_eq!(stock.result("fork/log?at=2020-01-01T00:00:00Z").await, serde_json::json!([]));
     assert_eq!(
         stock.result(&format!("fork/log?ref={second}")).await,

@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(disposition("image/png", b"a b.png"), "inline; filename=\"a b.png\"");
         assert_eq!(
             disposition("application/zip", b"\"\r\nX: y\xff"),
-            "attachment; filename=\"____X_ y_\"; filename*=UTF-8''%22%0D%0AX%3A%20y%FF"
+            "attachment; filename=\"___X_ y_\"; filename*=UTF-8''%22%0D%0AX%3A%20y%FF"
         );
     }
 }
