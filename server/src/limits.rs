@@ -144,6 +144,8 @@ pub const TREE_WALK_ENTRIES_MAX: u64 = 1_000_000;
 pub const TREE_PAGE_ITEMS_MAX: u64 = 1_000;
 /// Entries of trees on a page when nothing is asked for.
 pub const TREE_PAGE_ITEMS: u64 = 200;
+/// A tag that is followed to what it names.
+pub const PEELED_TAG_BYTES_MAX: u64 = 1 << 20;
 /// Commits on a page of the log.
 pub const LOG_PAGE_ITEMS_MAX: u64 = 1_000;
 /// Commits on a page of the log when nothing is asked for.

@@ -213,3 +213,33 @@ async fn a_fork_shows_its_base_as_of_the_fork_and_at_tells_moments() {
         "HEAD is a setting"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_are_large_or_strange_are_shown() {
+    let stock = Stock::new().await;
+    let local = stock.repo("x", "sha1").await;
+    local.write("a", "a\n");
+    let first = local.commit("one", 1_700_000_000);
+    let tree = local.git(&["rev-parse", "main^{tree}"]);
+    let who = "\u{c5}ngstr\u{f6}m <a@b> 1700000001 +0530";
+    let large = "line\n".repeat(400_000);
+    let text = format!("tree {tree}\nparent {first}\nauthor {who}\ncommitter {who}\n\n{large}");
+    let second = local.object("commit", text.as_bytes());
+    let head = format!("tree {tree}\nparent {second}\nauthor {who}\ncommitter {who}\nencoding latin1\n\n");
+    let third = local.object("commit", &[head.as_bytes(), b"gr\xfcn\n\n"].concat());
+    local.git(&["update-ref", "refs/heads/main", &third]);
+    stock.push(&local, &["main"]).await;
+    let log = stock.result("x/log").await;
+    assert_eq!(hashes(&log), [third, second.clone(), first]);
+    assert_eq!(
+        log[0]["message"], "gr\u{fffd}n\n",
+        "bytes that are not UTF-8 are replaced, one newline is cut"
+    );
+    assert_eq!(log[0]["author"]["name"], "\u{c5}ngstr\u{f6}m");
+    assert_eq!(log[1]["message"].as_str().map(str::len), Some(large.len() - 1));
+    assert_eq!(
+        (&log[1]["authoredAt"], &log[1]["committedAt"]),
+        (&1_700_000_001.into(), &1_700_000_001.into())
+    );
+    assert_eq!(stock.result(&format!("x/commit/{second}")).await, log[1]);
+}

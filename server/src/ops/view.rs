@@ -11,6 +11,7 @@ use super::fetch::find_ref;
 use super::visible::visible_set;
 use super::{OpError, Served};
 use crate::app::App;
+use crate::limits::PEELED_TAG_BYTES_MAX;
 use crate::store::catalog::RepoRow;
 use crate::store::repo::Snapshot;
 
@@ -83,12 +84,15 @@ impl RepoView {
         find_ref(&self.served, &self.snapshot, name)
     }
 
-    /// Follows tags.
+    /// Follows tags, but none that is larger than tags are.
     pub fn peel(&self, mut id: ObjectId) -> Result<Option<(ObjectId, Kind)>, OpError> {
         loop {
-            let Some((kind, _)) = self.header(&id)? else { return Ok(None) };
+            let Some((kind, size)) = self.header(&id)? else { return Ok(None) };
             if kind != Kind::Tag {
                 return Ok(Some((id, kind)));
+            }
+            if size > PEELED_TAG_BYTES_MAX {
+                return Ok(None);
             }
             let Some(data) = self.object(&id, Kind::Tag)? else { return Ok(None) };
             let Ok((target, _)) = tag_target(self.served.algo, &data) else { return Ok(None) };

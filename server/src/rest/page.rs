@@ -25,7 +25,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// The value of `name`.
+    /// The value of `name`; of `path`, `ref` and `prefix` only where it is UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.texts.get(name).map(String::as_str)
     }
@@ -74,6 +74,9 @@ impl FromRequestParts<App> for Query {
             if BYTES.contains(&name) {
                 let value: Vec<u8> = percent_decode_str(&value.replace('+', " ")).collect();
                 if !value.is_empty() {
+                    if let Ok(text) = std::str::from_utf8(&value) {
+                        query.texts.insert(name.to_owned(), text.to_owned());
+                    }
                     query.bytes.insert(name.to_owned(), value);
                 }
                 continue;
