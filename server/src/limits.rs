@@ -172,6 +172,8 @@ pub const ACTIVITY_CHANGES_MAX: u32 = 1_000;
 pub const ARCHIVE_ENTRIES_MAX: u64 = 5_000_000;
 /// A symbolic link's target in an archive.
 pub const ARCHIVE_LINK_BYTES_MAX: u64 = 64 << 10;
+/// One `.gitattributes` that an archive heeds.
+pub const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a zip's directory that are kept in memory; beyond, they go to a file without a name.
 pub const ZIP_DIRECTORY_BYTES_MAX: usize = 1 << 20;
 

@@ -215,6 +215,46 @@ async fn archives_are_made_as_they_are_taken() {
     assert_eq!(tar_facts(&answer[at..]).len(), 25, "24 files in a folder");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_marked_export_ignore_is_left_out_as_in_git() {
+    let stock = Stock::new().await;
+    let local = stock.repo("x", "sha1").await;
+    let rules = "/top.txt export-ignore\n*.log export-ignore\nkeep.log -export-ignore\nfolder/ export-ignore\n\
+                 /a/only/** export-ignore\nplain text export-ignore=yes\n\"with space\" text export-ignore\n\
+                 # none export-ignore\n.gitattributes export-ignore\n";
+    local.write(".gitattributes", rules);
+    local.write("a/.gitattributes", "b/*.txt export-ignore\nback.log !export-ignore\n");
+    for path in [
+        "top.txt",
+        "a/top.txt",
+        "x.log",
+        "a/x.log",
+        "a/back.log",
+        "keep.log",
+        "a/keep.log",
+        "folder/x",
+        "a/folder/y",
+        "a/only/1",
+        "a/only/sub/2",
+        "plain",
+        "with space",
+        "a/b/1.txt",
+        "a/b/2.md",
+        "b/1.txt",
+        "c/x.log",
+        "d/folder",
+        "back.log",
+    ] {
+        local.write(path, path);
+    }
+    local.commit("one", 1_700_000_000);
+    stock.push(&local, &["main"]).await;
+    let want = tar_facts(&local.bytes(&["archive", "--format=tar", "--prefix=x-main/", "main"]));
+    assert!(want.len() > 8 && !want.contains_key(&PathBuf::from("x-main/x.log")), "git leaves something out");
+    assert_eq!(tar_facts(&stock.get("x/archive/main.tar").await.bytes), want);
+    assert_eq!(zip_facts(&stock.get("x/archive/main.zip").await.bytes), want);
+}
+
 /// Puts a commit with a tree that no push would get past the checks into the log.
 async fn hostile(stock: &Stock, names: &[&[u8]]) {
     let row = stock.server.app.catalog.resolve("team", "x").await.expect("an answer").expect("a repository");

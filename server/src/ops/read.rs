@@ -6,6 +6,7 @@
 
 pub mod activity;
 pub mod archive;
+pub mod attributes;
 pub mod batches;
 pub mod blob;
 pub mod cache;

@@ -1,7 +1,7 @@
 //! A tree as an archive, made as the client takes it: tar, the same compressed, or zip.
 //!
-//! All paths lie in one folder and none can leave it. Submodules are empty folders. What `.gitattributes` asks of
-//! `git archive` is not done.
+//! All paths lie in one folder and none can leave it. Submodules are empty folders. Of what `.gitattributes` asks of
+//! `git archive`, `export-ignore` is done and `export-subst` is not.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -14,6 +14,7 @@ use cairn_protocol::walk::WalkError;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::attributes::{ExportIgnore, FILE_NAME};
 use super::batches::{Batches, Step};
 use super::blob::{Blob, BlobReader};
 use super::tar::Tar;
@@ -21,7 +22,7 @@ use super::tree::{Item, TreeWalk};
 use super::zip::Zip;
 use super::{Halt, Reading};
 use crate::error::{Error, code};
-use crate::limits::{ARCHIVE_ENTRIES_MAX, ARCHIVE_LINK_BYTES_MAX, BLOB_BATCH_BYTES};
+use crate::limits::{ARCHIVE_ENTRIES_MAX, ARCHIVE_LINK_BYTES_MAX, ATTRIBUTES_BYTES_MAX, BLOB_BATCH_BYTES};
 use crate::ops::OpError;
 
 /// The format of an archive.
@@ -83,6 +84,9 @@ pub struct Archive {
     walk: TreeWalk,
     /// The entry that is next, where it had to wait for the turn.
     pending: Option<Item>,
+    ignore: ExportIgnore,
+    /// Whether the rules of the folder that was entered last are still to be read.
+    is_new_folder: bool,
     file: Option<BlobReader>,
     writer: Writer,
     gzip: Option<GzEncoder<Vec<u8>>>,
@@ -131,6 +135,8 @@ impl Archive {
             reading,
             walk,
             pending: None,
+            ignore: ExportIgnore::default(),
+            is_new_folder: true,
             file: None,
             writer,
             gzip,
@@ -164,6 +170,10 @@ impl Archive {
             }
             return Ok(());
         }
+        if self.is_new_folder {
+            self.read_rules()?;
+            self.is_new_folder = false;
+        }
         let Some(item) = self.pending.take().or_else(|| self.walk.step()) else {
             self.has_ended = match &mut self.writer {
                 Writer::Tar(tar) => {
@@ -187,7 +197,30 @@ impl Archive {
         done
     }
 
+    /// Reads the `.gitattributes` of the folder whose entries come next.
+    fn read_rules(&mut self) -> Result<(), Halt> {
+        let Some(id) = self.walk.file(FILE_NAME) else { return Ok(()) };
+        let blob = Blob::shown(&self.reading, &id, &self.spool_dir)?.ok_or(WalkError::Missing(id))?;
+        if blob.size > ATTRIBUTES_BYTES_MAX {
+            let text = format!("a .gitattributes has {} bytes, read are {ATTRIBUTES_BYTES_MAX}", blob.size);
+            return Err(Error::new(code::MEMORY_LIMIT, text).into());
+        }
+        self.ignore.enter(self.walk.depth(), self.walk.path_len(), &blob.head(ATTRIBUTES_BYTES_MAX)?);
+        Ok(())
+    }
+
+    fn write_folder(&mut self, path: &[u8]) -> Result<(), Halt> {
+        match &mut self.writer {
+            Writer::Tar(tar) => tar.folder(path, &mut self.made),
+            Writer::Zip(zip) => zip.folder(path, &mut self.made).map_err(OpError::Spool)?,
+        }
+        Ok(())
+    }
+
     fn add(&mut self, item: &Item) -> Result<(), Halt> {
+        if self.ignore.is_ignored(self.walk.depth(), &item.path, item.is_tree()) {
+            return Ok(());
+        }
         let mut path = safe_path(&item.path);
         if path.len() > usize::from(u16::MAX) {
             return Err(Error::new(code::QUOTA_EXCEEDED, "a path is longer than archives can hold").into());
@@ -207,15 +240,14 @@ impl Archive {
                 }
                 return Ok(());
             }
-            0o040_000 => self.walk.enter(&self.reading, item)?,
+            0o040_000 => {
+                self.walk.enter(&self.reading, item)?;
+                self.is_new_folder = true;
+            }
             _ => {}
         }
         path.push(b'/');
-        match &mut self.writer {
-            Writer::Tar(tar) => tar.folder(&path, &mut self.made),
-            Writer::Zip(zip) => zip.folder(&path, &mut self.made).map_err(OpError::Spool)?,
-        }
-        Ok(())
+        self.write_folder(&path)
     }
 
     fn add_link(&mut self, path: &[u8], blob: &Blob) -> Result<(), Halt> {

@@ -127,6 +127,29 @@ impl TreeWalk {
         }
     }
 
+    /// How many trees there are from the root to the one whose entries come next.
+    pub fn depth(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Bytes in front of the names of the entries that come next.
+    pub fn path_len(&self) -> usize {
+        self.frames.last().map_or(0, |frame| frame.path_len)
+    }
+
+    /// The regular file of that name in the tree whose entries come next.
+    pub fn file(&self, wanted: &[u8]) -> Option<ObjectId> {
+        let frame = self.frames.last()?;
+        let mut at = 0;
+        while let Some(((mode, name, id), next)) = entry_at(self.algo, &frame.data, at) {
+            if name >= wanted {
+                return (name == wanted && mode & 0o170_000 == 0o100_000).then_some(id);
+            }
+            at = next;
+        }
+        None
+    }
+
     /// Goes into a folder that `step` just answered. Where it stops for the turn, it may be asked again.
     pub fn enter(&mut self, reading: &Reading, folder: &Item) -> Result<(), Halt> {
         let data = read_tree(reading, &folder.id)?;
