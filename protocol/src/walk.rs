@@ -39,6 +39,14 @@ pub enum WalkError {
         /// What is wrong with it.
         why: String,
     },
+    /// An object, or one that it is stored against, is larger than the reader may make.
+    #[error("an object of {bytes} bytes would be made, at most {max} are allowed")]
+    TooLarge {
+        /// Its bytes.
+        bytes: u64,
+        /// What the reader may make.
+        max: u64,
+    },
     /// Trees nest deeper than [`TREE_DEPTH_MAX`].
     #[error("trees nest deeper than {TREE_DEPTH_MAX} levels")]
     TooDeep,

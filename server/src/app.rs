@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
+use crate::ops::read::cache::Reads;
 use crate::store::catalog::{Catalog, RepoRow};
 use crate::store::{Files, StoreError};
 
@@ -37,6 +38,8 @@ pub struct Parts {
     pub plans: Arc<Plans>,
     /// Visible sets of snapshots.
     pub visible: Arc<Visible>,
+    /// What reads keep.
+    pub reads: Arc<Reads>,
     /// Turns to index a large pack.
     pub index_turns: Arc<Semaphore>,
 }

@@ -10,6 +10,7 @@ pub mod fork;
 pub mod git;
 pub mod plans;
 pub mod push;
+pub mod read;
 pub mod spool;
 pub mod tokens;
 pub mod view;

@@ -9,7 +9,10 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::rest::{diagnose, forks, namespaces, repos, tokens};
+use crate::rest::{
+    activity, archive, content, diagnose, forks, listing, log, namespaces, objects, refs, repos, tokens,
+    usage,
+};
 use crate::smart_http;
 
 /// The table of routes; `edge::Edge` goes around it.
@@ -49,6 +52,14 @@ pub fn document() -> OpenApi {
 fn artifacts() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(namespaces::routes())
+        .merge(activity::routes())
+        .merge(archive::routes())
+        .merge(content::routes())
+        .merge(listing::routes())
+        .merge(log::routes())
+        .merge(objects::routes())
+        .merge(refs::routes())
+        .merge(usage::routes())
         .route("/namespaces/{ns}/repos", get(repos::list).post(repos::create))
         .route("/namespaces/{ns}/repos/{name}", get(repos::get).patch(repos::change).delete(repos::delete))
         .route("/namespaces/{ns}/repos/{name}/fork", post(forks::create))
