@@ -36,9 +36,9 @@ pub fn document() -> OpenApi {
 fn artifacts() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(namespaces::routes())
+        .merge(forks::routes())
         .route("/namespaces/{ns}/repos", get(repos::list).post(repos::create))
         .route("/namespaces/{ns}/repos/{name}", get(repos::get).patch(repos::change).delete(repos::delete))
-        .route("/namespaces/{ns}/repos/{name}/fork", post(forks::create))
         .route("/namespaces/{ns}/repos/{name}/tokens", get(tokens::list))
         .route("/namespaces/{ns}/tokens", post(tokens::issue))
         .route("/namespaces/{ns}/tokens/{id}", delete(tokens::revoke))

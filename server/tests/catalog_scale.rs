@@ -7,6 +7,7 @@ use cairn_protocol::object::HashAlgo;
 use cairn_server::auth::issue;
 use cairn_server::limits::SEARCH_SCAN_REPOS_MAX;
 use cairn_server::names::Name;
+use cairn_server::store::Pin;
 use cairn_server::store::catalog::{Catalog, Direction, NewRepo, RepoPage, Scope, Sort, Window};
 
 fn new(name: &str) -> NewRepo {
@@ -49,7 +50,8 @@ async fn a_million_forks_stay_small_and_quick_to_find() {
         let batch: Vec<_> = (0..1_000)
             .map(|at| {
                 let (catalog, new) = (catalog.clone(), new(&format!("agent-{:07}", chunk * 1_000 + at)));
-                tokio::spawn(async move { catalog.fork_repo(base, 12_345, new).await })
+                let below = vec![Pin::new(base, Some(12_345))];
+                tokio::spawn(async move { catalog.fork_repo(base, below, new).await })
             })
             .collect();
         for fork in batch {

@@ -63,9 +63,9 @@ enum What {
         base: String,
         /// NAMESPACE/NAME of the fork.
         name: String,
-        /// The last entry of the base that the fork sees.
+        /// What of the base is seen: the number of its last entry, a time (RFC 3339) or the whole hash of a commit.
         #[arg(long)]
-        at: Option<u64>,
+        at: Option<String>,
     },
     /// Delete a repository.
     Delete {

@@ -134,7 +134,7 @@ fn row_of(row: &Row<'_>) -> rusqlite::Result<Result<RepoRow>> {
     let Some(mut below) = forks::decode_chain(chain.as_deref().unwrap_or_default()) else {
         return Ok(Err(CatalogError::Corrupt("fork chain")));
     };
-    below.insert(0, Pin { id, seq: None });
+    below.insert(0, Pin::new(id, None));
     Ok(Ok(RepoRow {
         n: row.get(0)?,
         id,
