@@ -85,6 +85,7 @@ impl From<OpError> for Error {
     fn from(error: OpError) -> Self {
         match error {
             OpError::Request(text) => Self::new(code::INVALID_INPUT, text),
+            OpError::TooLarge(text) => Self::new(code::MEMORY_LIMIT, text),
             error if error.is_ours() => Self::internal(error),
             error => Self::new(code::INVALID_INPUT, error.for_peer()),
         }

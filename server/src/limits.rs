@@ -111,3 +111,32 @@ pub const PLAN_CACHE_BYTES: usize = 32 << 20;
 pub const VISIBLE_CACHE_BYTES: usize = 16 << 20;
 /// Repository files open at once. Each takes up to four descriptors and some 100 KB.
 pub const OPEN_FILES_MAX: usize = 512;
+
+/// One object that is diffed or merged, or a tree or commit on the way to it.
+pub const ENGINE_OBJECT_BYTES_MAX: u64 = 64 << 20;
+/// Commits that one comparison or merge looks at; some 40 bytes of memory each.
+pub const COMPARE_COMMITS_MAX: usize = 2_000_000;
+/// Commits on a page of a comparison when nothing is asked for.
+pub const COMPARE_PAGE_COMMITS: u64 = 50;
+/// Files that one comparison lists.
+pub const COMPARE_FILES_MAX: usize = 1_000;
+/// Changed files up to which a comparison sorts them all and looks for renames.
+pub const COMPARE_CHANGES_MAX: usize = 100_000;
+/// A file that a comparison diffs, in bytes of either side.
+pub const COMPARE_BLOB_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of all files that one comparison diffs, both sides.
+pub const COMPARE_DIFFED_BYTES_MAX: u64 = 64 << 20;
+/// The patch of one file in a comparison.
+pub const COMPARE_PATCH_BYTES_MAX: usize = 512 << 10;
+/// All patches of one comparison.
+pub const COMPARE_PATCHES_BYTES_MAX: usize = 8 << 20;
+/// Pairs of an added and a deleted file that are compared to find renames; with more, only unchanged files count.
+pub const RENAME_PAIRS_MAX: u64 = 40_000;
+/// Bytes of all these pairs.
+pub const RENAME_PAIR_BYTES_MAX: u64 = 512 << 20;
+/// A file that is compared to find renames. Those of one comparison are kept in memory.
+pub const RENAME_BLOB_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of all files that are kept in memory to find renames.
+pub const RENAME_BLOBS_BYTES_MAX: u64 = 64 << 20;
+/// Bytes at the start of a file in which a zero makes it binary: git's number.
+pub const BINARY_PROBE_BYTES: usize = 8_000;

@@ -2,12 +2,16 @@
 
 pub mod at;
 pub mod change;
+pub mod changes;
 pub mod commit_text;
+pub mod compare;
 pub mod create;
 pub mod delete;
+pub mod engine;
 pub mod fetch;
 pub mod fork;
 pub mod git;
+pub mod patch;
 pub mod plans;
 pub mod push;
 pub mod spool;

@@ -1,9 +1,11 @@
 //! REST: a file for each noun. Handlers decode, call `ops` or the catalog, and encode.
 
 pub mod body;
+pub mod compare;
 pub mod diagnose;
 pub mod envelope;
 pub mod forks;
+pub mod log;
 pub mod namespaces;
 pub mod page;
 pub mod path;
