@@ -91,7 +91,7 @@ fn graph() -> impl Strategy<Value = (Graph, u32, u32)> {
 proptest! {
     #[test]
     fn divergence_is_what_sets_say((graph, left, right) in graph()) {
-        let found = diverge(&graph, at(left), at(right), usize::MAX).unwrap().unwrap();
+        let found = diverge(&graph, &[at(left)], at(right), usize::MAX).unwrap().unwrap();
         let set = |refs: &[ObjRef]| refs.iter().map(|at| at.ordinal).collect::<BTreeSet<u32>>();
         let (of_left, of_right) = (graph.reach(left), graph.reach(right));
         prop_assert_eq!(set(&found.bases), graph.bases(left, right));
@@ -113,6 +113,6 @@ proptest! {
 #[test]
 fn a_walk_is_given_up_at_its_limit() {
     let line = Graph((0..10).map(|index: u32| index.checked_sub(1).into_iter().collect()).collect());
-    assert!(diverge(&line, at(0), at(9), 10).unwrap().is_some());
-    assert_eq!(diverge(&line, at(0), at(9), 9).unwrap(), None);
+    assert!(diverge(&line, &[at(0)], at(9), 10).unwrap().is_some());
+    assert_eq!(diverge(&line, &[at(0)], at(9), 9).unwrap(), None);
 }

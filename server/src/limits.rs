@@ -140,3 +140,21 @@ pub const RENAME_BLOB_BYTES_MAX: u64 = 1 << 20;
 pub const RENAME_BLOBS_BYTES_MAX: u64 = 64 << 20;
 /// Bytes at the start of a file in which a zero makes it binary: git's number.
 pub const BINARY_PROBE_BYTES: usize = 8_000;
+/// A file that a merge merges by lines; two changes of a larger one are a conflict.
+pub const MERGE_BLOB_BYTES_MAX: u64 = 16 << 20;
+/// New objects that one merge makes, in bytes before compression.
+pub const MERGE_MADE_BYTES_MAX: u64 = 128 << 20;
+/// Merge bases that one merge makes one of, and how deep that may go on below them.
+pub const MERGE_BASES_MAX: usize = 16;
+/// Tries of one merge against a branch that keeps moving.
+pub const MERGE_ATTEMPTS_MAX: usize = 5;
+/// Conflicted paths that an answer lists.
+pub const MERGE_CONFLICTS_MAX: usize = 1_000;
+/// Regions that an answer shows of one conflicted file.
+pub const MERGE_REGIONS_MAX: usize = 50;
+/// Text of all regions in one answer.
+pub const MERGE_REGION_BYTES_MAX: usize = 256 << 10;
+/// A commit's message.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// The name or the address of who makes a commit.
+pub const PERSON_BYTES_MAX: usize = 1 << 10;

@@ -11,6 +11,8 @@ pub mod engine;
 pub mod fetch;
 pub mod fork;
 pub mod git;
+pub mod merge;
+pub mod merge_trees;
 pub mod patch;
 pub mod plans;
 pub mod push;

@@ -6,6 +6,7 @@ pub mod diagnose;
 pub mod envelope;
 pub mod forks;
 pub mod log;
+pub mod merges;
 pub mod namespaces;
 pub mod page;
 pub mod path;

@@ -6,7 +6,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::rest::{compare, diagnose, forks, namespaces, repos, tokens};
+use crate::rest::{compare, diagnose, forks, merges, namespaces, repos, tokens};
 use crate::smart_http;
 
 /// The table of routes; `edge::Edge` goes around it.
@@ -38,6 +38,7 @@ fn artifacts() -> OpenApiRouter<App> {
         .merge(namespaces::routes())
         .merge(forks::routes())
         .merge(compare::routes())
+        .merge(merges::routes())
         .route("/namespaces/{ns}/repos", get(repos::list).post(repos::create))
         .route("/namespaces/{ns}/repos/{name}", get(repos::get).patch(repos::change).delete(repos::delete))
         .route("/namespaces/{ns}/repos/{name}/tokens", get(tokens::list))

@@ -1,4 +1,4 @@
-//! How two commits relate: their merge bases, and what each reaches that the other does not.
+//! How commits relate: their merge bases, and what each reaches that the other does not.
 
 use std::collections::{BinaryHeap, HashMap};
 
@@ -17,24 +17,24 @@ const STALE: u8 = 4;
 pub struct Divergence {
     /// The best common ancestors: none is an ancestor of another. Newest first; empty for unrelated histories.
     pub bases: Vec<ObjRef>,
-    /// What the left commit alone reaches, descendants before ancestors.
+    /// What the left commits alone reach, descendants before ancestors.
     pub left: Vec<ObjRef>,
     /// What the right commit alone reaches, descendants before ancestors.
     pub right: Vec<ObjRef>,
 }
 
-/// Compares the histories of two commits; `None` where more than `commits_max` commits would have to be looked at.
+/// Compares the histories of two commits; that of several left ones together is that of a merge of them. `None` where more than `commits_max` commits would have to be looked at.
 ///
 /// Commits are taken by descending generation, so that every descendant of a commit was seen before the commit itself:
 /// what is known of it then is final. The walk ends where both histories have become one.
 pub fn diverge(
     source: &dyn ObjectSource,
-    left: ObjRef,
+    left: &[ObjRef],
     right: ObjRef,
     commits_max: usize,
 ) -> Result<Option<Divergence>, WalkError> {
     let mut found = Divergence::default();
-    let mut reached = HashMap::from([(left, LEFT)]);
+    let mut reached: HashMap<ObjRef, u8> = left.iter().map(|at| (*at, LEFT)).collect();
     *reached.entry(right).or_default() |= RIGHT;
     let mut queue = BinaryHeap::new();
     for at in reached.keys() {

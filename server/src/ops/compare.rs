@@ -106,7 +106,7 @@ pub fn relate(view: &RepoView, base: ObjectId, head: ObjectId) -> std::result::R
     let missing = |id| OpError::Request(format!("no ref shows {id}"));
     let left = view.place(&base)?.ok_or_else(|| missing(base))?;
     let right = view.place(&head)?.ok_or_else(|| missing(head))?;
-    diverge(&view.snapshot, left, right, COMPARE_COMMITS_MAX)?.ok_or_else(|| {
+    diverge(&view.snapshot, &[left], right, COMPARE_COMMITS_MAX)?.ok_or_else(|| {
         OpError::TooLarge(format!(
             "more than {COMPARE_COMMITS_MAX} commits lie between the two and their base"
         ))
