@@ -35,8 +35,9 @@ pub const BRANCH_BYTES_MAX: usize = 244;
 pub const SEARCH_BYTES_MAX: usize = NAME_BYTES_MAX;
 /// Repositories of a namespace up to which a search reads all names instead of asking the index of trigrams.
 pub const SEARCH_SCAN_REPOS_MAX: i64 = 10_000;
-/// Names that a search takes from the index of trigrams; where there are more, it reads all names of the namespace.
-pub const SEARCH_CANDIDATES_MAX: i64 = 10_000;
+/// Names that a search takes from the index of trigrams and counts; where there are more, it goes through the names in
+/// the order that is asked for until a page is full, and its total says only that there is more.
+pub const SEARCH_CANDIDATES_MAX: i64 = 2_000;
 /// A pagination cursor as a client sends it back.
 pub const CURSOR_BYTES_MAX: usize = 512;
 

@@ -92,7 +92,7 @@ pub(super) async fn run(args: RepoArgs) -> Result<(), Failure> {
         What::List { namespace, search, limit } => {
             let window = Window { skip: 0, take: limit };
             let (sort, direction) = (Sort::CreatedAt, Direction::Desc);
-            let page = RepoPage { namespace, search, sort, direction, after: None, window };
+            let page = RepoPage { namespace, search, sort, direction, after: None, window, before: 0 };
             let listed = app.catalog.repos(page).await?;
             if json {
                 print(true, &Value::Array(listed.items.iter().map(|row| shape(&app, row)).collect()));
