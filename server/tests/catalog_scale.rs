@@ -24,6 +24,28 @@ fn new(name: &str) -> NewRepo {
     }
 }
 
+/// What a fork takes that has no token.
+async fn bytes_without_token(count: usize) -> u64 {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("catalog.sqlite");
+    let catalog = Catalog::open(&path).expect("it opens");
+    let base = catalog.create_repo(new("base")).await.expect("made").id;
+    let batch: Vec<_> = (0..count)
+        .map(|at| {
+            let catalog = catalog.clone();
+            let new = NewRepo { token: None, ..new(&format!("agent-{at:07}")) };
+            let below = vec![Pin::new(base, Some(12_345))];
+            tokio::spawn(async move { catalog.fork_repo(base, below, new).await })
+        })
+        .collect();
+    for fork in batch {
+        fork.await.expect("no panic").expect("made");
+    }
+    let copy = folder.path().join("copy.sqlite");
+    catalog.copy_to(&copy).await.expect("a copy");
+    std::fs::metadata(&copy).expect("a file").len() / count as u64
+}
+
 fn page(search: Option<&str>, skip: u64, sort: Sort) -> RepoPage {
     let (direction, window) = (Direction::Desc, Window { skip, take: 50 });
     RepoPage {
@@ -62,6 +84,7 @@ async fn a_million_forks_stay_small_and_quick_to_find() {
     let per_second = wanted as f64 / start.elapsed().as_secs_f64();
     let bytes = std::fs::metadata(&path).expect("a file").len() / wanted as u64;
     println!("{wanted} forks: {per_second:.0}/s, {bytes} bytes each with its token");
+    println!("{} bytes each without", bytes_without_token(wanted / 10).await);
 
     let start = Instant::now();
     for at in 0..1_000 {

@@ -8,6 +8,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use cairn_server::limits::MESSAGE_BYTES_MAX;
 use git::{Live, commit, git as run, write};
 use serde_json::{Value, json};
 use support::Answer;
@@ -386,6 +387,45 @@ async fn merges_at_once_all_land_and_a_fork_merges_what_its_base_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn repositories_of_sha_256_are_compared_and_merged_too() {
+    let live = Live::new().await;
+    let made = live.server.post("/namespaces/a/repos", r#"{"name":"r","object_format":"sha256"}"#).await;
+    let token = made.text("token");
+    let dir = live.dir("work");
+    std::fs::create_dir_all(&dir).expect("a folder");
+    run(&dir, &["init", "-q", "-b", "main", "--object-format=sha256", "."]);
+    write(&dir, "f", lines(20).concat());
+    commit(&dir, "root");
+    run(&dir, &["checkout", "-q", "-b", "topic"]);
+    write(&dir, "f", lines(20).concat().replace("line 2\n", "topic 2\n"));
+    let topic = commit(&dir, "topic");
+    run(&dir, &["checkout", "-q", "main"]);
+    write(&dir, "f", lines(20).concat().replace("line 17\n", "main 17\n"));
+    let main = commit(&dir, "main");
+    push(&live, &dir, &token, &["main", "topic"]);
+    let found = live.server.get(&format!("{REPO}/compare/main...topic")).await;
+    assert_eq!(
+        (&found.result()["ahead_by"], &found.result()["additions"]),
+        (&1.into(), &1.into()),
+        "{}",
+        found.body
+    );
+    let merged = merge(&live, json!({"base": "main", "head": "topic"})).await;
+    assert_eq!(merged.result()["commit"]["parents"], json!([main, topic]), "{}", merged.body);
+    assert_eq!(
+        Ok(merged.result()["commit"]["treeHash"].as_str().expect("text").to_owned()),
+        stock(&dir, &main, &topic)
+    );
+    let mirror = live.mirror(&token, ("a", "r"), "mirror");
+    // A fork at a commit has a hash of this length as its moment.
+    let fork =
+        live.server.post(&format!("{REPO}/fork"), &json!({"name": "f", "at": topic}).to_string()).await;
+    assert_eq!(fork.status, 201, "{}", fork.body);
+    let fork = live.mirror(&fork.text("token"), ("a", "f"), "fork");
+    assert_eq!(run(&fork, &["rev-parse", "main"]), run(&mirror, &["rev-parse", "topic"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_wishes_are_named() {
     let live = Live::new().await;
     let token = live.server.repo("a", "r").await;
@@ -408,6 +448,10 @@ async fn bad_wishes_are_named() {
         (json!({"base": "main", "head": "t", "strategy": "octopus"}), (400, 10100, "/strategy")),
         (json!({"base": "main", "head": "t", "favor": "mine"}), (400, 10100, "/favor")),
         (json!({"base": "main", "head": "t", "message": " \n"}), (400, 10100, "/message")),
+        (
+            json!({"base": "main", "head": "t", "message": "m".repeat(MESSAGE_BYTES_MAX + 1)}),
+            (400, 10100, "/message"),
+        ),
         (json!({"base": "main", "head": "t", "author": person}), (400, 10100, "/author")),
         (
             json!({"base": "main", "head": "t", "author": {"name": "a", "email": "b", "date": "now"}}),
@@ -418,6 +462,10 @@ async fn bad_wishes_are_named() {
     ] {
         assert_eq!(merge(&live, body.clone()).await.error(), want, "{body}");
     }
+    run(&dir, &["commit", "-q", "--allow-empty", "-m", "ahead"]);
+    push(&live, &dir, &token, &["main:t"]);
+    let longest = json!({"base": "main", "head": "t", "fast_forward": "never", "message": "m".repeat(MESSAGE_BYTES_MAX)});
+    assert_eq!(merge(&live, longest).await.status, 200);
     live.server.ask("PATCH", REPO, r#"{"read_only":true}"#).await;
     assert_eq!(merge(&live, json!({"base": "main", "head": "t"})).await.error(), (403, 10107, ""));
 }

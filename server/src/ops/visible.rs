@@ -18,6 +18,8 @@ use crate::store::repo::Snapshot;
 const UNCLEAN: &[u8] = b"unclean";
 /// Key of the last walked visible set: seq, then the set.
 const VISIBLE: &[u8] = b"visible";
+/// Key of what a narrowed fork showed before its first entry: seq 0, then the set. Kept beside the last walked one.
+const START: &[u8] = b"start";
 /// Key of the last walked set of the default branch: raw id of its tip, then the set.
 const BRANCH: &[u8] = b"branch";
 
@@ -71,7 +73,8 @@ fn all_objects(snapshot: &Snapshot) -> Result<Option<ObjSet>, OpError> {
 
 fn walked(served: &Served, snapshot: &Snapshot) -> Result<ObjSet, OpError> {
     let seq = snapshot.seq().to_le_bytes();
-    if let Some(saved) = snapshot.saved_set(0, VISIBLE)?
+    let key = if snapshot.seq() == 0 { START } else { VISIBLE };
+    if let Some(saved) = snapshot.saved_set(0, key)?
         && let Some(bytes) = saved.strip_prefix(&seq)
         && let Some(set) = ObjSet::from_bytes(bytes)
     {
@@ -83,7 +86,7 @@ fn walked(served: &Served, snapshot: &Snapshot) -> Result<ObjSet, OpError> {
     }
     let known = start_of_narrowed(served, snapshot, &tips)?.unwrap_or_default();
     let set = reach(&mut Reader::new(snapshot, served.algo), &tips, known)?;
-    served.repo.save_set(0, VISIBLE, &[&seq[..], &set.to_bytes()].concat())?;
+    served.repo.save_set(0, key, &[&seq[..], &set.to_bytes()].concat())?;
     Ok(set)
 }
 
