@@ -12,6 +12,7 @@ pub mod fetch;
 pub mod fork;
 pub mod git;
 pub mod merge;
+pub mod merge_conflicts;
 pub mod merge_trees;
 pub mod patch;
 pub mod plans;

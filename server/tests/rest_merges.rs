@@ -224,6 +224,51 @@ async fn conflicts_are_listed_and_write_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_decided_by_lines_is_a_conflict_of_its_own_kind() {
+    let live = Live::new().await;
+    let token = live.server.repo("a", "r").await;
+    let dir = live.init("work");
+    for at in 0..3 {
+        write(&dir, &format!("old/{at}"), lines(20).concat().replace("line", &format!("file {at}")));
+    }
+    write(&dir, "typed", "text\n");
+    let root = commit(&dir, "root");
+    // (the name, what one side does, what the other does, the kind, the path)
+    type Edit = fn(&Path);
+    let rename: Edit = |dir| std::fs::rename(dir.join("old"), dir.join("new")).expect("renamed");
+    let add: Edit = |dir| write(dir, "old/added", "added\n");
+    let link: Edit = |dir| {
+        std::fs::remove_file(dir.join("typed")).expect("removed");
+        std::os::unix::fs::symlink("old", dir.join("typed")).expect("linked");
+    };
+    let edit: Edit = |dir| write(dir, "typed", "other text\n");
+    let delete: Edit = |dir| std::fs::remove_file(dir.join("old/0")).expect("removed");
+    let cases = [
+        ("added where it was renamed", rename, add, "file_location", "new/added"),
+        ("renamed where it was added", add, rename, "file_location", "new/added"),
+        ("a link on one side", link, edit, "distinct_types", "typed"),
+        ("renamed and deleted", rename, delete, "rename_delete", "new/0"),
+    ];
+    for (at, (why, ours, theirs, kind, path)) in cases.into_iter().enumerate() {
+        for (side, change) in [("ours", ours), ("theirs", theirs)] {
+            run(&dir, &["checkout", "-q", "-f", "-B", &format!("{side}-{at}"), &root]);
+            run(&dir, &["clean", "-qfd"]);
+            change(&dir);
+            commit(&dir, side);
+        }
+        let (base, head) = (format!("ours-{at}"), format!("theirs-{at}"));
+        push(&live, &dir, &token, &[&base, &head]);
+        let answer = merge(&live, json!({"base": base, "head": head})).await;
+        assert_eq!(answer.error(), (409, 10306, ""), "{why}: {}", answer.body);
+        assert_eq!(conflict(&answer, path)["kind"], kind, "{why}");
+        let stock = stock(&dir, &base, &head).expect_err("git asks too");
+        // git gives one of two types a name of its own making, and lists that as well.
+        let named = stock.into_iter().filter(|path| !path.contains('~')).collect::<BTreeSet<_>>();
+        assert_eq!(conflicted(&answer), named, "{why}");
+    }
+}
+
 /// Changes some of a few files: lines, whole files, names.
 fn shake(dir: &Path, random: &mut Random, tag: u64) {
     for _ in 0..=random.below(3) {
