@@ -23,7 +23,8 @@ pub struct Divergence {
     pub right: Vec<ObjRef>,
 }
 
-/// Compares the histories of two commits; that of several left ones together is that of a merge of them. `None` where more than `commits_max` commits would have to be looked at.
+/// Compares the histories of two commits; that of several left ones together is that of a merge of them. `None` where
+/// more than `commits_max` commits would have to be looked at.
 ///
 /// Commits are taken by descending generation, so that every descendant of a commit was seen before the commit itself:
 /// what is known of it then is final. The walk ends where both histories have become one.
