@@ -4,6 +4,7 @@
 //! bitmaps, a bounded cache of trees and, for a walk of commits, one entry for each commit that it visits.
 
 mod commits;
+mod diverge;
 mod reach;
 mod reader;
 mod select;
@@ -11,6 +12,7 @@ mod set;
 mod trees;
 
 pub use commits::{ancestors, is_ancestor, merge_reachable};
+pub use diverge::{Divergence, diverge};
 pub use reach::{Tips, reach};
 pub use reader::Reader;
 pub use select::{DEPTH_INFINITE, DeepenTo, FullSet, Selection, WalkRequest, each_record, select};

@@ -41,8 +41,9 @@ pub const BRANCH_BYTES_MAX: usize = 244;
 pub const SEARCH_BYTES_MAX: usize = NAME_BYTES_MAX;
 /// Repositories of a namespace up to which a search reads all names instead of asking the index of trigrams.
 pub const SEARCH_SCAN_REPOS_MAX: i64 = 10_000;
-/// Names that a search takes from the index of trigrams; where there are more, it reads all names of the namespace.
-pub const SEARCH_CANDIDATES_MAX: i64 = 10_000;
+/// Names that a search takes from the index of trigrams and counts; where there are more, it goes through the names in
+/// the order that is asked for until a page is full, and its total says only that there is more.
+pub const SEARCH_CANDIDATES_MAX: i64 = 2_000;
 /// A pagination cursor as a client sends it back: a ref of 4,096 bytes fits, percent-encoded and in base 64.
 pub const CURSOR_BYTES_MAX: usize = 20 << 10;
 
@@ -185,3 +186,49 @@ pub const ZIP_DIRECTORY_BYTES_MAX: usize = 1 << 20;
 
 const _: () =
     assert!(SMALL_BLOB_BYTES_MAX <= READ_BYTES_MAX && CACHED_OBJECT_BYTES_MAX <= OBJECT_CACHE_BYTES / 4);
+/// One object that is diffed or merged, or a tree or commit on the way to it.
+pub const ENGINE_OBJECT_BYTES_MAX: u64 = 64 << 20;
+/// Commits that one comparison or merge looks at; some 40 bytes of memory each.
+pub const COMPARE_COMMITS_MAX: usize = 2_000_000;
+/// Commits on a page of a comparison when nothing is asked for.
+pub const COMPARE_PAGE_COMMITS: u64 = 50;
+/// Files that one comparison lists.
+pub const COMPARE_FILES_MAX: usize = 1_000;
+/// Changed files up to which a comparison sorts them all and looks for renames.
+pub const COMPARE_CHANGES_MAX: usize = 100_000;
+/// A file that a comparison diffs, in bytes of either side.
+pub const COMPARE_BLOB_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of all files that one comparison diffs, both sides.
+pub const COMPARE_DIFFED_BYTES_MAX: u64 = 64 << 20;
+/// The patch of one file in a comparison.
+pub const COMPARE_PATCH_BYTES_MAX: usize = 512 << 10;
+/// All patches of one comparison.
+pub const COMPARE_PATCHES_BYTES_MAX: usize = 8 << 20;
+/// Pairs of an added and a deleted file that are compared to find renames; with more, only unchanged files count.
+pub const RENAME_PAIRS_MAX: u64 = 40_000;
+/// Bytes of all these pairs.
+pub const RENAME_PAIR_BYTES_MAX: u64 = 512 << 20;
+/// A file that is compared to find renames. Those of one comparison are kept in memory.
+pub const RENAME_BLOB_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of all files that are kept in memory to find renames.
+pub const RENAME_BLOBS_BYTES_MAX: u64 = 64 << 20;
+/// Bytes at the start of a file in which a zero makes it binary: git's number.
+pub const BINARY_PROBE_BYTES: usize = 8_000;
+/// A file that a merge merges by lines; two changes of a larger one are a conflict.
+pub const MERGE_BLOB_BYTES_MAX: u64 = 16 << 20;
+/// New objects that one merge makes, in bytes before compression.
+pub const MERGE_MADE_BYTES_MAX: u64 = 128 << 20;
+/// Merge bases that one merge makes one of, and how deep that may go on below them.
+pub const MERGE_BASES_MAX: usize = 16;
+/// Tries of one merge against a branch that keeps moving.
+pub const MERGE_ATTEMPTS_MAX: usize = 5;
+/// Conflicted paths that an answer lists.
+pub const MERGE_CONFLICTS_MAX: usize = 1_000;
+/// Regions that an answer shows of one conflicted file.
+pub const MERGE_REGIONS_MAX: usize = 50;
+/// Text of all regions in one answer.
+pub const MERGE_REGION_BYTES_MAX: usize = 256 << 10;
+/// A commit's message.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// The name or the address of who makes a commit.
+pub const PERSON_BYTES_MAX: usize = 1 << 10;

@@ -2,12 +2,19 @@
 
 pub mod at;
 pub mod change;
+pub mod changes;
 pub mod commit_text;
+pub mod compare;
 pub mod create;
 pub mod delete;
+pub mod engine;
 pub mod fetch;
 pub mod fork;
 pub mod git;
+pub mod merge;
+pub mod merge_conflicts;
+pub mod merge_trees;
+pub mod patch;
 pub mod plans;
 pub mod push;
 pub mod read;

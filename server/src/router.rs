@@ -10,8 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::rest::{
-    activity, archive, content, diagnose, forks, listing, log, namespaces, objects, refs, repos, tokens,
-    usage,
+    activity, archive, compare, content, diagnose, forks, listing, log, merges, namespaces, objects, refs,
+    repos, tokens, usage,
 };
 use crate::smart_http;
 
@@ -60,9 +60,11 @@ fn artifacts() -> OpenApiRouter<App> {
         .merge(objects::routes())
         .merge(refs::routes())
         .merge(usage::routes())
+        .merge(forks::routes())
+        .merge(compare::routes())
+        .merge(merges::routes())
         .route("/namespaces/{ns}/repos", get(repos::list).post(repos::create))
         .route("/namespaces/{ns}/repos/{name}", get(repos::get).patch(repos::change).delete(repos::delete))
-        .route("/namespaces/{ns}/repos/{name}/fork", post(forks::create))
         .route("/namespaces/{ns}/repos/{name}/tokens", get(tokens::list))
         .route("/namespaces/{ns}/tokens", post(tokens::issue))
         .route("/namespaces/{ns}/tokens/{id}", delete(tokens::revoke))

@@ -132,6 +132,11 @@ impl Paging {
         Window { skip: if self.after.is_some() { 0 } else { self.before }, take: self.per_page }
     }
 
+    /// Items before the part, as far as the request tells.
+    pub fn before(&self) -> u64 {
+        self.before
+    }
+
     /// The part, counted from the start of the list.
     pub fn window_from_start(&self) -> Window {
         Window { skip: self.before, take: self.per_page }

@@ -34,10 +34,15 @@ pub fn key(reading: &Reading, what: &str, parts: &[&[u8]]) -> NameKey {
     part(reading.view.served.default_branch.as_bytes());
     part(reading.view.served.algo.name().as_bytes());
     parts.iter().for_each(|bytes| part(bytes));
-    for (index, id, seq) in reading.view.snapshot.fingerprint() {
+    for (index, id, seq, only) in reading.view.snapshot.fingerprint() {
         hash.update(index.to_le_bytes());
         hash.update(id.as_bytes());
         hash.update(seq.to_le_bytes());
+        if let Some(name) = only {
+            hash.update(b"only");
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(&name);
+        }
     }
     hash.finalize().into()
 }

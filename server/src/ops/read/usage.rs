@@ -19,7 +19,7 @@ pub struct Held {
 pub fn usage(reading: &Reading) -> Result<(Held, Held), Halt> {
     let snapshot = &reading.view.snapshot;
     let (mut own, mut shared) = (Held::default(), Held::default());
-    for source in 0..snapshot.fingerprint().last().map_or(0, |(index, _, _)| index + 1) {
+    for source in 0..snapshot.fingerprint().last().map_or(0, |(index, ..)| index + 1) {
         let held = if source == 0 { &mut own } else { &mut shared };
         held.entries += snapshot.source_seq(source);
         for pack in snapshot.packs(source)? {

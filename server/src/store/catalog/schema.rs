@@ -14,7 +14,7 @@ use crate::limits::{CATALOG_BUSY_MS_MAX, CATALOG_CACHE_KIB, CATALOG_WAL_BYTES_KE
 
 /// What brings the tables from one version to the next: a file of version N has seen the first N steps. A step that
 /// was released is never changed.
-const STEPS: &[&str] = &[TABLES];
+const STEPS: &[&str] = &[TABLES, ORDERS];
 
 const TABLES: &str = "
 CREATE TABLE namespaces (
@@ -76,6 +76,13 @@ CREATE TABLE tokens (
     revoked_at INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX tokens_repo ON tokens (repo, created_at);
+";
+
+/// Orders of lists. An entry of `repos_updated` takes some 18 bytes; one of `repos_pushed` some 12 before the first push,
+/// since a zero takes none, and 18 after it.
+const ORDERS: &str = "
+CREATE INDEX repos_updated ON repos (namespace, updated_at)                WHERE deleted_at IS NULL;
+CREATE INDEX repos_pushed  ON repos (namespace, COALESCE(last_push_at, 0)) WHERE deleted_at IS NULL;
 ";
 
 /// Opens the catalog for writing and brings its tables up to date.
