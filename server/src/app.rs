@@ -11,8 +11,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
+use crate::ops::write::Turns;
 use crate::store::catalog::{Catalog, RepoRow};
-use crate::store::{Files, StoreError};
+use crate::store::{Files, RepoId, StoreError};
 
 /// The server's shared state. Clones are cheap.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ pub struct Parts {
     pub plans: Arc<Plans>,
     /// Visible sets of snapshots.
     pub visible: Arc<Visible>,
+    /// Turns of REST writers.
+    pub commit_turns: Turns,
     /// Turns to index a large pack.
     pub index_turns: Arc<Semaphore>,
 }
@@ -67,6 +70,13 @@ impl App {
         };
         let objects = snapshot.limits().into_iter().map(u64::from).sum();
         Ok(Some((snapshot.seq(), objects)))
+    }
+
+    /// Notes that a repository was written to, now. What was written stands whatever becomes of this.
+    pub async fn noted(&self, id: RepoId) {
+        if let Err(error) = self.catalog.touched(id, self.clock.now_ms()).await {
+            tracing::error!(%error, "the time of a write was not noted");
+        }
     }
 
     /// Where uploads wait.

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Given};
 use crate::edge::Edge;
 use crate::limits::{INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
+use crate::ops::write::Turns;
 use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::{Files, maintain};
 use crate::{listen, random};
@@ -67,6 +68,7 @@ pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, Boo
         files,
         plans: Arc::default(),
         visible: Arc::default(),
+        commit_turns: Turns::default(),
         index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
     }))
 }

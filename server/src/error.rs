@@ -22,6 +22,8 @@ pub struct Error {
     pub message: String,
     /// The field that is at fault, as a JSON pointer.
     pub pointer: Option<Cow<'static, str>>,
+    /// Facts beside the message that clients act on, as `errors[0].meta`.
+    pub meta: Option<serde_json::Value>,
     /// For the log alone.
     pub cause: Option<String>,
 }
@@ -32,7 +34,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with the code's usual status.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, status: None, message: message.into(), pointer: None, cause: None }
+        Self { code, status: None, message: message.into(), pointer: None, meta: None, cause: None }
     }
 
     /// Something in the input is wrong; `pointer` says what.
@@ -43,6 +45,11 @@ impl Error {
     /// Names the field at fault.
     pub fn at(self, pointer: impl Into<Cow<'static, str>>) -> Self {
         Self { pointer: Some(pointer.into()), ..self }
+    }
+
+    /// Carries facts that clients act on.
+    pub fn with_meta(self, meta: serde_json::Value) -> Self {
+        Self { meta: Some(meta), ..self }
     }
 
     /// Answers with another status than the code's usual one.

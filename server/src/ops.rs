@@ -2,18 +2,21 @@
 
 pub mod at;
 pub mod change;
+pub mod commit;
 pub mod commit_text;
 pub mod create;
 pub mod delete;
 pub mod fetch;
 pub mod fork;
 pub mod git;
+pub mod move_ref;
 pub mod plans;
 pub mod push;
 pub mod spool;
 pub mod tokens;
 pub mod view;
 pub mod visible;
+pub mod write;
 
 pub use git::{OpError, Served};
 

@@ -31,6 +31,8 @@ pub enum EntryKind {
     Import,
     /// A merge on the server.
     Merge,
+    /// Refs made, moved or deleted through REST.
+    Refs,
     /// The server's own upkeep.
     Maintenance,
 }
@@ -43,6 +45,7 @@ impl EntryKind {
             Self::Commit => "commit",
             Self::Import => "import",
             Self::Merge => "merge",
+            Self::Refs => "refs",
             Self::Maintenance => "maintenance",
         }
     }
