@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
 use crate::ops::write::Turns;
+use crate::rest::idempotency::Running;
 use crate::store::catalog::{Catalog, RepoRow};
 use crate::store::{Files, RepoId, StoreError};
 
@@ -35,6 +36,8 @@ pub struct Parts {
     pub plans: Arc<Plans>,
     /// Visible sets of snapshots.
     pub visible: Arc<Visible>,
+    /// Idempotency keys at work.
+    pub running: Running,
     /// Turns of REST writers.
     pub commit_turns: Turns,
     /// Turns to index a large pack.

@@ -18,6 +18,7 @@ use crate::config::{Config, Given};
 use crate::edge::Edge;
 use crate::limits::{INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
 use crate::ops::write::Turns;
+use crate::rest::idempotency::Running;
 use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::{Files, maintain};
 use crate::{listen, random};
@@ -68,6 +69,7 @@ pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, Boo
         files,
         plans: Arc::default(),
         visible: Arc::default(),
+        running: Running::default(),
         commit_turns: Turns::default(),
         index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
     }))

@@ -143,3 +143,14 @@ pub const STREAM_STEP_BYTES: usize = 64 << 10;
 
 const _: () = assert!(COMMIT_JSON_SMALL_BYTES_MAX <= COMMIT_JSON_BYTES_MAX);
 const _: () = assert!(COMMIT_JSON_BYTES_MAX <= COMMIT_UPLOAD_BYTES_MAX);
+
+/// An `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long an answer is given again, in milliseconds: 24 hours.
+pub const IDEMPOTENCY_KEPT_MS: i64 = 86_400_000;
+/// An answer that is kept; of a larger one it is kept that it was given.
+pub const IDEMPOTENCY_ANSWER_BYTES_MAX: usize = 256 << 10;
+/// Answers kept for one API token; then the oldest goes.
+pub const IDEMPOTENCY_ROWS_MAX: i64 = 100_000;
+/// Old answers that are swept whenever one is kept.
+pub const IDEMPOTENCY_SWEEP_ROWS: i64 = 16;

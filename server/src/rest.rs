@@ -5,6 +5,7 @@ pub mod commits;
 pub mod diagnose;
 pub mod envelope;
 pub mod forks;
+pub mod idempotency;
 pub mod log;
 pub mod multipart;
 pub mod namespaces;

@@ -1,17 +1,19 @@
 //! Every URL: the fixed ones are here, those of a noun in its file under `rest`.
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::rest::{commits, diagnose, forks, namespaces, refs, repos, tokens};
+use crate::rest::{commits, diagnose, forks, idempotency, namespaces, refs, repos, tokens};
 use crate::smart_http;
 
 /// The table of routes; `edge::Edge` goes around it.
 pub fn router(app: App) -> Router {
     let (artifacts, _) = artifacts().split_for_parts();
+    let artifacts = artifacts.layer(from_fn_with_state(app.clone(), idempotency::layer));
     Router::new()
         .route("/healthz", get(diagnose::health))
         .route("/docs/errors", get(diagnose::errors))
