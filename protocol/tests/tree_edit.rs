@@ -23,7 +23,9 @@ fn listed(store: &Store, algo: HashAlgo, tree: &ObjectId, above: &[u8], into: &m
         let id = ObjectId::from_bytes(algo, entry.id).unwrap();
         match entry.is_tree() {
             true => listed(store, algo, &id, &[&path, &b"/"[..]].concat(), into),
-            false => drop(into.insert(path, (entry.mode, id))),
+            false => {
+                into.insert(path, (entry.mode, id));
+            }
         }
     }
 }
@@ -89,25 +91,33 @@ fn run(algo: HashAlgo, steps: Vec<Step>) {
                     continue;
                 }
                 done.unwrap();
-                below(&files, &path).iter().for_each(|file| drop(files.remove(file)));
+                below(&files, &path).iter().for_each(|file| {
+                    files.remove(file);
+                });
                 files.insert(path, (0o100_644, id));
             }
             Step::Remove(path) => {
                 let gone = below(&files, path.as_bytes());
                 let node = editor.remove(path.as_bytes(), &mut reader(&store)).unwrap();
                 assert_eq!(node.is_some(), !gone.is_empty(), "{path}");
-                gone.iter().for_each(|file| drop(files.remove(file)));
+                gone.iter().for_each(|file| {
+                    files.remove(file);
+                });
             }
             Step::Move(from, to) => {
                 let moved = below(&files, from.as_bytes());
                 let mut rest = files.clone();
-                moved.iter().for_each(|file| drop(rest.remove(file)));
+                moved.iter().for_each(|file| {
+                    rest.remove(file);
+                });
                 if moved.is_empty() || file_above(&rest, to.as_bytes()) {
                     continue;
                 }
                 let node = editor.remove(from.as_bytes(), &mut reader(&store)).unwrap().unwrap();
                 editor.put(to.as_bytes(), node, &mut reader(&store)).unwrap();
-                below(&rest, to.as_bytes()).iter().for_each(|file| drop(rest.remove(file)));
+                below(&rest, to.as_bytes()).iter().for_each(|file| {
+                    rest.remove(file);
+                });
                 for file in moved {
                     let end = file.strip_prefix(from.as_bytes()).unwrap();
                     rest.insert([to.as_bytes(), end].concat(), files[&file]);
