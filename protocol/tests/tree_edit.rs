@@ -1,5 +1,7 @@
 //! The tree editor against a plain map, and packs written front to back.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::{BTreeMap, HashMap};
 
 use cairn_protocol::object::fsck::check;
