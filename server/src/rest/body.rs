@@ -92,7 +92,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let pointer: String = error.path().iter().map(|part| pointer_part(part)).collect();
+        let pointer: String = error.path().iter().map(pointer_part).collect();
         let error = error.into_inner();
         match error.is_data() {
             true => Error::input(pointer, error.to_string()),
