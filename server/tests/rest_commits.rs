@@ -317,7 +317,7 @@ async fn large_files_come_as_parts_named_by_changes_or_by_their_paths() {
     assert!(std::fs::read(clone.join("dir/big.bin")).expect("there") == big);
     assert_eq!(std::fs::read(clone.join("plain.txt")).expect("there"), b"text\r\n--X");
     assert_eq!(git(&clone, &["ls-files", "-s", "dir"]).await.split(' ').next(), Some("100755"));
-    let cases: [(Vec<(&str, Vec<u8>)>, &str); 4] = [
+    let cases = [
         (vec![("f1", b"x".to_vec())], ""),
         (vec![("commit", json.clone())], "/changes/0/part"),
         (vec![("commit", json.clone()), ("f1", vec![]), ("f1", vec![])], ""),
