@@ -283,7 +283,7 @@ async fn one_of_many_writers_who_expect_the_same_head_wins_and_all_who_do_not_ca
     assert_eq!(seen, 8, "all eight files are there");
 }
 
-/// A multipart body in small frames, so that nothing holds all of it.
+/// A multipart body, all of it there to be read at once.
 fn multipart(parts: Vec<(&str, Vec<u8>)>) -> Body {
     let mut pieces: Vec<Vec<u8>> = Vec::new();
     for (name, data) in parts {
