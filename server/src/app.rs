@@ -12,8 +12,10 @@ use crate::metrics::Metrics;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
 use crate::ops::read::cache::Reads;
+use crate::ops::write::Turns;
+use crate::rest::idempotency::Running;
 use crate::store::catalog::{Catalog, RepoRow};
-use crate::store::{Files, StoreError};
+use crate::store::{Files, RepoId, StoreError};
 
 /// The server's shared state. Clones are cheap.
 #[derive(Clone)]
@@ -39,6 +41,10 @@ pub struct Parts {
     pub visible: Arc<Visible>,
     /// What reads keep.
     pub reads: Arc<Reads>,
+    /// Idempotency keys at work.
+    pub running: Running,
+    /// Turns of REST writers.
+    pub commit_turns: Turns,
     /// Turns to index a large pack.
     pub index_turns: Arc<Semaphore>,
 }
@@ -58,6 +64,13 @@ impl App {
             plans: Arc::clone(&self.plans),
             visible: Arc::clone(&self.visible),
         })
+    }
+
+    /// Notes that a repository was written to, now. What was written stands whatever becomes of this.
+    pub async fn noted(&self, id: RepoId) {
+        if let Err(error) = self.catalog.touched(id, self.clock.now_ms()).await {
+            tracing::error!(%error, "the time of a write was not noted");
+        }
     }
 
     /// Where uploads wait.

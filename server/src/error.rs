@@ -23,10 +23,10 @@ pub struct Error {
     pub message: String,
     /// The field that is at fault, as a JSON pointer.
     pub pointer: Option<Cow<'static, str>>,
+    /// Facts beside the message that clients act on, as `errors[0].meta`.
+    pub meta: Option<Value>,
     /// For the log alone.
     pub cause: Option<String>,
-    /// What programs may want to know beyond the code.
-    pub details: Option<Value>,
 }
 
 /// Result of an operation.
@@ -35,7 +35,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with the code's usual status.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, status: None, message: message.into(), pointer: None, cause: None, details: None }
+        Self { code, status: None, message: message.into(), pointer: None, meta: None, cause: None }
     }
 
     /// Something in the input is wrong; `pointer` says what.
@@ -48,9 +48,9 @@ impl Error {
         Self { pointer: Some(pointer.into()), ..self }
     }
 
-    /// Says more to programs; the caller bounds it.
-    pub fn with_details(self, details: Value) -> Self {
-        Self { details: Some(details), ..self }
+    /// Carries facts that clients act on.
+    pub fn with_meta(self, meta: Value) -> Self {
+        Self { meta: Some(meta), ..self }
     }
 
     /// Answers with another status than the code's usual one.

@@ -228,7 +228,45 @@ pub const MERGE_CONFLICTS_MAX: usize = 1_000;
 pub const MERGE_REGIONS_MAX: usize = 50;
 /// Text of all regions in one answer.
 pub const MERGE_REGION_BYTES_MAX: usize = 256 << 10;
+/// Changes in one commit made through REST.
+pub const COMMIT_CHANGES_MAX: usize = 10_000;
+/// A path in such a commit: what file systems take.
+pub const COMMIT_PATH_BYTES_MAX: usize = 4_096;
 /// A commit's message.
-pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// The name or the address of who makes a commit.
-pub const PERSON_BYTES_MAX: usize = 1 << 10;
+pub const COMMIT_MESSAGE_BYTES_MAX: usize = 256 << 10;
+/// An author's or committer's name or address.
+pub const PERSON_BYTES_MAX: usize = 1_024;
+/// The JSON of a commit, files in it included.
+pub const COMMIT_JSON_BYTES_MAX: u64 = 32 << 20;
+/// A multipart body: a commit's JSON and its files.
+pub const COMMIT_UPLOAD_BYTES_MAX: u64 = 1 << 30;
+/// The header of one part of a multipart body.
+pub const PART_HEADER_BYTES_MAX: usize = 16 << 10;
+/// A multipart boundary (RFC 2046, section 5.1.1).
+pub const BOUNDARY_BYTES_MAX: usize = 70;
+/// JSON of commits that is parsed at once without a turn; larger ones wait on disk for one.
+pub const COMMIT_JSON_SMALL_BYTES_MAX: u64 = 1 << 20;
+/// Large JSON bodies in memory at once: each takes about three times its bytes.
+pub const COMMIT_JSON_LARGE_MAX: usize = 1;
+/// Folders that one commit reads, in bytes of their trees.
+pub const COMMIT_TREE_BYTES_MAX: u64 = 128 << 20;
+/// How often a REST write follows a ref that moves before it gives up.
+pub const COMMIT_ATTEMPTS_MAX: u32 = 32;
+/// Turns that the repositories' REST writers share.
+pub const COMMIT_TURNS: usize = 256;
+/// One read from a spooled file.
+pub const STREAM_STEP_BYTES: usize = 64 << 10;
+
+const _: () = assert!(COMMIT_JSON_SMALL_BYTES_MAX <= COMMIT_JSON_BYTES_MAX);
+const _: () = assert!(COMMIT_JSON_BYTES_MAX <= COMMIT_UPLOAD_BYTES_MAX);
+
+/// An `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long an answer is given again, in milliseconds: 24 hours.
+pub const IDEMPOTENCY_KEPT_MS: i64 = 86_400_000;
+/// An answer that is kept; of a larger one it is kept that it was given.
+pub const IDEMPOTENCY_ANSWER_BYTES_MAX: usize = 256 << 10;
+/// Answers kept for one API token; then the oldest goes.
+pub const IDEMPOTENCY_ROWS_MAX: i64 = 100_000;
+/// Old answers that are swept whenever one is kept.
+pub const IDEMPOTENCY_SWEEP_ROWS: i64 = 16;

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use utoipa::openapi::OpenApi;
@@ -10,14 +10,15 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::rest::{
-    activity, archive, compare, content, diagnose, forks, listing, log, merges, namespaces, objects, refs,
-    repos, tokens, usage,
+    activity, archive, commits, compare, content, diagnose, forks, idempotency, listing, log, merges,
+    namespaces, objects, ref_writes, refs, repos, tokens, usage,
 };
 use crate::smart_http;
 
 /// The table of routes; `edge::Edge` goes around it.
 pub fn router(app: App) -> Router {
     let (artifacts, _) = artifacts().split_for_parts();
+    let artifacts = artifacts.layer(from_fn_with_state(app.clone(), idempotency::layer));
     Router::new()
         .route("/healthz", get(diagnose::health))
         .route("/docs/errors", get(diagnose::errors))
@@ -59,10 +60,12 @@ fn artifacts() -> OpenApiRouter<App> {
         .merge(log::routes())
         .merge(objects::routes())
         .merge(refs::routes())
+        .merge(ref_writes::routes())
         .merge(usage::routes())
         .merge(forks::routes())
         .merge(compare::routes())
         .merge(merges::routes())
+        .merge(commits::routes())
         .route("/namespaces/{ns}/repos", get(repos::list).post(repos::create))
         .route("/namespaces/{ns}/repos/{name}", get(repos::get).patch(repos::change).delete(repos::delete))
         .route("/namespaces/{ns}/repos/{name}/tokens", get(tokens::list))

@@ -8,7 +8,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cairn_server::limits::MESSAGE_BYTES_MAX;
+use cairn_server::limits::COMMIT_MESSAGE_BYTES_MAX;
 use git::{Live, commit, git as run, write};
 use serde_json::{Value, json};
 use support::Answer;
@@ -46,12 +46,12 @@ fn stock(dir: &Path, ours: &str, theirs: &str) -> Result<String, BTreeSet<String
 }
 
 fn conflicted(answer: &Answer) -> BTreeSet<String> {
-    let listed = answer.body["errors"][0]["details"]["conflicts"].as_array().expect("a list").clone();
+    let listed = answer.body["errors"][0]["meta"]["conflicts"].as_array().expect("a list").clone();
     listed.iter().map(|one| one["path"].as_str().expect("text").to_owned()).collect()
 }
 
 fn conflict<'a>(answer: &'a Answer, path: &str) -> &'a Value {
-    let listed = answer.body["errors"][0]["details"]["conflicts"].as_array().expect("a list");
+    let listed = answer.body["errors"][0]["meta"]["conflicts"].as_array().expect("a list");
     listed.iter().find(|one| one["path"] == path).unwrap_or_else(|| panic!("no {path} in {}", answer.body))
 }
 
@@ -121,7 +121,7 @@ async fn the_ways_to_merge_do_what_they_say() {
     // The branch is elsewhere now.
     let late = merge(&live, body).await;
     assert_eq!(late.error(), (409, 10304, "/expected_base"));
-    assert_eq!(late.body["errors"][0]["details"]["current"], hash.as_str());
+    assert_eq!(late.body["errors"][0]["meta"]["current"], hash.as_str());
 
     push(&live, &dir, &token, &[&format!("{other}:refs/heads/main")]);
     let squashed = merge(&live, json!({"base": "main", "head": "topic/x", "strategy": "squash"})).await;
@@ -494,7 +494,7 @@ async fn bad_wishes_are_named() {
         (json!({"base": "main", "head": "t", "favor": "mine"}), (400, 10100, "/favor")),
         (json!({"base": "main", "head": "t", "message": " \n"}), (400, 10100, "/message")),
         (
-            json!({"base": "main", "head": "t", "message": "m".repeat(MESSAGE_BYTES_MAX + 1)}),
+            json!({"base": "main", "head": "t", "message": "m".repeat(COMMIT_MESSAGE_BYTES_MAX + 1)}),
             (400, 10100, "/message"),
         ),
         (json!({"base": "main", "head": "t", "author": person}), (400, 10100, "/author")),
@@ -509,7 +509,7 @@ async fn bad_wishes_are_named() {
     }
     run(&dir, &["commit", "-q", "--allow-empty", "-m", "ahead"]);
     push(&live, &dir, &token, &["main:t"]);
-    let longest = json!({"base": "main", "head": "t", "fast_forward": "never", "message": "m".repeat(MESSAGE_BYTES_MAX)});
+    let longest = json!({"base": "main", "head": "t", "fast_forward": "never", "message": "m".repeat(COMMIT_MESSAGE_BYTES_MAX)});
     assert_eq!(merge(&live, longest).await.status, 200);
     live.server.ask("PATCH", REPO, r#"{"read_only":true}"#).await;
     assert_eq!(merge(&live, json!({"base": "main", "head": "t"})).await.error(), (403, 10107, ""));

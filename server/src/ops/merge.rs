@@ -20,7 +20,7 @@ use super::{OpError, blocking};
 use crate::app::App;
 use crate::auth::{Edit, Grant};
 use crate::error::{Error, Result, code};
-use crate::limits::{MERGE_ATTEMPTS_MAX, MERGE_MADE_BYTES_MAX, MESSAGE_BYTES_MAX, PERSON_BYTES_MAX};
+use crate::limits::{COMMIT_MESSAGE_BYTES_MAX, MERGE_ATTEMPTS_MAX, MERGE_MADE_BYTES_MAX, PERSON_BYTES_MAX};
 use crate::store::catalog::RepoRow;
 use crate::store::repo::EntryKind;
 
@@ -97,8 +97,9 @@ pub async fn merge_branch(app: &App, grant: &Grant<Edit>, row: RepoRow, wish: Wi
         maker.as_ref().map_or(Ok(()), |maker| check_maker(maker, pointer))?;
     }
     let message = wish.message.as_deref().unwrap_or("merge");
-    if message.trim().is_empty() || message.len() > MESSAGE_BYTES_MAX || message.contains('\0') {
-        let text = format!("a message is not empty, has at most {MESSAGE_BYTES_MAX} bytes and no zero byte");
+    if message.trim().is_empty() || message.len() > COMMIT_MESSAGE_BYTES_MAX || message.contains('\0') {
+        let text =
+            format!("a message is not empty, has at most {COMMIT_MESSAGE_BYTES_MAX} bytes and no zero byte");
         return Err(Error::input("/message", text));
     }
     let (inner, id, actor) = (app.clone(), row.id, grant.caller().actor.clone());
@@ -144,7 +145,7 @@ fn head_moved(now: Option<ObjectId>) -> Error {
         None => "the branch is gone".to_owned(),
     };
     let current = now.map(|now| now.to_string());
-    Error::new(code::HEAD_MOVED, text).with_details(serde_json::json!({ "current": current }))
+    Error::new(code::HEAD_MOVED, text).with_meta(serde_json::json!({ "current": current }))
 }
 
 fn try_once(app: &App, row: &RepoRow, wish: &Wish, actor: &str) -> Result<Try> {
@@ -328,5 +329,5 @@ fn conflict_error(view: &RepoView, conflicts: &Conflicts) -> Error {
         .collect();
     let text = format!("the merge has conflicts in {} paths", conflicts.list.len());
     let details = serde_json::json!({ "conflicts": listed, "truncated": conflicts.is_cut });
-    Error::new(code::MERGE_CONFLICT, text).with_details(details)
+    Error::new(code::MERGE_CONFLICT, text).with_meta(details)
 }

@@ -5,6 +5,7 @@
 //! them. The statements are ones that PostgreSQL would take, but for `WITHOUT ROWID`, the pragmas in `schema` and `search`.
 
 mod forks;
+mod idempotency;
 mod list;
 mod namespaces;
 mod page;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::Connection;
 
+pub use idempotency::KeptAnswer;
 pub use list::{Direction, RepoPage, Sort};
 pub use namespaces::NamespaceRow;
 pub use page::{Listed, Window};

@@ -14,7 +14,7 @@ use crate::limits::{CATALOG_BUSY_MS_MAX, CATALOG_CACHE_KIB, CATALOG_WAL_BYTES_KE
 
 /// What brings the tables from one version to the next: a file of version N has seen the first N steps. A step that
 /// was released is never changed.
-const STEPS: &[&str] = &[TABLES, ORDERS];
+const STEPS: &[&str] = &[TABLES, ORDERS, IDEMPOTENCY];
 
 const TABLES: &str = "
 CREATE TABLE namespaces (
@@ -83,6 +83,24 @@ CREATE INDEX tokens_repo ON tokens (repo, created_at);
 const ORDERS: &str = "
 CREATE INDEX repos_updated ON repos (namespace, updated_at)                WHERE deleted_at IS NULL;
 CREATE INDEX repos_pushed  ON repos (namespace, COALESCE(last_push_at, 0)) WHERE deleted_at IS NULL;
+";
+
+/// id, caller, fingerprint: hashes that take in the API token. ordinal: counts up for each caller. answer: sealed; NULL where
+/// it was too large.
+const IDEMPOTENCY: &str = "
+CREATE TABLE idempotency (
+    n           INTEGER PRIMARY KEY,
+    id          BLOB    NOT NULL,
+    caller      BLOB    NOT NULL,
+    ordinal     INTEGER NOT NULL,
+    created_at  INTEGER NOT NULL,
+    fingerprint BLOB    NOT NULL,
+    salt        BLOB    NOT NULL,
+    answer      BLOB
+);
+CREATE UNIQUE INDEX idempotency_id     ON idempotency (id);
+CREATE UNIQUE INDEX idempotency_caller ON idempotency (caller, ordinal);
+CREATE INDEX        idempotency_age    ON idempotency (created_at);
 ";
 
 /// Opens the catalog for writing and brings its tables up to date.

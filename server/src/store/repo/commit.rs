@@ -33,6 +33,8 @@ pub enum EntryKind {
     Merge,
     /// The start of a fork that differs from its base: its default branch stands at the commit that was asked for.
     Fork,
+    /// Refs made, moved or deleted through REST.
+    Refs,
     /// The server's own upkeep.
     Maintenance,
 }
@@ -46,6 +48,7 @@ impl EntryKind {
             Self::Import => "import",
             Self::Merge => "merge",
             Self::Fork => "fork",
+            Self::Refs => "refs",
             Self::Maintenance => "maintenance",
         }
     }
