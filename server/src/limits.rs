@@ -233,7 +233,7 @@ pub const COMMIT_CHANGES_MAX: usize = 10_000;
 /// A path in such a commit: what file systems take.
 pub const COMMIT_PATH_BYTES_MAX: usize = 4_096;
 /// A commit's message.
-pub const COMMIT_MESSAGE_BYTES_MAX: usize = 256 << 10;
+pub const COMMIT_MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// An author's or committer's name or address.
 pub const PERSON_BYTES_MAX: usize = 1_024;
 /// The JSON of a commit, files in it included.
