@@ -1,5 +1,6 @@
 //! The command line.
 
+mod api_token;
 mod maintain;
 mod repo;
 mod token;
@@ -32,6 +33,8 @@ enum Command {
     Repo(repo::RepoArgs),
     /// Issue tokens that open git.
     Token(token::TokenArgs),
+    /// Make, list or take back tokens that open REST.
+    ApiToken(api_token::ApiTokenArgs),
     /// Check everything under the data folder.
     Fsck(maintain::FsckArgs),
     /// Copy everything to another folder, also while a server runs.
@@ -118,6 +121,7 @@ async fn command(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Repo(args) => repo::run(args).await?,
         Command::Token(args) => token::run(args).await?,
+        Command::ApiToken(args) => api_token::run(args).await?,
         Command::Fsck(args) => return maintain::fsck(args).await,
         Command::Backup(args) => maintain::backup(args).await?,
     }

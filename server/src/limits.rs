@@ -59,6 +59,12 @@ pub const TOKEN_TTL_SECONDS_MIN: i64 = 60;
 pub const TOKEN_TTL_SECONDS_MAX: i64 = 31_536_000;
 /// Life of a repository token when nothing is asked for, in seconds.
 pub const TOKEN_TTL_SECONDS: i64 = 86_400;
+/// Name of an API token.
+pub const API_TOKEN_NAME_BYTES_MAX: usize = 100;
+/// Namespaces that one API token may be restricted to.
+pub const API_TOKEN_NAMESPACES_MAX: usize = 64;
+/// Longest life of an API token that has an end, in seconds: ten years.
+pub const API_TOKEN_TTL_SECONDS_MAX: i64 = 10 * 31_536_000;
 /// How long a dead token stays in lists before it is swept, in milliseconds: 30 days.
 pub const TOKEN_KEPT_MS: i64 = 30 * 86_400_000;
 /// Longest credential looked at; ours have 65 characters.

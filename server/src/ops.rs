@@ -1,5 +1,6 @@
 //! A file for each thing a caller can ask; no HTTP in here.
 
+pub mod api_tokens;
 pub mod at;
 pub mod change;
 pub mod commit_text;

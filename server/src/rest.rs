@@ -1,5 +1,6 @@
 //! REST: a file for each noun. Handlers decode, call `ops` or the catalog, and encode.
 
+pub mod api_tokens;
 pub mod body;
 pub mod diagnose;
 pub mod envelope;

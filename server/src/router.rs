@@ -6,7 +6,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::rest::{diagnose, forks, namespaces, repos, tokens};
+use crate::rest::{api_tokens, diagnose, forks, namespaces, repos, tokens};
 use crate::smart_http;
 
 /// The table of routes; `edge::Edge` goes around it.
@@ -35,6 +35,7 @@ pub fn document() -> OpenApi {
 
 fn artifacts() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(api_tokens::routes())
         .merge(namespaces::routes())
         .route("/namespaces/{ns}/repos", get(repos::list).post(repos::create))
         .route("/namespaces/{ns}/repos/{name}", get(repos::get).patch(repos::change).delete(repos::delete))

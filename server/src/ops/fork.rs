@@ -27,10 +27,11 @@ pub struct Wish {
 }
 
 /// Makes the fork; also how many objects it shows.
-pub async fn fork(app: &App, _grant: Grant<Edit>, wish: Wish) -> Result<(Created, u64)> {
+pub async fn fork(app: &App, grant: Grant<Edit>, wish: Wish) -> Result<(Created, u64)> {
     let base =
         app.catalog.resolve(&wish.base_namespace, &wish.base_name).await?.ok_or_else(Error::repo_missing)?;
     let namespace = wish.namespace.as_deref().unwrap_or(&base.namespace);
+    grant.check_namespace(namespace)?;
     let now_ms = app.clock.now_ms();
     let token = auth::issue(Scope::Write, now_ms, TOKEN_TTL_SECONDS);
     let new = NewRepo {

@@ -14,8 +14,8 @@ use crate::error::{Error, Result, code};
 use crate::limits::PAGE_ITEMS_MAX;
 
 /// `GET /client/v4/user/tokens/verify`
-pub async fn verify(State(app): State<App>, _grant: Grant<View>) -> Response<Body> {
-    envelope::one(StatusCode::OK, json!({ "id": app.config.account, "status": "active" }))
+pub async fn verify(grant: Grant<View>) -> Response<Body> {
+    envelope::one(StatusCode::OK, json!({ "id": grant.caller().token_id, "status": "active" }))
 }
 
 /// `GET /client/v4/user`

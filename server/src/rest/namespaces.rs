@@ -77,13 +77,16 @@ async fn create(
     Ok(envelope::one(StatusCode::CREATED, Namespace::from(&row)))
 }
 
-/// Lists namespaces in the order of their names.
+/// Lists namespaces, the newest first; with a restricted API token, those that it is for.
 #[utoipa::path(get, path = "/namespaces", tag = "namespaces",
     params(("limit" = Option<u64>, Query), ("cursor" = Option<String>, Query), ("page" = Option<u64>, Query)),
     responses((status = 200, body = ListEnvelope<Namespace>)))]
-async fn list(State(app): State<App>, _grant: Grant<View>, query: Query) -> Result<Response<Body>> {
+async fn list(State(app): State<App>, grant: Grant<View>, query: Query) -> Result<Response<Body>> {
     let paging = Paging::new(&query, NAMESPACE_PAGE_ITEMS, PAGE_ITEMS_MAX)?;
-    let listed = app.catalog.namespaces(paging.window_from_start()).await?;
+    let listed = match &grant.caller().namespaces {
+        None => app.catalog.namespaces(paging.window_from_start()).await?,
+        Some(names) => app.catalog.namespaces_among(names.clone(), paging.window_from_start()).await?,
+    };
     let last = listed.items.last().map(|row| row.name.as_str());
     let info = paging.info(listed.items.len(), listed.total, last);
     Ok(envelope::list(listed.items.iter().map(Namespace::from).collect(), info))

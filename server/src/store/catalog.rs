@@ -4,6 +4,7 @@
 //! are a small pool. Other processes (the command line beside a running server) may write too: SQLite's lock orders
 //! them. The statements are ones that PostgreSQL would take, but for `WITHOUT ROWID`, the pragmas in `schema` and `search`.
 
+mod api_tokens;
 mod forks;
 mod namespaces;
 mod page;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+pub use api_tokens::{ApiTokenRow, Right};
 pub use namespaces::NamespaceRow;
 pub use page::{Listed, Window};
 pub use repos::{Direction, NewRepo, RepoChange, RepoPage, RepoRow, Sort};

@@ -13,7 +13,7 @@ use crate::limits::{CATALOG_BUSY_MS_MAX, CATALOG_CACHE_KIB, CATALOG_WAL_BYTES_KE
 
 /// What brings the tables from one version to the next: a file of version N has seen the first N steps. A step that
 /// was released is never changed.
-const STEPS: &[&str] = &[TABLES];
+const STEPS: &[&str] = &[TABLES, API_TOKENS];
 
 const TABLES: &str = "
 CREATE TABLE namespaces (
@@ -75,6 +75,20 @@ CREATE TABLE tokens (
     revoked_at INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX tokens_repo ON tokens (repo, created_at);
+";
+
+// Tokens that open REST. hash: as in `tokens`. edits: 1 where it may change things. namespaces: folded, with slashes between;
+// NULL for all.
+const API_TOKENS: &str = "
+CREATE TABLE api_tokens (
+    hash       BLOB    NOT NULL PRIMARY KEY,
+    name       TEXT    NOT NULL,
+    edits      INTEGER NOT NULL,
+    namespaces TEXT,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER
+) WITHOUT ROWID;
 ";
 
 /// Opens the catalog for writing and brings its tables up to date.
