@@ -15,6 +15,7 @@ pub use reach::{Tips, reach};
 pub use reader::Reader;
 pub use select::{DEPTH_INFINITE, DeepenTo, FullSet, Selection, WalkRequest, each_record, select};
 pub use set::ObjSet;
+pub use trees::Versions;
 
 /// Bytes of whole objects that one walk keeps, so that delta chains and neighbouring trees are not inflated twice.
 pub const READER_CACHE_BYTES: usize = 24 << 20;

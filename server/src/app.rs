@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use crate::auth::ApiToken;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
 use crate::store::catalog::{Catalog, RepoRow};
@@ -30,6 +31,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The repository files.
     pub files: Files,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Ready plans of fetches.
     pub plans: Arc<Plans>,
     /// Visible sets of snapshots.

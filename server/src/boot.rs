@@ -17,9 +17,13 @@ use crate::clock::Clock;
 use crate::config::{Config, Given};
 use crate::edge::Edge;
 use crate::limits::{INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
+use crate::listen::{self, Door};
+use crate::metrics::Metrics;
+use crate::ops::plans::{Plans, Visible};
+use crate::random;
 use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::{Files, maintain};
-use crate::{listen, random};
+use crate::tls::{Tls, TlsError};
 
 /// Why the server did not start or did not run.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,9 @@ pub enum BootError {
     /// The catalog did not open.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The certificate cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// Another server has the folder.
     #[error("another server uses {0}")]
     InUse(String),
@@ -54,9 +61,10 @@ pub fn open(config: Config, api_token: &str) -> Result<App, BootError> {
 
 /// The same with a clock of the caller's.
 pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, BootError> {
-    let catalog = Catalog::open(&config.data.join("catalog.sqlite"))?;
+    let metrics = Metrics::default();
+    let catalog = Catalog::timed(&config.data.join("catalog.sqlite"), metrics.catalog_commit().clone())?;
     let api_token = ApiToken::new(api_token);
-    let files = Files::open(&config.data, OPEN_FILES_MAX);
+    let files = Files::timed(&config.data, OPEN_FILES_MAX, metrics.repo_commit().clone());
     let spool = config.data.join("tmp");
     doing(format!("make {}", spool.display()), fs::create_dir_all(&spool))?;
     Ok(App::new(Parts {
@@ -65,8 +73,9 @@ pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, Boo
         api_token,
         clock,
         files,
-        plans: Arc::default(),
-        visible: Arc::default(),
+        plans: Arc::new(Plans::new(metrics.clone())),
+        visible: Arc::new(Visible::new(metrics.clone())),
+        metrics,
         index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
     }))
 }
@@ -83,10 +92,17 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     let (api_token, is_new) = api_token(&given)?;
     let listener = doing(format!("listen on {}", given.listen), TcpListener::bind(given.listen).await)?;
     let address = doing("read the address", listener.local_addr())?;
-    let own_url = format!("http://{address}");
+    let tls = given.tls.as_ref().map(|(certificate, key)| Tls::open(certificate, key)).transpose()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let own_url = format!("{scheme}://{address}");
     let public_url = given.public_url.as_deref().unwrap_or(&own_url).trim_end_matches('/').to_owned();
-    let config =
-        Config { data: given.data.clone(), account: given.account.clone(), public_url: public_url.clone() };
+    let config = Config {
+        data: given.data.clone(),
+        account: given.account.clone(),
+        public_url: public_url.clone(),
+        trusted_proxies: given.trusted_proxies.clone(),
+        slow_request_ms: given.slow_request_ms,
+    };
     let app = open(config, &api_token)?;
     doing("write the URL", fs::write(given.data.join("url"), &public_url))?;
     sweep(&app).await?;
@@ -98,7 +114,11 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         tracing::info!("stopping");
     };
-    if !listen::serve(listener, Edge::new(app), stop).await {
+    if let Some(tls) = &tls {
+        tokio::spawn(tls.clone().watch());
+    }
+    let door = Door { listener, metrics: app.metrics.clone(), tls };
+    if !listen::serve(door, Edge::new(app), stop).await {
         tracing::warn!("some requests did not end in time and were cut");
     }
     Ok(())

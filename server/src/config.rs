@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Settings of one server, complete: nothing is defaulted after this.
+use crate::limits::SLOW_REQUEST_MS;
+use crate::peer::Network;
+
+/// Settings of one server, complete.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The folder that holds everything.
@@ -12,6 +15,23 @@ pub struct Config {
     pub account: String,
     /// Origin that clients use, without a slash at the end.
     pub public_url: String,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Requests whose answer's head takes longer are logged; in milliseconds.
+    pub slow_request_ms: u64,
+}
+
+impl Default for Config {
+    /// What the command line takes where nothing is said.
+    fn default() -> Self {
+        Self {
+            data: "./cairn-data".into(),
+            account: "local".into(),
+            public_url: "http://127.0.0.1:8787".into(),
+            trusted_proxies: Vec::new(),
+            slow_request_ms: SLOW_REQUEST_MS,
+        }
+    }
 }
 
 /// Settings as they were given, before the folder and the port are known.
@@ -27,4 +47,10 @@ pub struct Given {
     pub api_token: Option<String>,
     /// The account that REST paths name.
     pub account: String,
+    /// Certificate chain and key as PEM files, where the server itself speaks TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Requests whose answer's head takes longer are logged; in milliseconds.
+    pub slow_request_ms: u64,
 }

@@ -8,6 +8,10 @@ pub const HEADER_READ_MS_MAX: u64 = 30_000;
 pub const FIRST_BYTES_MS_MAX: u64 = 15_000;
 /// Bytes that tell HTTP/1 from HTTP/2: the length of HTTP/2's preface.
 pub const FIRST_BYTES: usize = 24;
+/// Wait for a TLS handshake.
+pub const TLS_HANDSHAKE_MS_MAX: u64 = 15_000;
+/// How often the files of the certificate are looked at.
+pub const TLS_CHECK_MS: u64 = 10_000;
 /// Read buffer of an HTTP/1 connection, and so the most that a request's header may take.
 pub const HTTP1_BUFFER_BYTES_MAX: usize = 256 << 10;
 /// Fields in a request's header.
@@ -20,6 +24,8 @@ pub const HTTP2_STREAMS_MAX: u32 = 128;
 pub const HTTP2_PING_MS: u64 = 30_000;
 /// Pause after a failed `accept`, which is nearly always a lack of descriptors.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
+/// Requests whose answer's head takes longer are logged as slow, where nothing else is said.
+pub const SLOW_REQUEST_MS: u64 = 10_000;
 /// Wait for running requests after SIGTERM or SIGINT; then they are cut.
 pub const DRAIN_MS_MAX: u64 = 20_000;
 

@@ -57,8 +57,12 @@ impl Answer {
 }
 
 fn app(data: &Path, now: &Arc<AtomicI64>) -> App {
-    let config =
-        Config { data: data.to_owned(), account: "local".into(), public_url: "http://cairn.test".into() };
+    let config = Config {
+        data: data.to_owned(),
+        account: "local".into(),
+        public_url: "http://cairn.test".into(),
+        ..Config::default()
+    };
     boot::open_at(config, API_TOKEN, Clock::Manual(Arc::clone(now))).expect("the folder opens")
 }
 
