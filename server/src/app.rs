@@ -12,6 +12,8 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
+use crate::ops::quota::Quotas;
+use crate::rate::Rates;
 use crate::store::catalog::{Catalog, RepoRow};
 use crate::store::{Files, StoreError};
 
@@ -33,6 +35,12 @@ pub struct Parts {
     pub files: Files,
     /// What is counted.
     pub metrics: Metrics,
+    /// How much may be stored.
+    pub quotas: Quotas,
+    /// How often one token may ask.
+    pub token_rates: Option<Rates>,
+    /// How often a namespace may be asked.
+    pub namespace_rates: Option<Rates>,
     /// Ready plans of fetches.
     pub plans: Arc<Plans>,
     /// Visible sets of snapshots.
@@ -53,6 +61,7 @@ impl App {
             repo: self.files.repo(row.object_format, &row.pins)?,
             algo: row.object_format,
             default_branch: row.default_branch.clone(),
+            quota: self.quotas.of(row),
             plans: Arc::clone(&self.plans),
             visible: Arc::clone(&self.visible),
         })
@@ -70,6 +79,18 @@ impl App {
         };
         let objects = snapshot.limits().into_iter().map(u64::from).sum();
         Ok(Some((snapshot.seq(), objects)))
+    }
+
+    /// Counts a request of somebody who was let in; where that is one too many, the milliseconds to wait.
+    pub fn admit(&self, token: &str, namespace: Option<&str>) -> Result<(), u64> {
+        let now = self.clock.now_ms();
+        if let Some(rates) = &self.token_rates {
+            rates.take(token, now)?;
+        }
+        match (&self.namespace_rates, namespace) {
+            (Some(rates), Some(namespace)) => rates.take(namespace.to_ascii_lowercase(), now),
+            _ => Ok(()),
+        }
     }
 
     /// Where uploads wait.

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod api_token;
+mod bounds;
 mod maintain;
 mod repo;
 mod token;
@@ -63,6 +64,8 @@ struct Serve {
     /// Log requests that take longer, in milliseconds.
     #[arg(long, env = "CAIRN_SLOW_REQUEST_MS", default_value_t = SLOW_REQUEST_MS)]
     slow_request_ms: u64,
+    #[command(flatten)]
+    bounds: bounds::BoundsArgs,
     #[command(flatten)]
     place: Place,
 }
@@ -133,6 +136,7 @@ async fn command(command: Command) -> Result<ExitCode, Failure> {
                 tls: args.tls_cert.zip(args.tls_key),
                 trusted_proxies: args.trusted_proxy,
                 slow_request_ms: args.slow_request_ms,
+                bounds: args.bounds.into(),
             };
             boot::serve(given).await?;
         }

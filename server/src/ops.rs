@@ -11,6 +11,7 @@ pub mod fork;
 pub mod git;
 pub mod plans;
 pub mod push;
+pub mod quota;
 pub mod spool;
 pub mod tokens;
 pub mod view;

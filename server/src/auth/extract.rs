@@ -63,6 +63,8 @@ async fn caller(parts: &mut Parts, app: &App, needed: Reach) -> Result<Arc<Calle
             _ => {}
         }
     }
+    let namespace = params.iter().find(|(name, _)| *name == "ns").map(|(_, value)| value);
+    app.admit(&caller.actor, namespace).map_err(Error::rate_limited)?;
     match needed {
         needed if reach >= needed => Ok(caller),
         Reach::Owner => Err(Error::new(code::FORBIDDEN, "only the owner's API token may do this")),

@@ -5,6 +5,7 @@
 //! them. The statements are ones that PostgreSQL would take, but for `WITHOUT ROWID`, the pragmas in `schema` and `search`.
 
 mod api_tokens;
+mod bytes;
 mod forks;
 mod namespaces;
 mod page;
@@ -95,6 +96,7 @@ pub type Result<T> = std::result::Result<T, CatalogError>;
 pub struct Catalog {
     writer: Writer,
     readers: Arc<Readers>,
+    noted: bytes::Noted,
 }
 
 impl Catalog {
@@ -106,7 +108,11 @@ impl Catalog {
     /// The same, noting how many seconds commits take. Blocks.
     pub fn timed(path: &Path, commit_seconds: Histogram) -> Result<Self> {
         let conn = schema::open_writer(path)?;
-        Ok(Self { writer: Writer::start(conn, commit_seconds)?, readers: Arc::new(Readers::new(path)) })
+        Ok(Self {
+            writer: Writer::start(conn, commit_seconds)?,
+            readers: Arc::new(Readers::new(path)),
+            noted: bytes::Noted::default(),
+        })
     }
 
     /// How many changes wait for the writer.
