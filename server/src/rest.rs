@@ -3,6 +3,7 @@
 pub mod api_tokens;
 pub mod body;
 pub mod diagnose;
+pub mod docs;
 pub mod envelope;
 pub mod forks;
 pub mod namespaces;

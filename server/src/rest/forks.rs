@@ -4,9 +4,12 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::body::Fields;
-use super::envelope;
+use super::envelope::{self, Envelope};
 use super::path::Names;
 use super::repos::created_shape;
 use crate::app::App;
@@ -14,8 +17,32 @@ use crate::auth::{Edit, Grant};
 use crate::error::{Error, Result};
 use crate::ops;
 
-/// `POST /namespaces/{ns}/repos/{name}/fork`
-pub async fn create(
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(create))
+}
+
+/// A fork to be made.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes what `Fields` reads")]
+struct NewFork {
+    /// Its name.
+    name: String,
+    /// What it is for.
+    description: Option<String>,
+    /// Where; the base's namespace if absent.
+    namespace: Option<String>,
+    /// Whether pushes and REST writes are refused.
+    read_only: Option<bool>,
+    /// The last entry of the base that is seen.
+    at: Option<u64>,
+}
+
+/// Forks a repository. Nothing is copied.
+#[utoipa::path(post, path = "/namespaces/{ns}/repos/{name}/fork", tag = "repositories",
+    params(("ns" = String, Path), ("name" = String, Path)), request_body = NewFork,
+    responses((status = 201, body = Envelope<Value>), (status = 409, description = "10201: the name is taken")))]
+async fn create(
     State(app): State<App>,
     grant: Grant<Edit>,
     names: Names,
