@@ -3,6 +3,7 @@
 //! The handlers say what is theirs; what holds for every route (who may ask, the envelope of errors, the rules for
 //! names) is added here, so that none can lack it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -105,12 +106,13 @@ pub fn document(config: &Config) -> Value {
         "variables": { "account": { "default": config.account, "description": "the one account of this server" } },
     }]);
     let mut schemas = Map::new();
-    let mut paths = Map::new();
+    let (mut paths, mut ids) = (Map::new(), BTreeSet::new());
     for (part, servers) in [(artifacts, None), (fixed, Some(json!([{ "url": origin }])))] {
         let (part_paths, part_schemas) = parts(part);
         schemas.extend(part_schemas);
         for (path, mut item) in part_paths {
             complete(&path, &mut item);
+            name_operations(&path, &mut item, &mut ids);
             if let (Some(servers), Some(item)) = (&servers, item.as_object_mut()) {
                 item.insert("servers".into(), servers.clone());
             }
@@ -147,6 +149,22 @@ fn parts(part: OpenApi) -> (Map<String, Value>, Map<String, Value>) {
         _ => Map::new(),
     };
     (take("/paths"), take("/components/schemas"))
+}
+
+/// Gives operations whose name is taken one from their path: a handler that says none is called like its function.
+fn name_operations(path: &str, item: &mut Value, ids: &mut BTreeSet<String>) {
+    let Some(item) = item.as_object_mut() else { return };
+    for (method, operation) in item.iter_mut().filter(|(method, _)| METHODS.contains(&method.as_str())) {
+        let said = operation["operationId"].as_str().unwrap_or_default().to_owned();
+        let words = path.split(|sign: char| !sign.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        let own = words.fold(method.clone(), |name, word| {
+            let (first, rest) = word.split_at(1);
+            name + &first.to_ascii_uppercase() + rest
+        });
+        let id = if said.is_empty() || ids.contains(&said) { own } else { said };
+        ids.insert(id.clone());
+        operation["operationId"] = id.into();
+    }
 }
 
 /// Adds to the operations of a path what holds for all routes.
