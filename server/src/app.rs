@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cairn_protocol::source::ObjectSource;
 use tokio::sync::Semaphore;
 
 use crate::auth::ApiToken;
@@ -13,6 +12,7 @@ use crate::metrics::Metrics;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
 use crate::ops::quota::Quotas;
+use crate::ops::read::cache::Reads;
 use crate::rate::Rates;
 use crate::store::catalog::{Catalog, RepoRow};
 use crate::store::{Files, StoreError};
@@ -45,6 +45,8 @@ pub struct Parts {
     pub plans: Arc<Plans>,
     /// Visible sets of snapshots.
     pub visible: Arc<Visible>,
+    /// What reads keep.
+    pub reads: Arc<Reads>,
     /// Turns to index a large pack.
     pub index_turns: Arc<Semaphore>,
 }
@@ -65,20 +67,6 @@ impl App {
             plans: Arc::clone(&self.plans),
             visible: Arc::clone(&self.visible),
         })
-    }
-
-    /// The repository's own log as of an entry, or of its last one: that entry's number, and how many objects it shows.
-    /// `None` where the log ends before. Blocks.
-    pub fn extent(&self, row: &RepoRow, at: Option<u64>) -> Result<Option<(u64, u64)>, StoreError> {
-        let repo = self.files.repo(row.object_format, &row.pins)?;
-        let head = repo.snapshot(None)?;
-        let snapshot = match at {
-            Some(at) if at > head.seq() => return Ok(None),
-            Some(at) => repo.snapshot(Some(at))?,
-            None => head,
-        };
-        let objects = snapshot.limits().into_iter().map(u64::from).sum();
-        Ok(Some((snapshot.seq(), objects)))
     }
 
     /// Counts a request of somebody who was let in; where that is one too many, the milliseconds to wait.

@@ -82,6 +82,7 @@ pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, Boo
         plans: Arc::new(Plans::new(metrics.clone())),
         visible: Arc::new(Visible::new(metrics.clone())),
         metrics,
+        reads: Arc::default(),
         index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
     }))
 }

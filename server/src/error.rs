@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use crate::ops::OpError;
 use crate::store::catalog::CatalogError;
 use code::Code;
+use serde_json::Value;
 
 /// An answer that is not the wished one. `code` decides what the peer can do about it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -26,6 +27,8 @@ pub struct Error {
     pub retry_after_ms: Option<u64>,
     /// For the log alone.
     pub cause: Option<String>,
+    /// What programs may want to know beyond the code.
+    pub details: Option<Value>,
 }
 
 /// Result of an operation.
@@ -34,7 +37,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with the code's usual status.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, status: None, message: message.into(), pointer: None, retry_after_ms: None, cause: None }
+        Self {
+            code,
+            status: None,
+            message: message.into(),
+            pointer: None,
+            retry_after_ms: None,
+            cause: None,
+            details: None,
+        }
     }
 
     /// Something in the input is wrong; `pointer` says what.
@@ -45,6 +56,11 @@ impl Error {
     /// Names the field at fault.
     pub fn at(self, pointer: impl Into<Cow<'static, str>>) -> Self {
         Self { pointer: Some(pointer.into()), ..self }
+    }
+
+    /// Says more to programs; the caller bounds it.
+    pub fn with_details(self, details: Value) -> Self {
+        Self { details: Some(details), ..self }
     }
 
     /// Answers with another status than the code's usual one.
@@ -94,6 +110,7 @@ impl From<OpError> for Error {
         match error {
             OpError::Quota(text) => Self::new(code::QUOTA_EXCEEDED, text),
             OpError::Request(text) => Self::new(code::INVALID_INPUT, text),
+            OpError::TooLarge(text) => Self::new(code::MEMORY_LIMIT, text),
             error if error.is_ours() => Self::internal(error),
             error => Self::new(code::INVALID_INPUT, error.for_peer()),
         }

@@ -10,7 +10,10 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::rest::docs::Pages;
-use crate::rest::{api_tokens, diagnose, docs, forks, namespaces, repos, tokens};
+use crate::rest::{
+    activity, api_tokens, archive, compare, content, diagnose, docs, forks, listing, log, merges, namespaces,
+    objects, refs, repos, tokens, usage,
+};
 use crate::smart_http;
 
 /// The table of routes; `edge::Edge` goes around it. Those named here are not in the document.
@@ -50,7 +53,17 @@ fn artifacts() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(api_tokens::routes())
         .merge(namespaces::routes())
-        .merge(repos::routes())
+        .merge(activity::routes())
+        .merge(archive::routes())
+        .merge(content::routes())
+        .merge(listing::routes())
+        .merge(log::routes())
+        .merge(objects::routes())
+        .merge(refs::routes())
+        .merge(usage::routes())
         .merge(forks::routes())
+        .merge(compare::routes())
+        .merge(merges::routes())
+        .merge(repos::routes())
         .merge(tokens::routes())
 }

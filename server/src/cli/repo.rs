@@ -63,9 +63,9 @@ enum What {
         base: String,
         /// NAMESPACE/NAME of the fork.
         name: String,
-        /// The last entry of the base that the fork sees.
+        /// What of the base is seen: the number of its last entry, a time (RFC 3339) or the whole hash of a commit.
         #[arg(long)]
-        at: Option<u64>,
+        at: Option<String>,
     },
     /// Delete a repository.
     Delete {
@@ -92,7 +92,7 @@ pub(super) async fn run(args: RepoArgs) -> Result<(), Failure> {
         What::List { namespace, search, limit } => {
             let window = Window { skip: 0, take: limit };
             let (sort, direction) = (Sort::CreatedAt, Direction::Desc);
-            let page = RepoPage { namespace, search, sort, direction, after: None, window };
+            let page = RepoPage { namespace, search, sort, direction, after: None, window, before: 0 };
             let listed = app.catalog.repos(page).await?;
             if json {
                 print(true, &Value::Array(listed.items.iter().map(|row| shape(&app, row)).collect()));

@@ -423,7 +423,8 @@ fn plan(
             other => WalkError::Source(cairn_protocol::source::SourceError(Box::new(other))),
         })
     };
-    let Selection { mut set, had, versions, shallow, unshallow } = walk::select(&mut reader, walk, &mut full)?;
+    let Selection { mut set, had, versions, shallow, unshallow } =
+        walk::select(&mut reader, walk, &mut full)?;
     if request.include_tag {
         include_tags(snapshot, &mut reader, &mut set, &had)?;
     }

@@ -7,6 +7,7 @@
 mod api_tokens;
 mod bytes;
 mod forks;
+mod list;
 mod namespaces;
 mod page;
 mod readers;
@@ -23,9 +24,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::Connection;
 
 pub use api_tokens::{ApiTokenRow, Right};
+pub use list::{Direction, RepoPage, Sort};
 pub use namespaces::NamespaceRow;
 pub use page::{Listed, Window};
-pub use repos::{Direction, NewRepo, RepoChange, RepoPage, RepoRow, Sort};
+pub use repos::{NewRepo, RepoChange, RepoRow};
 pub use tokens::{NewToken, Scope, TokenHash, TokenRow, TokenState};
 
 use readers::Readers;
