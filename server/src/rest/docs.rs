@@ -111,6 +111,8 @@ pub fn document(config: &Config) -> Value {
         let (part_paths, part_schemas) = parts(part);
         schemas.extend(part_schemas);
         for (path, mut item) in part_paths {
+            // OpenAPI has no sign for "slashes included".
+            let path = path.replace("{*", "{");
             complete(&path, &mut item);
             name_operations(&path, &mut item, &mut ids);
             if let (Some(servers), Some(item)) = (&servers, item.as_object_mut()) {
