@@ -11,8 +11,10 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
+use crate::ops::quota::Quotas;
 use crate::ops::read::cache::Reads;
 use crate::ops::write::Turns;
+use crate::rate::Rates;
 use crate::rest::idempotency::Running;
 use crate::store::catalog::{Catalog, RepoRow};
 use crate::store::{Files, RepoId, StoreError};
@@ -35,6 +37,12 @@ pub struct Parts {
     pub files: Files,
     /// What is counted.
     pub metrics: Metrics,
+    /// How much may be stored.
+    pub quotas: Quotas,
+    /// How often one token may ask.
+    pub token_rates: Option<Rates>,
+    /// How often a namespace may be asked.
+    pub namespace_rates: Option<Rates>,
     /// Ready plans of fetches.
     pub plans: Arc<Plans>,
     /// Visible sets of snapshots.
@@ -61,6 +69,7 @@ impl App {
             repo: self.files.repo(row.object_format, &row.pins)?,
             algo: row.object_format,
             default_branch: row.default_branch.clone(),
+            quota: self.quotas.of(row),
             plans: Arc::clone(&self.plans),
             visible: Arc::clone(&self.visible),
         })
@@ -70,6 +79,18 @@ impl App {
     pub async fn noted(&self, id: RepoId) {
         if let Err(error) = self.catalog.touched(id, self.clock.now_ms()).await {
             tracing::error!(%error, "the time of a write was not noted");
+        }
+    }
+
+    /// Counts a request of somebody who was let in; where that is one too many, the milliseconds to wait.
+    pub fn admit(&self, token: &str, namespace: Option<&str>) -> Result<(), u64> {
+        let now = self.clock.now_ms();
+        if let Some(rates) = &self.token_rates {
+            rates.take(token, now)?;
+        }
+        match (&self.namespace_rates, namespace) {
+            (Some(rates), Some(namespace)) => rates.take(namespace.to_ascii_lowercase(), now),
+            _ => Ok(()),
         }
     }
 

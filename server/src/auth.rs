@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, header};
 use crate::error::{Error, code};
 use crate::store::catalog::{Catalog, CatalogError, RepoRow, Scope, TokenHash, TokenState};
 
-pub use token::{ApiToken, Issued, issue};
+pub use token::{ApiToken, Issued, api_token, issue};
 
 /// May read one repository.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,10 @@ pub enum View {}
 /// May do everything that REST offers in the caller's namespaces.
 #[derive(Clone, Copy, Debug)]
 pub enum Edit {}
+
+/// May do what concerns the server as a whole: make and take back API tokens.
+#[derive(Clone, Copy, Debug)]
+pub enum Owner {}
 
 /// Kinds of access to a repository that a token can give.
 pub trait Access: sealed::Sealed {
@@ -55,6 +59,8 @@ pub struct Caller {
     pub actor: String,
     /// The namespaces it is restricted to, in lower case; `None` for all.
     pub namespaces: Option<Vec<String>>,
+    /// What its token is called in lists: an API token's id, or `owner`; empty for git clients.
+    pub token_id: String,
 }
 
 impl Caller {
@@ -92,10 +98,22 @@ impl<A> Grant<A> {
     }
 }
 
+/// For the command line: who can open the data folder may do everything.
+fn operator() -> Arc<Caller> {
+    Arc::new(Caller { actor: "operator".into(), namespaces: None, token_id: String::new() })
+}
+
+impl Grant<Owner> {
+    /// For the command line: who can open the data folder may do everything.
+    pub fn owner() -> Self {
+        Self::new(operator())
+    }
+}
+
 impl Grant<Edit> {
     /// For the command line: who can open the data folder may do everything.
     pub fn operator() -> Self {
-        Self::new(Arc::new(Caller { actor: "operator".into(), namespaces: None }))
+        Self::new(operator())
     }
 
     /// Who may change things may look at them.
@@ -164,6 +182,6 @@ pub async fn git_grant<A: Access>(
     if A::NEEDED == Scope::Write && row.read_only {
         return Err(GitDenied::ReadOnly);
     }
-    let caller = Caller { actor: format!("token:{}", hash.id()), namespaces: None };
+    let caller = Caller { actor: format!("token:{}", hash.id()), namespaces: None, token_id: String::new() };
     Ok(GitAccess { row, scope: token.scope, token: hash, grant: Grant::new(Arc::new(caller)) })
 }

@@ -20,8 +20,10 @@ use crate::limits::{INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
 use crate::listen::{self, Door};
 use crate::metrics::Metrics;
 use crate::ops::plans::{Plans, Visible};
+use crate::ops::quota::Quotas;
 use crate::ops::write::Turns;
 use crate::random;
+use crate::rate::Rates;
 use crate::rest::idempotency::Running;
 use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::{Files, maintain};
@@ -69,7 +71,11 @@ pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, Boo
     let files = Files::timed(&config.data, OPEN_FILES_MAX, metrics.repo_commit().clone());
     let spool = config.data.join("tmp");
     doing(format!("make {}", spool.display()), fs::create_dir_all(&spool))?;
+    let bounds = config.bounds;
     Ok(App::new(Parts {
+        quotas: Quotas::new(bounds.size, catalog.clone()),
+        token_rates: bounds.rate_per_token.map(Rates::new),
+        namespace_rates: bounds.rate_per_namespace.map(Rates::new),
         config,
         catalog,
         api_token,
@@ -107,6 +113,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
         public_url: public_url.clone(),
         trusted_proxies: given.trusted_proxies.clone(),
         slow_request_ms: given.slow_request_ms,
+        bounds: given.bounds,
     };
     let app = open(config, &api_token)?;
     doing("write the URL", fs::write(given.data.join("url"), &public_url))?;

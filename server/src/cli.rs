@@ -1,5 +1,7 @@
 //! The command line.
 
+mod api_token;
+mod bounds;
 mod maintain;
 mod repo;
 mod token;
@@ -34,6 +36,8 @@ enum Command {
     Repo(repo::RepoArgs),
     /// Issue tokens that open git.
     Token(token::TokenArgs),
+    /// Make, list or take back tokens that open REST.
+    ApiToken(api_token::ApiTokenArgs),
     /// Check everything under the data folder.
     Fsck(maintain::FsckArgs),
     /// Copy everything to another folder, also while a server runs.
@@ -60,6 +64,8 @@ struct Serve {
     /// Log requests that take longer, in milliseconds.
     #[arg(long, env = "CAIRN_SLOW_REQUEST_MS", default_value_t = SLOW_REQUEST_MS)]
     slow_request_ms: u64,
+    #[command(flatten)]
+    bounds: bounds::BoundsArgs,
     #[command(flatten)]
     place: Place,
 }
@@ -130,11 +136,13 @@ async fn command(command: Command) -> Result<ExitCode, Failure> {
                 tls: args.tls_cert.zip(args.tls_key),
                 trusted_proxies: args.trusted_proxy,
                 slow_request_ms: args.slow_request_ms,
+                bounds: args.bounds.into(),
             };
             boot::serve(given).await?;
         }
         Command::Repo(args) => repo::run(args).await?,
         Command::Token(args) => token::run(args).await?,
+        Command::ApiToken(args) => api_token::run(args).await?,
         Command::Fsck(args) => return maintain::fsck(args).await,
         Command::Backup(args) => maintain::backup(args).await?,
     }

@@ -4,7 +4,20 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::limits::SLOW_REQUEST_MS;
+use crate::ops::quota::Allowed;
 use crate::peer::Network;
+use crate::rate::Rate;
+
+/// What callers may use; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// Requests of one token.
+    pub rate_per_token: Option<Rate>,
+    /// Requests to one namespace.
+    pub rate_per_namespace: Option<Rate>,
+    /// Bytes that are kept.
+    pub size: Allowed,
+}
 
 /// Settings of one server, complete.
 #[derive(Clone, Debug)]
@@ -19,6 +32,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Requests whose answer's head takes longer are logged; in milliseconds.
     pub slow_request_ms: u64,
+    /// What callers may use.
+    pub bounds: Bounds,
 }
 
 impl Default for Config {
@@ -30,6 +45,7 @@ impl Default for Config {
             public_url: "http://127.0.0.1:8787".into(),
             trusted_proxies: Vec::new(),
             slow_request_ms: SLOW_REQUEST_MS,
+            bounds: Bounds::default(),
         }
     }
 }
@@ -53,4 +69,6 @@ pub struct Given {
     pub trusted_proxies: Vec<Network>,
     /// Requests whose answer's head takes longer are logged; in milliseconds.
     pub slow_request_ms: u64,
+    /// What callers may use.
+    pub bounds: Bounds,
 }

@@ -25,6 +25,8 @@ pub struct Error {
     pub pointer: Option<Cow<'static, str>>,
     /// Facts beside the message that clients act on, as `errors[0].meta`.
     pub meta: Option<Value>,
+    /// When to come back, in milliseconds.
+    pub retry_after_ms: Option<u64>,
     /// For the log alone.
     pub cause: Option<String>,
 }
@@ -35,7 +37,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with the code's usual status.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, status: None, message: message.into(), pointer: None, meta: None, cause: None }
+        Self {
+            code,
+            status: None,
+            message: message.into(),
+            pointer: None,
+            retry_after_ms: None,
+            cause: None,
+            meta: None,
+        }
     }
 
     /// Something in the input is wrong; `pointer` says what.
@@ -56,6 +66,12 @@ impl Error {
     /// Answers with another status than the code's usual one.
     pub fn with_status(self, status: u16) -> Self {
         Self { status: Some(status), ..self }
+    }
+
+    /// One request too many of somebody who was let in.
+    pub fn rate_limited(wait_ms: u64) -> Self {
+        let error = Self::new(code::RATE_LIMITED, "Too many requests");
+        Self { retry_after_ms: Some(wait_ms), ..error }
     }
 
     /// Our own fault; the peer hears nothing of `cause`.
@@ -92,6 +108,7 @@ impl From<CatalogError> for Error {
 impl From<OpError> for Error {
     fn from(error: OpError) -> Self {
         match error {
+            OpError::Quota(text) => Self::new(code::QUOTA_EXCEEDED, text),
             OpError::Request(text) => Self::new(code::INVALID_INPUT, text),
             OpError::TooLarge(text) => Self::new(code::MEMORY_LIMIT, text),
             error if error.is_ours() => Self::internal(error),

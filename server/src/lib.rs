@@ -17,6 +17,7 @@ pub mod names;
 pub mod ops;
 pub mod peer;
 pub mod random;
+pub mod rate;
 pub mod rest;
 pub mod router;
 pub mod smart_http;

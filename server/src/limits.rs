@@ -66,8 +66,24 @@ pub const TOKEN_TTL_SECONDS_MIN: i64 = 60;
 pub const TOKEN_TTL_SECONDS_MAX: i64 = 31_536_000;
 /// Life of a repository token when nothing is asked for, in seconds.
 pub const TOKEN_TTL_SECONDS: i64 = 86_400;
+/// Name of an API token.
+pub const API_TOKEN_NAME_BYTES_MAX: usize = 100;
+/// Namespaces that one API token may be restricted to.
+pub const API_TOKEN_NAMESPACES_MAX: usize = 64;
+/// Longest life of an API token that has an end, in seconds: ten years.
+pub const API_TOKEN_TTL_SECONDS_MAX: i64 = 10 * 31_536_000;
 /// How long a dead token stays in lists before it is swept, in milliseconds: 30 days.
 pub const TOKEN_KEPT_MS: i64 = 30 * 86_400_000;
+/// Buckets of one rate that stand together: a new one takes the place of the fullest of them.
+pub const RATE_WAYS: usize = 8;
+/// Such groups: 65,536 buckets, 1.1 MiB, for each rate that is set.
+pub const RATE_SETS: usize = 8_192;
+/// Greatest rate, in requests a unit of time: a bucket counts microseconds.
+pub const RATE_PER_SECOND_MAX: u32 = 1_000_000;
+/// Most requests at once that a rate allows.
+pub const RATE_BURST_MAX: u32 = 1_000_000;
+/// Repositories whose size is known and not written to the catalog yet.
+pub const NOTED_BYTES_MAX: usize = 65_536;
 /// Longest credential looked at; ours have 65 characters.
 pub const CREDENTIAL_BYTES_MAX: usize = 512;
 

@@ -1,5 +1,6 @@
 //! A file for each thing a caller can ask; no HTTP in here.
 
+pub mod api_tokens;
 pub mod at;
 pub mod change;
 pub mod changes;
@@ -19,6 +20,7 @@ pub mod move_ref;
 pub mod patch;
 pub mod plans;
 pub mod push;
+pub mod quota;
 pub mod read;
 pub mod spool;
 pub mod tokens;

@@ -1,6 +1,7 @@
 //! REST: a file for each noun. Handlers decode, call `ops` or the catalog, and encode.
 
 pub mod activity;
+pub mod api_tokens;
 pub mod archive;
 pub mod ask;
 pub mod body;
@@ -9,6 +10,7 @@ pub mod compare;
 pub mod cond;
 pub mod content;
 pub mod diagnose;
+pub mod docs;
 pub mod envelope;
 pub mod forks;
 pub mod idempotency;

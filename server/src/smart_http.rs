@@ -41,6 +41,14 @@ fn refuse(status: StatusCode, text: impl Into<String>) -> Response {
     (status, NO_CACHE, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
+/// One request too many of somebody who was let in.
+fn too_many(wait_ms: u64) -> Response {
+    let mut answer =
+        refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests; Retry-After says when to come back");
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1_000).max(1)));
+    answer
+}
+
 fn denied(denied: GitDenied) -> Response {
     match denied {
         GitDenied::Unauthenticated => {
@@ -84,6 +92,7 @@ async fn open<A: Access>(
     let repo = repo.strip_suffix(".git").unwrap_or(repo);
     let now = app.clock.now_ms();
     let access = auth::git_grant(&app.catalog, now, headers, ns, repo).await.map_err(denied)?;
+    app.admit(&access.grant.caller().actor, Some(&access.row.namespace)).map_err(too_many)?;
     let served = app.served(&access.row).map_err(|error| failed(&error.into()))?;
     Ok((served, access))
 }

@@ -50,6 +50,22 @@ pub fn issue(scope: Scope, now_ms: i64, ttl_seconds: i64) -> Issued {
     Issued { plaintext: format!("{core}?expires={}", expires_at_ms.div_euclid(1_000)), row }
 }
 
+/// The text of a new API token, and what is stored of it.
+pub fn api_token() -> (String, TokenHash) {
+    let text = format!("{API_TOKEN_START}{}", random::hex(&random::bytes::<20>()));
+    let hash = hash(&text);
+    (text, hash)
+}
+
+/// How the text of an API token starts; 40 digits of hex follow. Scanners for leaked secrets look for such starts.
+const API_TOKEN_START: &str = "cairn_v1_";
+
+/// The hash of what may be an API token.
+pub(super) fn parse_api_token(text: &str) -> Option<TokenHash> {
+    let hex = text.strip_prefix(API_TOKEN_START)?;
+    (hex.len() == 40 && hex.bytes().all(|digit| digit.is_ascii_hexdigit())).then(|| hash(text))
+}
+
 fn hash(core: &str) -> TokenHash {
     let whole: [u8; 32] = Sha256::digest(core).into();
     let mut half = [0; 16];

@@ -16,6 +16,9 @@ impl IntoResponse for Error {
         let status = self.status.unwrap_or(self.code.status);
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if let Some(ms) = self.retry_after_ms {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000).max(1)));
+        }
         response.extensions_mut().insert(self);
         response
     }

@@ -10,6 +10,7 @@ use cairn_protocol::upload_pack::RequestError;
 use cairn_protocol::walk::WalkError;
 
 use super::plans::{Plans, Visible};
+use super::quota::Quota;
 use crate::store::StoreError;
 use crate::store::repo::Repo;
 
@@ -22,6 +23,8 @@ pub struct Served {
     pub algo: HashAlgo,
     /// Its default branch, without `refs/heads/`.
     pub default_branch: String,
+    /// How much may be stored.
+    pub quota: Quota,
     /// Ready plans of all repositories.
     pub plans: Arc<Plans>,
     /// Visible sets of all repositories.
@@ -60,6 +63,9 @@ pub enum OpError {
     /// A walk failed.
     #[error(transparent)]
     Walk(#[from] WalkError),
+    /// More would be stored than the operator allows.
+    #[error("{0}")]
+    Quota(String),
     /// The pushed pack is refused.
     #[error(transparent)]
     Pack(#[from] PackError),

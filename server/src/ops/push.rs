@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use cairn_protocol::object::{Kind, ObjectId, tag_target};
-use cairn_protocol::pack::{FsckRules, IndexOptions, IndexedPack, Known, PackError, scan};
+use cairn_protocol::pack::{FsckRules, IndexOptions, IndexedPack, Known, PackBytes, PackError, scan};
 use cairn_protocol::receive_pack::{Command, PushRequest};
 use cairn_protocol::refs::{RefName, is_pushable};
 use cairn_protocol::source::{ObjRef, ObjectSource, SourceError};
@@ -115,7 +115,11 @@ pub fn push(
     by: By,
     progress: &mut dyn FnMut(String),
 ) -> Result<Pushed, OpError> {
+    let held = served.quota.hold(upload.map_or(0, PackBytes::len));
     let snapshot = served.repo.snapshot(None)?;
+    if upload.is_some() {
+        served.quota.check(&held, &snapshot)?;
+    }
     if upload.is_none() && request.has_pack() {
         return Ok(refused(request, "the pack is missing"));
     }
@@ -155,6 +159,9 @@ pub fn push(
         let committed = served.repo.commit_entry(entry)?;
         seq = committed.seq;
         outcomes = committed.results;
+        if upload.is_some() {
+            served.quota.note(&served.repo);
+        }
     }
     Ok(Pushed { unpack: Ok(()), results: report(request, judged, outcomes), seq })
 }

@@ -36,8 +36,10 @@ pub struct Namespace {
     /// How many repositories it holds.
     repo_count: u64,
     /// RFC 3339, UTC.
+    #[schema(format = DateTime)]
     created_at: String,
     /// RFC 3339, UTC.
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -56,7 +58,8 @@ impl From<&NamespaceRow> for Namespace {
 /// A namespace to be made.
 #[derive(Deserialize, ToSchema)]
 pub struct NewNamespace {
-    /// Its name.
+    /// Its name; not ending in `.git` or `.lock`.
+    #[schema(min_length = 1, max_length = 63, pattern = "^[a-zA-Z0-9][a-zA-Z0-9._-]*$")]
     namespace: Option<String>,
     /// Taken and not used: there is one place.
     #[serde(rename = "jurisdiction")]
@@ -64,7 +67,7 @@ pub struct NewNamespace {
 }
 
 /// Makes a namespace.
-#[utoipa::path(post, path = "/namespaces", tag = "namespaces", request_body = NewNamespace,
+#[utoipa::path(post, path = "/namespaces", operation_id = "createNamespace", tag = "namespaces", request_body = NewNamespace,
     responses((status = 201, body = Envelope<Namespace>), (status = 409, description = "10201: the name is taken")))]
 async fn create(
     State(app): State<App>,
@@ -77,20 +80,25 @@ async fn create(
     Ok(envelope::one(StatusCode::CREATED, Namespace::from(&row)))
 }
 
-/// Lists namespaces in the order of their names.
-#[utoipa::path(get, path = "/namespaces", tag = "namespaces",
-    params(("limit" = Option<u64>, Query), ("cursor" = Option<String>, Query), ("page" = Option<u64>, Query)),
+/// Lists namespaces, the newest first; with a restricted API token, those that it is for.
+#[utoipa::path(get, path = "/namespaces", operation_id = "listNamespaces", tag = "namespaces",
+    params(("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "namespaces on a page; 100 if absent"),
+        ("cursor" = Option<String>, Query, max_length = 512, description = "where the last page ended, from its result_info"),
+        ("page" = Option<u64>, Query, minimum = 1, description = "number of the page")),
     responses((status = 200, body = ListEnvelope<Namespace>)))]
-async fn list(State(app): State<App>, _grant: Grant<View>, query: Query) -> Result<Response<Body>> {
+async fn list(State(app): State<App>, grant: Grant<View>, query: Query) -> Result<Response<Body>> {
     let paging = Paging::new(&query, NAMESPACE_PAGE_ITEMS, PAGE_ITEMS_MAX)?;
-    let listed = app.catalog.namespaces(paging.window_from_start()).await?;
+    let listed = match &grant.caller().namespaces {
+        None => app.catalog.namespaces(paging.window_from_start()).await?,
+        Some(names) => app.catalog.namespaces_among(names.clone(), paging.window_from_start()).await?,
+    };
     let last = listed.items.last().map(|row| row.name.as_str());
     let info = paging.info(listed.items.len(), listed.total, last);
     Ok(envelope::list(listed.items.iter().map(Namespace::from).collect(), info))
 }
 
 /// Shows a namespace.
-#[utoipa::path(get, path = "/namespaces/{ns}", tag = "namespaces", params(("ns" = String, Path)),
+#[utoipa::path(get, path = "/namespaces/{ns}", operation_id = "getNamespace", tag = "namespaces", params(("ns" = String, Path)),
     responses((status = 200, body = Envelope<Namespace>), (status = 404, description = "10200: there is none")))]
 async fn get(State(app): State<App>, _grant: Grant<View>, names: Names) -> Result<Response<Body>> {
     let row = app.catalog.namespace(&names.ns).await?;
@@ -99,9 +107,10 @@ async fn get(State(app): State<App>, _grant: Grant<View>, names: Names) -> Resul
 }
 
 /// Deletes a namespace; with its repositories where `force` is true.
-#[utoipa::path(delete, path = "/namespaces/{ns}", tag = "namespaces",
+#[utoipa::path(delete, path = "/namespaces/{ns}", operation_id = "deleteNamespace", tag = "namespaces",
     params(("ns" = String, Path), ("force" = Option<bool>, Query)),
-    responses((status = 204), (status = 409, description = "10100: it holds repositories")))]
+    responses((status = 204, description = "it is gone"), (status = 404, description = "10200: there is none"),
+        (status = 409, description = "10100: it holds repositories")))]
 async fn delete(
     State(app): State<App>,
     _grant: Grant<Edit>,

@@ -4,6 +4,8 @@
 //! are a small pool. Other processes (the command line beside a running server) may write too: SQLite's lock orders
 //! them. The statements are ones that PostgreSQL would take, but for `WITHOUT ROWID`, the pragmas in `schema` and `search`.
 
+mod api_tokens;
+mod bytes;
 mod forks;
 mod idempotency;
 mod list;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::Connection;
 
+pub use api_tokens::{ApiTokenRow, Right};
 pub use idempotency::KeptAnswer;
 pub use list::{Direction, RepoPage, Sort};
 pub use namespaces::NamespaceRow;
@@ -97,6 +100,7 @@ pub type Result<T> = std::result::Result<T, CatalogError>;
 pub struct Catalog {
     writer: Writer,
     readers: Arc<Readers>,
+    noted: bytes::Noted,
 }
 
 impl Catalog {
@@ -108,7 +112,11 @@ impl Catalog {
     /// The same, noting how many seconds commits take. Blocks.
     pub fn timed(path: &Path, commit_seconds: Histogram) -> Result<Self> {
         let conn = schema::open_writer(path)?;
-        Ok(Self { writer: Writer::start(conn, commit_seconds)?, readers: Arc::new(Readers::new(path)) })
+        Ok(Self {
+            writer: Writer::start(conn, commit_seconds)?,
+            readers: Arc::new(Readers::new(path)),
+            noted: bytes::Noted::default(),
+        })
     }
 
     /// How many changes wait for the writer.

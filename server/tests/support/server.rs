@@ -161,6 +161,21 @@ impl Server {
         assert_eq!(made.status, 201, "{}", made.body);
         made.text("token")
     }
+
+    /// On an empty folder, with other settings than the usual ones.
+    pub fn with(change: impl FnOnce(Config) -> Config) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let now = Arc::new(AtomicI64::new(1_700_000_000_000));
+        let config = Config {
+            data: folder.path().to_owned(),
+            account: "local".into(),
+            public_url: "http://cairn.test".into(),
+            ..Config::default()
+        };
+        let app = boot::open_at(change(config), API_TOKEN, Clock::Manual(Arc::clone(&now)));
+        let app = app.expect("the folder opens");
+        Self { edge: Edge::new(app.clone()), app, now, folder }
+    }
 }
 
 impl Server {

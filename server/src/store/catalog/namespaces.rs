@@ -100,6 +100,29 @@ impl Catalog {
         .await
     }
 
+    /// Those of the named namespaces that live, newest first. `folded` are a few names in lower case.
+    pub async fn namespaces_among(
+        &self,
+        folded: Vec<String>,
+        window: Window,
+    ) -> Result<Listed<NamespaceRow>> {
+        self.read(move |conn| {
+            let snapshot = conn.unchecked_transaction()?;
+            let sql = format!("SELECT {COLUMNS}, n FROM namespaces WHERE folded = ?1 AND deleted_at IS NULL");
+            let mut find = snapshot.prepare_cached(&sql)?;
+            let mut rows: Vec<(i64, NamespaceRow)> = Vec::new();
+            for name in folded {
+                rows.extend(find.query_row([name], |row| Ok((row.get(4)?, row_of(row)?))).optional()?);
+            }
+            rows.sort_unstable_by_key(|(n, _)| std::cmp::Reverse(*n));
+            let total = rows.len() as u64;
+            let count = |part: u64| usize::try_from(part).unwrap_or(usize::MAX);
+            let part = rows.into_iter().skip(count(window.skip)).take(count(window.take));
+            Ok(Listed { items: part.map(|(_, row)| row).collect(), total })
+        })
+        .await
+    }
+
     /// Marks a namespace deleted, with all that is in it if `force`.
     pub async fn delete_namespace(&self, name: &str, force: bool, now: i64) -> Result<()> {
         let folded = name.to_ascii_lowercase();

@@ -212,15 +212,18 @@ impl Catalog {
 
     /// Notes a push. Durable when it answers; a caller that cannot wait may drop the future after polling it once.
     pub async fn touched(&self, id: RepoId, push_time_ms: i64) -> Result<()> {
-        self.write(move |conn| {
+        let noted = self.noted.clone();
+        let written = self.write(move |conn| {
             let mut update = conn.prepare_cached(
                 "UPDATE repos SET last_push_at = ?2, updated_at = CASE WHEN updated_at < ?2 THEN ?2 ELSE updated_at END
                  WHERE id = ?1 AND deleted_at IS NULL AND COALESCE(last_push_at, 0) <= ?2",
             )?;
             update.execute(params![id.to_string(), push_time_ms])?;
-            Ok(())
-        })
-        .await
+            noted.write(conn, id)
+        });
+        let written = written.await?;
+        self.noted.settle(id, written);
+        Ok(())
     }
 
     /// Marks a repository deleted and tells its id; the id again where that was done before.

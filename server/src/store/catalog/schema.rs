@@ -14,7 +14,7 @@ use crate::limits::{CATALOG_BUSY_MS_MAX, CATALOG_CACHE_KIB, CATALOG_WAL_BYTES_KE
 
 /// What brings the tables from one version to the next: a file of version N has seen the first N steps. A step that
 /// was released is never changed.
-const STEPS: &[&str] = &[TABLES, ORDERS, IDEMPOTENCY];
+const STEPS: &[&str] = &[TABLES, ORDERS, API_TOKENS, BYTES, IDEMPOTENCY];
 
 const TABLES: &str = "
 CREATE TABLE namespaces (
@@ -101,6 +101,32 @@ CREATE TABLE idempotency (
 CREATE UNIQUE INDEX idempotency_id     ON idempotency (id);
 CREATE UNIQUE INDEX idempotency_caller ON idempotency (caller, ordinal);
 CREATE INDEX        idempotency_age    ON idempotency (created_at);
+";
+
+// Tokens that open REST. hash: as in `tokens`. edits: 1 where it may change things. namespaces: folded, with slashes between;
+// NULL for all.
+const API_TOKENS: &str = "
+CREATE TABLE api_tokens (
+    hash       BLOB    NOT NULL PRIMARY KEY,
+    name       TEXT    NOT NULL,
+    edits      INTEGER NOT NULL,
+    namespaces TEXT,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER
+) WITHOUT ROWID;
+";
+
+// own_bytes: of the packs of a repository's own log; of a namespace's live repositories.
+const BYTES: &str = "
+ALTER TABLE repos      ADD COLUMN own_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE namespaces ADD COLUMN own_bytes INTEGER NOT NULL DEFAULT 0;
+CREATE TRIGGER repos_own_bytes AFTER UPDATE OF own_bytes, deleted_at ON repos BEGIN
+    UPDATE namespaces SET own_bytes = own_bytes
+        - CASE WHEN OLD.deleted_at IS NULL THEN OLD.own_bytes ELSE 0 END
+        + CASE WHEN NEW.deleted_at IS NULL THEN NEW.own_bytes ELSE 0 END
+    WHERE n = NEW.namespace;
+END;
 ";
 
 /// Opens the catalog for writing and brings its tables up to date.

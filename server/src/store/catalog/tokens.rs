@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Catalog, CatalogError, Listed, Result, Window, repos};
+use super::{Catalog, CatalogError, Listed, Result, Window, api_tokens, repos};
 use crate::store::RepoId;
 
 /// What a token opens.
@@ -50,7 +50,7 @@ impl TokenHash {
 }
 
 /// The least and the greatest hash with this public id.
-fn range_of(id: &str) -> Option<([u8; 16], [u8; 16])> {
+pub(super) fn range_of(id: &str) -> Option<([u8; 16], [u8; 16])> {
     let mut bits = 0_u128;
     if id.len() != 16 {
         return None;
@@ -228,7 +228,7 @@ impl Catalog {
     pub async fn sweep_tokens(&self, before: i64) -> Result<u64> {
         self.write(move |conn| {
             let gone = conn.execute("DELETE FROM tokens WHERE expires_at < ?1", [before])?;
-            Ok(gone as u64)
+            Ok((gone + api_tokens::sweep(conn, before)?) as u64)
         })
         .await
     }

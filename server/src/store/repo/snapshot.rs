@@ -200,6 +200,15 @@ impl Snapshot {
         Ok(visible.map(row).collect())
     }
 
+    /// Bytes of the packs of the own log, as stored.
+    pub fn own_bytes(&self) -> Result<u64, StoreError> {
+        let view = self.view(0)?;
+        let Some(file) = &view.file else { return Ok(0) };
+        let packs = file.packs();
+        let visible = packs.list.iter().take_while(|pack| pack.base_ordinal < view.limit);
+        Ok(visible.map(|pack| pack.bytes).sum())
+    }
+
     /// The canonical ordinals of the objects of one kind.
     pub fn kinds(&self, source: u16, kind: Kind) -> Result<RoaringBitmap, StoreError> {
         self.saved_kinds(source, kind as usize)
