@@ -195,10 +195,12 @@ type SharedFlow = Arc<Mutex<Flow>>;
 
 impl Flow {
     fn answer(&mut self) -> io::Result<&mut (dyn Read + Send + Sync)> {
-        if let Exchange::Waiting { headers, body } = std::mem::replace(&mut self.exchange, Exchange::Failed) {
+        if let Exchange::Waiting { headers, body } = &self.exchange {
             let body = std::mem::take(&mut *body.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
-            let reader = self.post(&headers, &body).map_err(|error| self.shared.fail(error))?;
-            self.exchange = Exchange::Answered(reader);
+            let answered = self.post(headers, &body);
+            // A failed request is not sent again.
+            self.exchange = Exchange::Failed;
+            self.exchange = Exchange::Answered(answered.map_err(|error| self.shared.fail(error))?);
         }
         match &mut self.exchange {
             Exchange::Answered(reader) => Ok(reader.as_mut()),
