@@ -233,6 +233,9 @@ fn receive<'a>(
     if reader.stopped_at() != Some(MessageKind::Flush) {
         return Err(RemoteError::new(Class::Unreachable, format!("{}: the pack breaks off", shared.url())));
     }
+    if bytes == 0 {
+        return Err(RemoteError::new(Class::Protocol, format!("{}: an empty pack", shared.url())));
+    }
     shared.set_budget(TRAILER_BYTES_MAX);
     Ok(())
 }
