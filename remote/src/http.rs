@@ -5,12 +5,12 @@
 use std::any::Any;
 use std::io::{self, BufReader, Cursor, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
 use ureq::http::header::{CONTENT_TYPE, LOCATION};
 use ureq::http::{HeaderMap, Response};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 use crate::error::{Class, RemoteError};
 use crate::limits::{READ_BYTES, REQUEST_BYTES_MAX};
@@ -107,17 +107,9 @@ impl Shared {
         if left.is_some_and(|left| left.is_zero()) {
             return Err(status::deadline(url));
         }
-        let all = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let all = all.chain(authorization.as_deref().map(|value| ("Authorization", value)));
         let answer = match body {
-            None => {
-                let request = self.agent.get(url).config().timeout_global(left).build();
-                all.fold(request, |request, (name, value)| request.header(name, value)).call()
-            }
-            Some(body) => {
-                let request = self.agent.post(url).config().timeout_global(left).build();
-                all.fold(request, |request, (name, value)| request.header(name, value)).send(body)
-            }
+            None => prepare(self.agent.get(url), left, headers, authorization).call(),
+            Some(body) => prepare(self.agent.post(url), left, headers, authorization).send(body),
         };
         answer.map_err(|error| status::failed(url, error))
     }
@@ -162,6 +154,24 @@ impl Shared {
         }
         state.budget -= bytes;
         Ok(())
+    }
+}
+
+fn prepare<B>(
+    request: RequestBuilder<B>,
+    left: Option<Duration>,
+    headers: &[(String, String)],
+    authorization: Option<String>,
+) -> RequestBuilder<B> {
+    // A request with a configuration of its own builds its TLS anew, so only where it needs one.
+    let request = match left {
+        Some(_) => request.config().timeout_global(left).build(),
+        None => request,
+    };
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+    match authorization {
+        Some(value) => request.header("Authorization", value),
+        None => request,
     }
 }
 

@@ -59,7 +59,8 @@ pub(crate) fn failed(url: &str, error: ureq::Error) -> RemoteError {
         ureq::Error::Tls(error) => RemoteError::lasting(format!("{url}: TLS failed: {error}")),
         ureq::Error::HostNotFound => RemoteError::lasting(format!("{url}: there is no such host")),
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-            RemoteError::new(Class::Refused, format!("{url}: the URL is malformed"))
+            let text = format!("{url}: the URL or the credentials hold what no request can");
+            RemoteError::new(Class::Refused, text)
         }
         ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) => {
             RemoteError::new(Class::Protocol, format!("{url}: the answer is no proper HTTP"))

@@ -101,10 +101,13 @@ fn credentials_go_with_every_request_and_into_no_text() {
         let (pack, _) = fetch(&mut remote, &everything(&stock)).unwrap();
         assert_eq!(stock.objects(&pack), stock.listed(&["main"]));
     }
+    let split = Options { credentials: Some(Credentials::Bearer("secret-3\r\nX: y".into())), ..options() };
     let wrong = url(&front).replace("http://", "http://u:secret-3@");
-    let error = fails(&wrong, options());
-    assert_eq!(error.class(), Class::Auth);
-    assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    for (url, options, class) in [(wrong, options(), Class::Auth), (url(&front), split, Class::Refused)] {
+        let error = fails(&url, options);
+        assert_eq!(error.class(), class, "{error}");
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    }
 }
 
 #[test]
