@@ -1,14 +1,16 @@
 //! Who may do what. A `Grant` is made here alone, so that an unchecked operation does not compile.
 //!
-//! The API token opens REST and nothing else; a repository's token opens git on that repository and nothing else.
+//! API tokens open REST and nothing else; a repository's token opens git on that repository and nothing else.
 
 mod extract;
 mod token;
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 
+use crate::error::{Error, code};
 use crate::store::catalog::{Catalog, CatalogError, RepoRow, Scope, TokenHash, TokenState};
 
 pub use token::{ApiToken, Issued, issue};
@@ -19,9 +21,12 @@ pub enum Read {}
 /// May read and write one repository.
 #[derive(Clone, Copy, Debug)]
 pub enum Write {}
-/// May do everything that REST offers.
+/// May look at everything that REST shows of the caller's namespaces.
 #[derive(Clone, Copy, Debug)]
-pub enum Admin {}
+pub enum View {}
+/// May do everything that REST offers in the caller's namespaces.
+#[derive(Clone, Copy, Debug)]
+pub enum Edit {}
 
 /// Kinds of access to a repository that a token can give.
 pub trait Access: sealed::Sealed {
@@ -43,21 +48,66 @@ impl Access for Write {
     const NEEDED: Scope = Scope::Write;
 }
 
-/// Proof that access was checked.
-#[derive(Clone, Copy, Debug)]
-pub struct Grant<A>(PhantomData<A>);
+/// Who asks, and for which namespaces it may.
+#[derive(Debug)]
+pub struct Caller {
+    /// For the log of who did what: `api:<id>`, `token:<id>` or `operator`. Never a secret.
+    pub actor: String,
+    /// The namespaces it is restricted to, in lower case; `None` for all.
+    pub namespaces: Option<Vec<String>>,
+}
 
-impl Grant<Admin> {
+impl Caller {
+    /// Whether the caller may name this namespace.
+    pub fn may_name(&self, namespace: &str) -> bool {
+        let folded = namespace.to_ascii_lowercase();
+        self.namespaces.as_ref().is_none_or(|allowed| allowed.contains(&folded))
+    }
+}
+
+/// Proof that access was checked, and for whom.
+#[derive(Clone, Debug)]
+pub struct Grant<A> {
+    caller: Arc<Caller>,
+    access: PhantomData<A>,
+}
+
+impl<A> Grant<A> {
+    fn new(caller: Arc<Caller>) -> Self {
+        Self { caller, access: PhantomData }
+    }
+
+    /// Who was let in.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Refuses a namespace that the caller is not for. Routes that name one in their path are checked already; this
+    /// is for names in bodies.
+    pub fn check_namespace(&self, namespace: &str) -> Result<(), Error> {
+        if self.caller.may_name(namespace) {
+            return Ok(());
+        }
+        Err(Error::new(code::FORBIDDEN, "this API token is not for that namespace"))
+    }
+}
+
+impl Grant<Edit> {
     /// For the command line: who can open the data folder may do everything.
     pub fn operator() -> Self {
-        Self(PhantomData)
+        Self::new(Arc::new(Caller { actor: "operator".into(), namespaces: None }))
+    }
+
+    /// Who may change things may look at them.
+    pub fn viewing(&self) -> Grant<View> {
+        Grant::new(Arc::clone(&self.caller))
     }
 }
 
 impl Grant<Write> {
     /// Who may write may read.
     pub fn reading(self) -> Grant<Read> {
-        Grant(PhantomData)
+        Grant::new(self.caller)
     }
 }
 
@@ -114,5 +164,6 @@ pub async fn git_grant<A: Access>(
     if A::NEEDED == Scope::Write && row.read_only {
         return Err(GitDenied::ReadOnly);
     }
-    Ok(GitAccess { row, scope: token.scope, token: hash, grant: Grant(PhantomData) })
+    let caller = Caller { actor: format!("token:{}", hash.id()), namespaces: None };
+    Ok(GitAccess { row, scope: token.scope, token: hash, grant: Grant::new(Arc::new(caller)) })
 }

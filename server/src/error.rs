@@ -4,6 +4,9 @@ pub mod code;
 pub mod git;
 pub mod http;
 
+use std::borrow::Cow;
+
+use crate::ops::OpError;
 use crate::store::catalog::CatalogError;
 use code::Code;
 
@@ -18,7 +21,7 @@ pub struct Error {
     /// For people; never a token or a body.
     pub message: String,
     /// The field that is at fault, as a JSON pointer.
-    pub pointer: Option<&'static str>,
+    pub pointer: Option<Cow<'static, str>>,
     /// For the log alone.
     pub cause: Option<String>,
 }
@@ -33,13 +36,13 @@ impl Error {
     }
 
     /// Something in the input is wrong; `pointer` says what.
-    pub fn input(pointer: &'static str, message: impl Into<String>) -> Self {
+    pub fn input(pointer: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::new(code::INVALID_INPUT, message).at(pointer)
     }
 
     /// Names the field at fault.
-    pub fn at(self, pointer: &'static str) -> Self {
-        Self { pointer: Some(pointer), ..self }
+    pub fn at(self, pointer: impl Into<Cow<'static, str>>) -> Self {
+        Self { pointer: Some(pointer.into()), ..self }
     }
 
     /// Answers with another status than the code's usual one.
@@ -74,6 +77,16 @@ impl From<CatalogError> for Error {
             CatalogError::TokenMissing => Self::new(code::NOT_FOUND, "Token not found"),
             error @ CatalogError::ForkTooDeep { .. } => Self::new(code::QUOTA_EXCEEDED, error.to_string()),
             error => Self::internal(error),
+        }
+    }
+}
+
+impl From<OpError> for Error {
+    fn from(error: OpError) -> Self {
+        match error {
+            OpError::Request(text) => Self::new(code::INVALID_INPUT, text),
+            error if error.is_ours() => Self::internal(error),
+            error => Self::new(code::INVALID_INPUT, error.for_peer()),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A file for each thing a caller can ask; no HTTP in here.
 
+pub mod at;
 pub mod change;
+pub mod commit_text;
 pub mod create;
 pub mod delete;
 pub mod fetch;
@@ -10,26 +12,51 @@ pub mod plans;
 pub mod push;
 pub mod spool;
 pub mod tokens;
+pub mod view;
 pub mod visible;
 
 pub use git::{OpError, Served};
 
-use crate::error::Error;
+use crate::app::App;
+use crate::auth::{Edit, Grant, View};
+use crate::error::{Error, Result};
 use crate::limits::DESCRIPTION_BYTES_MAX;
 use crate::names::{Name, is_branch_name};
+use crate::store::catalog::RepoRow;
+
+/// The repository of that name, for a caller who reads it.
+pub async fn viewed(app: &App, _grant: &Grant<View>, namespace: &str, name: &str) -> Result<RepoRow> {
+    app.catalog.resolve(namespace, name).await?.ok_or_else(Error::repo_missing)
+}
+
+/// The repository of that name, for a caller who changes what is in it: 403 where it is read-only.
+pub async fn edited(app: &App, grant: &Grant<Edit>, namespace: &str, name: &str) -> Result<RepoRow> {
+    let row = viewed(app, &grant.viewing(), namespace, name).await?;
+    if row.read_only {
+        return Err(Error::new(crate::error::code::FORBIDDEN, "the repository is read-only"));
+    }
+    Ok(row)
+}
+
+/// Runs work that blocks. It ends even if the caller goes away; a panic of ours becomes an error.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::result::Result<T, OpError> + Send + 'static,
+) -> Result<T> {
+    Ok(tokio::task::spawn_blocking(work).await.map_err(Error::internal)??)
+}
 
 /// The rule for names of new repositories.
-fn repo_name(text: Option<&str>) -> Result<Name, Error> {
+fn repo_name(text: Option<&str>) -> Result<Name> {
     let bad = || Error::new(crate::error::code::INVALID_REPO_NAME, "Invalid repo name").at("/name");
     text.and_then(Name::new).ok_or_else(bad)
 }
 
 /// The rule for names of new namespaces.
-pub fn namespace_name(text: Option<&str>) -> Result<Name, Error> {
+pub fn namespace_name(text: Option<&str>) -> Result<Name> {
     text.and_then(Name::new).ok_or_else(|| Error::input("/namespace", "Invalid namespace name"))
 }
 
-fn description(text: Option<String>) -> Result<Option<String>, Error> {
+fn description(text: Option<String>) -> Result<Option<String>> {
     match text {
         Some(text) if text.len() > DESCRIPTION_BYTES_MAX => {
             Err(Error::input("/description", format!("a description may have {DESCRIPTION_BYTES_MAX} bytes")))
@@ -38,7 +65,7 @@ fn description(text: Option<String>) -> Result<Option<String>, Error> {
     }
 }
 
-fn branch(text: String) -> Result<String, Error> {
+fn branch(text: String) -> Result<String> {
     // Callers may give the ref's full name.
     let short = text.strip_prefix("refs/heads/").map(str::to_owned).unwrap_or(text);
     if is_branch_name(&short) {

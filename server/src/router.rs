@@ -1,7 +1,9 @@
-//! Every URL.
+//! Every URL: the fixed ones are here, those of a noun in its file under `rest`.
 
 use axum::Router;
 use axum::routing::{delete, get, post};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::rest::{diagnose, forks, namespaces, repos, tokens};
@@ -9,6 +11,7 @@ use crate::smart_http;
 
 /// The table of routes; `edge::Edge` goes around it.
 pub fn router(app: App) -> Router {
+    let (artifacts, _) = artifacts().split_for_parts();
     Router::new()
         .route("/healthz", get(diagnose::health))
         .route("/docs/errors", get(diagnose::errors))
@@ -16,8 +19,8 @@ pub fn router(app: App) -> Router {
         .route("/client/v4/user/tokens/verify", get(diagnose::verify))
         .route("/client/v4/accounts", get(diagnose::accounts))
         .route("/client/v4/memberships", get(diagnose::memberships))
-        .nest("/client/v4/accounts/{account}/artifacts", artifacts())
-        .nest("/v1/api", artifacts())
+        .nest("/client/v4/accounts/{account}/artifacts", artifacts.clone())
+        .nest("/v1/api", artifacts)
         // /git/{ns}/{repo}[.git]/info/refs, /git-upload-pack, /git-receive-pack
         .merge(smart_http::routes())
         .fallback(diagnose::missing)
@@ -25,10 +28,14 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-fn artifacts() -> Router<App> {
-    Router::new()
-        .route("/namespaces", get(namespaces::list).post(namespaces::create))
-        .route("/namespaces/{ns}", get(namespaces::get).delete(namespaces::delete))
+/// The document of the routes under the account's base.
+pub fn document() -> OpenApi {
+    artifacts().split_for_parts().1
+}
+
+fn artifacts() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(namespaces::routes())
         .route("/namespaces/{ns}/repos", get(repos::list).post(repos::create))
         .route("/namespaces/{ns}/repos/{name}", get(repos::get).patch(repos::change).delete(repos::delete))
         .route("/namespaces/{ns}/repos/{name}/fork", post(forks::create))

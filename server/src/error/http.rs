@@ -35,7 +35,7 @@ pub fn finish(response: &mut Response<Body>, public_url: &str, request_id: &str)
         "message": error.message,
         "documentation_url": format!("{public_url}{DOCS_PATH}#{number}"),
     });
-    if let (Some(pointer), Some(fields)) = (error.pointer, entry.as_object_mut()) {
+    if let (Some(pointer), Some(fields)) = (&error.pointer, entry.as_object_mut()) {
         fields.insert("source".into(), json!({ "pointer": pointer }));
     }
     let envelope = json!({ "result": null, "success": false, "errors": [entry], "messages": [] });

@@ -1,14 +1,14 @@
 //! Change a repository's settings.
 
 use crate::app::App;
-use crate::auth::{Admin, Grant};
+use crate::auth::{Edit, Grant};
 use crate::error::{Error, Result};
 use crate::store::catalog::{RepoChange, RepoRow};
 
 /// Applies `change` to the repository of that name.
 pub async fn change(
     app: &App,
-    _grant: Grant<Admin>,
+    _grant: Grant<Edit>,
     namespace: &str,
     name: &str,
     change: RepoChange,

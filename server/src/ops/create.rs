@@ -3,7 +3,7 @@
 use cairn_protocol::object::HashAlgo;
 
 use crate::app::App;
-use crate::auth::{self, Admin, Grant};
+use crate::auth::{self, Edit, Grant};
 use crate::error::{Error, Result};
 use crate::limits::TOKEN_TTL_SECONDS;
 use crate::store::catalog::{NewRepo, RepoRow, Scope};
@@ -34,7 +34,7 @@ pub struct Created {
 }
 
 /// Makes the repository.
-pub async fn create(app: &App, _grant: Grant<Admin>, wish: Wish) -> Result<Created> {
+pub async fn create(app: &App, _grant: Grant<Edit>, wish: Wish) -> Result<Created> {
     let format = wish.object_format.as_deref().unwrap_or("sha1");
     let format = HashAlgo::from_name(format);
     let format = format.ok_or_else(|| Error::input("/object_format", "object_format is sha1 or sha256"))?;

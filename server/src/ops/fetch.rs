@@ -238,7 +238,11 @@ fn deepen(served: &Served, snapshot: &Snapshot, request: &FetchRequest) -> Resul
 }
 
 /// A ref by its full or short name, in git's order of looking.
-fn find_ref(served: &Served, snapshot: &Snapshot, name: &[u8]) -> Result<Option<ObjectId>, OpError> {
+pub(super) fn find_ref(
+    served: &Served,
+    snapshot: &Snapshot,
+    name: &[u8],
+) -> Result<Option<ObjectId>, OpError> {
     if name == b"HEAD" {
         return Ok(snapshot.reference(served.head().as_bytes())?.map(|row| row.id));
     }

@@ -2,7 +2,7 @@
 
 use super::create::Created;
 use crate::app::App;
-use crate::auth::{self, Admin, Grant};
+use crate::auth::{self, Edit, Grant};
 use crate::error::{Error, Result};
 use crate::limits::TOKEN_TTL_SECONDS;
 use crate::store::catalog::{NewRepo, Scope};
@@ -27,7 +27,7 @@ pub struct Wish {
 }
 
 /// Makes the fork; also how many objects it shows.
-pub async fn fork(app: &App, _grant: Grant<Admin>, wish: Wish) -> Result<(Created, u64)> {
+pub async fn fork(app: &App, _grant: Grant<Edit>, wish: Wish) -> Result<(Created, u64)> {
     let base =
         app.catalog.resolve(&wish.base_namespace, &wish.base_name).await?.ok_or_else(Error::repo_missing)?;
     let namespace = wish.namespace.as_deref().unwrap_or(&base.namespace);

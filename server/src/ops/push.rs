@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use cairn_protocol::object::{Kind, ObjectId, tag_target};
 use cairn_protocol::pack::{FsckRules, IndexOptions, IndexedPack, Known, PackError, scan};
-use cairn_protocol::receive_pack::{Command, Outcome, PushRequest};
+use cairn_protocol::receive_pack::{Command, PushRequest};
 use cairn_protocol::refs::{RefName, is_pushable};
 use cairn_protocol::source::{ObjectSource, SourceError};
 use cairn_protocol::walk::{Reader, is_ancestor};
@@ -21,9 +21,35 @@ pub struct Pushed {
     /// Whether the pack was taken, and why not.
     pub unpack: Result<(), String>,
     /// What became of each command, in order.
-    pub results: Vec<(Vec<u8>, Outcome)>,
+    pub results: Vec<Result<(), Refused>>,
     /// The entry, if one was made.
     pub seq: Option<u64>,
+}
+
+/// Why one command did nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The ref is not what the caller took it to be.
+    #[error("stale info: the ref {}", match .now { Some(now) => format!("is at {now}"), None => "does not exist".into() })]
+    Stale {
+        /// What it is.
+        now: Option<ObjectId>,
+    },
+    /// Another ref is in the way: a name cannot be a ref and a folder of refs.
+    #[error("cannot lock ref: '{}' exists", String::from_utf8_lossy(.with))]
+    Conflict {
+        /// Its name.
+        with: Vec<u8>,
+    },
+    /// The command itself cannot be done, in the words of git.
+    #[error("{0}")]
+    Rule(String),
+}
+
+impl Refused {
+    fn rule(text: impl Into<String>) -> Self {
+        Self::Rule(text.into())
+    }
 }
 
 /// The repository as packs see it: bases of thin packs and the far ends of links. One lock around one snapshot, since
@@ -51,9 +77,11 @@ impl Known for KnownObjects<'_> {
     }
 }
 
-/// Who pushes, and when.
+/// What makes the entry, for whom, and when.
 pub struct By {
-    /// For the log: a token's id.
+    /// What makes it.
+    pub kind: EntryKind,
+    /// For the log: `Caller::actor`.
     pub actor: String,
     /// Milliseconds since 1970.
     pub time_ms: i64,
@@ -61,7 +89,7 @@ pub struct By {
     pub nonce: [u8; 16],
 }
 
-/// Does a push. Blocks. `progress` is told in words how far the work is.
+/// Does a push, or anything else that adds objects and moves refs. Blocks. `progress` is told in words how far the work is.
 pub fn push(
     served: &Served,
     request: &PushRequest,
@@ -80,14 +108,14 @@ pub fn push(
         Some(Err(error)) => return Err(error),
     };
     let judge = Judge { served, snapshot: &snapshot, pack: indexed.as_ref() };
-    let mut judged: Vec<Result<RefUpdate, String>> = Vec::new();
+    let mut judged: Vec<Result<RefUpdate, Refused>> = Vec::new();
     for command in &request.commands {
         judged.push(judge.command(command)?);
     }
     if request.atomic && judged.iter().any(Result::is_err) {
         for one in &mut judged {
             if one.is_ok() {
-                *one = Err("atomic push failed".to_owned());
+                *one = Err(Refused::rule("atomic push failed"));
             }
         }
     }
@@ -103,16 +131,8 @@ pub fn push(
             (Some(pack), Some(upload)) if !pack.is_empty() => Some(served.repo.stage(pack, upload, whole)?),
             _ => None,
         };
-        let By { actor, time_ms, nonce } = by;
-        let entry = NewEntry {
-            kind: EntryKind::Push,
-            actor,
-            time_ms,
-            nonce,
-            staged,
-            updates,
-            atomic: request.atomic,
-        };
+        let By { kind, actor, time_ms, nonce } = by;
+        let entry = NewEntry { kind, actor, time_ms, nonce, staged, updates, atomic: request.atomic };
         let committed = served.repo.commit_entry(entry)?;
         seq = committed.seq;
         outcomes = committed.results;
@@ -122,41 +142,30 @@ pub fn push(
 
 /// Every command refused, since the pack was.
 fn refused(request: &PushRequest, why: &str) -> Pushed {
-    let one = |command: &Command| (command.name.clone(), Outcome::Refused("unpacker error".to_owned()));
-    Pushed { unpack: Err(why.to_owned()), results: request.commands.iter().map(one).collect(), seq: None }
+    let results = vec![Err(Refused::rule("unpacker error")); request.commands.len()];
+    Pushed { unpack: Err(why.to_owned()), results, seq: None }
 }
 
 fn report(
     request: &PushRequest,
-    judged: Vec<Result<RefUpdate, String>>,
+    judged: Vec<Result<RefUpdate, Refused>>,
     outcomes: Vec<UpdateResult>,
-) -> Vec<(Vec<u8>, Outcome)> {
+) -> Vec<Result<(), Refused>> {
     let failed = outcomes.iter().any(|one| !matches!(one, UpdateResult::Ok));
     let mut outcomes = outcomes.into_iter();
-    let mut out = Vec::new();
-    for (command, judged) in request.commands.iter().zip(judged) {
-        let outcome = match judged {
-            Err(why) => Outcome::Refused(why),
-            Ok(_) => match outcomes.next() {
-                Some(UpdateResult::Ok) if request.atomic && failed => {
-                    Outcome::Refused("atomic transaction failed".to_owned())
-                }
-                Some(UpdateResult::Ok) => Outcome::Ok,
-                Some(UpdateResult::Stale { now: Some(now) }) => {
-                    Outcome::Refused(format!("stale info: the ref is at {now}"))
-                }
-                Some(UpdateResult::Stale { now: None }) => {
-                    Outcome::Refused("stale info: the ref does not exist".to_owned())
-                }
-                Some(UpdateResult::Conflict { with }) => {
-                    Outcome::Refused(format!("cannot lock ref: '{}' exists", String::from_utf8_lossy(&with)))
-                }
-                None => Outcome::Refused("internal error: no result".to_owned()),
-            },
-        };
-        out.push((command.name.clone(), outcome));
-    }
-    out
+    let one = |judged: Result<RefUpdate, Refused>| {
+        judged?;
+        match outcomes.next() {
+            Some(UpdateResult::Ok) if request.atomic && failed => {
+                Err(Refused::rule("atomic transaction failed"))
+            }
+            Some(UpdateResult::Ok) => Ok(()),
+            Some(UpdateResult::Stale { now }) => Err(Refused::Stale { now }),
+            Some(UpdateResult::Conflict { with }) => Err(Refused::Conflict { with }),
+            None => Err(Refused::rule("internal error: no result")),
+        }
+    };
+    judged.into_iter().map(one).collect()
 }
 
 fn index(
@@ -205,13 +214,13 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn command(&self, command: &Command) -> Result<Result<RefUpdate, String>, OpError> {
+    fn command(&self, command: &Command) -> Result<Result<RefUpdate, Refused>, OpError> {
         let allowed = |name: &RefName| command.is_delete() || is_pushable(name);
         let Some(name) = RefName::new(&command.name).ok().filter(allowed) else {
-            return Ok(Err("funny refname".to_owned()));
+            return Ok(Err(Refused::rule("funny refname")));
         };
         if command.new.is_null() && name == self.served.head() {
-            return Ok(Err("deletion of the current branch prohibited".to_owned()));
+            return Ok(Err(Refused::rule("deletion of the current branch prohibited")));
         }
         let expected = match command.old.is_null() {
             true if command.new.is_null() => Expected::Any,
@@ -224,10 +233,11 @@ impl Judge<'_> {
             return Ok(Ok(update));
         }
         let Some(kind) = self.kind(&command.new)? else {
-            return Ok(Err("missing necessary objects".to_owned()));
+            return Ok(Err(Refused::rule("missing necessary objects")));
         };
         if is_branch && kind != Kind::Commit {
-            return Ok(Err(format!("trying to write non-commit object {} to branch", command.new)));
+            let text = format!("trying to write non-commit object {} to branch", command.new);
+            return Ok(Err(Refused::Rule(text)));
         }
         update.new = Some(command.new);
         if kind == Kind::Tag {

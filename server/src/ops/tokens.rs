@@ -1,7 +1,7 @@
 //! Issue and take back the tokens that open git.
 
 use crate::app::App;
-use crate::auth::{self, Admin, Grant, Issued};
+use crate::auth::{self, Edit, Grant, Issued};
 use crate::error::{Error, Result, code};
 use crate::limits::{TOKEN_TTL_SECONDS, TOKEN_TTL_SECONDS_MAX, TOKEN_TTL_SECONDS_MIN};
 use crate::store::catalog::Scope;
@@ -9,7 +9,7 @@ use crate::store::catalog::Scope;
 /// Makes a token for the repository of that name. The life is checked before the repository is looked up.
 pub async fn issue(
     app: &App,
-    _grant: Grant<Admin>,
+    _grant: Grant<Edit>,
     namespace: &str,
     repo: &str,
     scope: Option<&str>,
@@ -29,6 +29,6 @@ pub async fn issue(
 }
 
 /// Takes a token back; doing so twice is no error.
-pub async fn revoke(app: &App, _grant: Grant<Admin>, namespace: &str, id: &str) -> Result<()> {
+pub async fn revoke(app: &App, _grant: Grant<Edit>, namespace: &str, id: &str) -> Result<()> {
     Ok(app.catalog.revoke_token(namespace, id, app.clock.now_ms()).await?)
 }

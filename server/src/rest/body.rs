@@ -1,8 +1,9 @@
-//! JSON bodies, read field by field: unknown fields are passed over, null is absent, a wrong type is named.
+//! JSON bodies: unknown fields are passed over, null is absent, a wrong type is named by its pointer.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::app::App;
@@ -47,13 +48,7 @@ impl FromRequest<App> for Fields {
     type Rejection = Error;
 
     async fn from_request(request: Request<Body>, _app: &App) -> Result<Self, Error> {
-        let body = Limited::new(request.into_body(), JSON_BODY_BYTES_MAX).collect().await;
-        let bytes = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => Error::new(code::INVALID_INPUT, format!("a body may have {JSON_BODY_BYTES_MAX} bytes"))
-                .with_status(413),
-            false => Error::new(code::INVALID_INPUT, "the body broke off"),
-        })?;
-        let bytes = bytes.to_bytes();
+        let bytes = taken(request.into_body(), JSON_BODY_BYTES_MAX).await?;
         if bytes.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
@@ -63,4 +58,49 @@ impl FromRequest<App> for Fields {
             Err(error) => Err(Error::new(code::INVALID_INPUT, format!("the body is not JSON: {error}"))),
         }
     }
+}
+
+/// A JSON body as a type: the one that documents it is the one that reads it. An empty body is `{}`.
+#[derive(Debug)]
+pub struct Input<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Input<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request<Body>, _app: &App) -> Result<Self, Error> {
+        parse(&taken(request.into_body(), JSON_BODY_BYTES_MAX).await?).map(Self)
+    }
+}
+
+/// The whole body, of at most `bytes_max` bytes.
+pub async fn taken(body: Body, bytes_max: usize) -> Result<Bytes, Error> {
+    let body = Limited::new(body, bytes_max).collect().await;
+    let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+        true => {
+            Error::new(code::INVALID_INPUT, format!("a body may have {bytes_max} bytes")).with_status(413)
+        }
+        false => Error::new(code::INVALID_INPUT, "the body broke off"),
+    })?;
+    Ok(body.to_bytes())
+}
+
+/// Reads JSON; the pointer of the error names the field at fault.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    let bytes = if bytes.trim_ascii().is_empty() { b"{}".as_slice() } else { bytes };
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::new(code::INVALID_INPUT, "the body must be a JSON object"));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let pointer: String = error.path().iter().map(|part| format!("/{part}")).collect();
+        let error = error.into_inner();
+        match error.is_data() {
+            true => Error::input(pointer, error.to_string()),
+            false => Error::new(code::INVALID_INPUT, format!("the body is not JSON: {error}")),
+        }
+    })?;
+    reader
+        .end()
+        .map_err(|error| Error::new(code::INVALID_INPUT, format!("the body is not JSON: {error}")))?;
+    Ok(value)
 }

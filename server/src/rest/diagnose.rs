@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 use super::envelope;
 use super::page::{Paging, Query};
 use crate::app::App;
-use crate::auth::{Admin, Grant};
+use crate::auth::{Grant, View};
 use crate::error::{Error, Result, code};
 use crate::limits::PAGE_ITEMS_MAX;
 
 /// `GET /client/v4/user/tokens/verify`
-pub async fn verify(State(app): State<App>, _grant: Grant<Admin>) -> Response<Body> {
+pub async fn verify(State(app): State<App>, _grant: Grant<View>) -> Response<Body> {
     envelope::one(StatusCode::OK, json!({ "id": app.config.account, "status": "active" }))
 }
 
 /// `GET /client/v4/user`
-pub async fn user(State(app): State<App>, _grant: Grant<Admin>) -> Response<Body> {
+pub async fn user(State(app): State<App>, _grant: Grant<View>) -> Response<Body> {
     let email = format!("{}@cairn.invalid", app.config.account);
     envelope::one(StatusCode::OK, json!({ "id": app.config.account, "email": email }))
 }
@@ -36,14 +36,14 @@ fn single(query: &Query, item: Value) -> Result<Response<Body>> {
 }
 
 /// `GET /client/v4/accounts`
-pub async fn accounts(State(app): State<App>, _grant: Grant<Admin>, query: Query) -> Result<Response<Body>> {
+pub async fn accounts(State(app): State<App>, _grant: Grant<View>, query: Query) -> Result<Response<Body>> {
     single(&query, account(&app))
 }
 
 /// `GET /client/v4/memberships`
 pub async fn memberships(
     State(app): State<App>,
-    _grant: Grant<Admin>,
+    _grant: Grant<View>,
     query: Query,
 ) -> Result<Response<Body>> {
     single(&query, json!({ "id": app.config.account, "account": account(&app) }))

@@ -10,14 +10,14 @@ use super::envelope;
 use super::path::Names;
 use super::repos::created_shape;
 use crate::app::App;
-use crate::auth::{Admin, Grant};
+use crate::auth::{Edit, Grant};
 use crate::error::{Error, Result};
 use crate::ops;
 
 /// `POST /namespaces/{ns}/repos/{name}/fork`
 pub async fn create(
     State(app): State<App>,
-    grant: Grant<Admin>,
+    grant: Grant<Edit>,
     names: Names,
     fields: Fields,
 ) -> Result<Response<Body>> {

@@ -6,15 +6,17 @@ use axum::http::request::Parts;
 use crate::app::App;
 use crate::error::Error;
 
-/// `{ns}`, `{name}` and `{id}` of a route; empty where the route has no such part.
+/// The parts of a route that have names; those that it lacks are empty.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    /// The namespace.
+    /// `{ns}`: the namespace.
     pub ns: String,
-    /// The repository.
+    /// `{name}`: the repository.
     pub name: String,
-    /// The token.
+    /// `{id}`: a token, or an object's hash.
     pub id: String,
+    /// `{*rest}`: what follows, slashes included.
+    pub rest: String,
 }
 
 impl FromRequestParts<App> for Names {
@@ -29,6 +31,7 @@ impl FromRequestParts<App> for Names {
                 "ns" => names.ns = value.to_owned(),
                 "name" => names.name = value.to_owned(),
                 "id" => names.id = value.to_owned(),
+                "rest" => names.rest = value.to_owned(),
                 _ => {}
             }
         }

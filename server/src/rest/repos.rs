@@ -10,7 +10,7 @@ use super::envelope;
 use super::page::{Paging, Query};
 use super::path::Names;
 use crate::app::App;
-use crate::auth::{Admin, Grant};
+use crate::auth::{Edit, Grant, View};
 use crate::clock::rfc3339;
 use crate::error::{Error, Result};
 use crate::limits::{PAGE_ITEMS_MAX, REPO_PAGE_ITEMS, SEARCH_BYTES_MAX};
@@ -52,7 +52,7 @@ pub fn created_shape(app: &App, created: &Created) -> Value {
 /// `POST /namespaces/{ns}/repos`
 pub async fn create(
     State(app): State<App>,
-    grant: Grant<Admin>,
+    grant: Grant<Edit>,
     names: Names,
     fields: Fields,
 ) -> Result<Response<Body>> {
@@ -71,7 +71,7 @@ pub async fn create(
 /// `GET /namespaces/{ns}/repos`
 pub async fn list(
     State(app): State<App>,
-    _grant: Grant<Admin>,
+    _grant: Grant<View>,
     names: Names,
     query: Query,
 ) -> Result<Response<Body>> {
@@ -115,7 +115,7 @@ pub async fn list(
 }
 
 /// `GET /namespaces/{ns}/repos/{name}`
-pub async fn get(State(app): State<App>, _grant: Grant<Admin>, names: Names) -> Result<Response<Body>> {
+pub async fn get(State(app): State<App>, _grant: Grant<View>, names: Names) -> Result<Response<Body>> {
     let row = app.catalog.resolve(&names.ns, &names.name).await?.ok_or_else(Error::repo_missing)?;
     Ok(envelope::one(StatusCode::OK, shape(&app, &row)))
 }
@@ -123,7 +123,7 @@ pub async fn get(State(app): State<App>, _grant: Grant<Admin>, names: Names) -> 
 /// `PATCH /namespaces/{ns}/repos/{name}`
 pub async fn change(
     State(app): State<App>,
-    grant: Grant<Admin>,
+    grant: Grant<Edit>,
     names: Names,
     fields: Fields,
 ) -> Result<Response<Body>> {
@@ -138,7 +138,7 @@ pub async fn change(
 }
 
 /// `DELETE /namespaces/{ns}/repos/{name}`
-pub async fn delete(State(app): State<App>, grant: Grant<Admin>, names: Names) -> Result<Response<Body>> {
+pub async fn delete(State(app): State<App>, grant: Grant<Edit>, names: Names) -> Result<Response<Body>> {
     let id = ops::delete::delete(&app, grant, &names.ns, &names.name).await?;
     Ok(envelope::one(StatusCode::ACCEPTED, json!({ "id": id.to_string() })))
 }

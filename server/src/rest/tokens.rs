@@ -10,7 +10,7 @@ use super::envelope;
 use super::page::{Paging, Query};
 use super::path::Names;
 use crate::app::App;
-use crate::auth::{Admin, Grant};
+use crate::auth::{Edit, Grant, View};
 use crate::clock::rfc3339;
 use crate::error::{Error, Result, code};
 use crate::limits::{TOKEN_PAGE_ITEMS, TOKEN_PAGE_ITEMS_MAX};
@@ -20,7 +20,7 @@ use crate::store::catalog::TokenState;
 /// `POST /namespaces/{ns}/tokens`
 pub async fn issue(
     State(app): State<App>,
-    grant: Grant<Admin>,
+    grant: Grant<Edit>,
     names: Names,
     fields: Fields,
 ) -> Result<Response<Body>> {
@@ -45,7 +45,7 @@ pub async fn issue(
 /// `GET /namespaces/{ns}/repos/{name}/tokens`
 pub async fn list(
     State(app): State<App>,
-    _grant: Grant<Admin>,
+    _grant: Grant<View>,
     names: Names,
     query: Query,
 ) -> Result<Response<Body>> {
@@ -74,7 +74,7 @@ pub async fn list(
 }
 
 /// `DELETE /namespaces/{ns}/tokens/{id}`
-pub async fn revoke(State(app): State<App>, grant: Grant<Admin>, names: Names) -> Result<Response<Body>> {
+pub async fn revoke(State(app): State<App>, grant: Grant<Edit>, names: Names) -> Result<Response<Body>> {
     ops::tokens::revoke(&app, grant, &names.ns, &names.id).await?;
     Ok(envelope::one(StatusCode::OK, json!({ "id": names.id })))
 }

@@ -9,7 +9,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use cairn_protocol::pktline;
-use cairn_protocol::receive_pack::{Parsed, PushRequest, Report, parse_push, write_report};
+use cairn_protocol::receive_pack::{Outcome, Parsed, PushRequest, Report, parse_push, write_report};
 use cairn_protocol::upload_pack::Service;
 use http_body::Frame;
 use tokio::sync::mpsc;
@@ -19,10 +19,11 @@ use super::{enter, failed, refuse, result};
 use crate::app::App;
 use crate::auth::{GitAccess, Write};
 use crate::limits::{PUSH_DRAIN_BYTES_MAX, PUSH_HEADER_BYTES_MAX};
-use crate::ops::push::{By, Pushed, push};
+use crate::ops::push::{By, Pushed, Refused, push};
 use crate::ops::spool::Spool;
 use crate::ops::{OpError, Served};
 use crate::random;
+use crate::store::repo::EntryKind;
 
 /// Silence after which the client is told that the work goes on.
 const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -180,7 +181,8 @@ async fn run(
         false => None,
     };
     let progress = send.clone();
-    let by = By { actor: access.token.id(), time_ms: app.clock.now_ms(), nonce: random::bytes() };
+    let actor = access.grant.caller().actor.clone();
+    let by = By { kind: EntryKind::Push, actor, time_ms: app.clock.now_ms(), nonce: random::bytes() };
     let in_work = Arc::clone(&request);
     let mut job = tokio::spawn(blocking(move || {
         let _held = turn;
@@ -230,12 +232,16 @@ fn report(request: &PushRequest, done: Result<Pushed, OpError>) -> Vec<u8> {
             if error.is_ours() {
                 tracing::error!(error = %error, "a push failed");
             }
-            let refused = cairn_protocol::receive_pack::Outcome::Refused("unpacker error".to_owned());
-            let all =
-                request.commands.iter().map(|command| (command.name.clone(), refused.clone())).collect();
-            (Err(error.for_peer()), all)
+            let refused = Err(Refused::Rule("unpacker error".into()));
+            (Err(error.for_peer()), vec![refused; request.commands.len()])
         }
     };
+    let outcome = |done: Result<(), Refused>| match done {
+        Ok(()) => Outcome::Ok,
+        Err(why) => Outcome::Refused(why.to_string()),
+    };
+    let names = request.commands.iter().map(|command| command.name.clone());
+    let results: Vec<_> = names.zip(results.into_iter().map(outcome)).collect();
     let mut out = Vec::new();
     if request.report == Report::None {
         return out;

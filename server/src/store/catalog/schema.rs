@@ -11,8 +11,9 @@ use rusqlite::{Connection, OpenFlags};
 use super::{CatalogError, Result};
 use crate::limits::{CATALOG_BUSY_MS_MAX, CATALOG_CACHE_KIB, CATALOG_WAL_BYTES_KEPT};
 
-/// Version of the tables below.
-const VERSION: i64 = 1;
+/// What brings the tables from one version to the next: a file of version N has seen the first N steps. A step that
+/// was released is never changed.
+const STEPS: &[&str] = &[TABLES];
 
 const TABLES: &str = "
 CREATE TABLE namespaces (
@@ -86,16 +87,13 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     conn.pragma_update(None, "journal_size_limit", CATALOG_WAL_BYTES_KEPT)?;
     conn.set_prepared_statement_cache_capacity(64);
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    match version(&conn)? {
-        0 => {
-            conn.execute_batch(TABLES)?;
-            conn.pragma_update(None, "user_version", VERSION)?;
-        }
-        VERSION => {}
-        found => {
-            return Err(CatalogError::Newer { found, known: VERSION });
-        }
+    let (found, known) = (version(&conn)?, STEPS.len() as i64);
+    let done = usize::try_from(found).ok().filter(|done| *done <= STEPS.len());
+    let done = done.ok_or(CatalogError::Newer { found, known })?;
+    for step in STEPS.iter().skip(done) {
+        conn.execute_batch(step)?;
     }
+    conn.pragma_update(None, "user_version", known)?;
     conn.execute_batch("COMMIT")?;
     Ok(conn)
 }
