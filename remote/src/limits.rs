@@ -6,8 +6,8 @@ use std::time::Duration;
 pub const URL_BYTES_MAX: usize = 8_192;
 /// Most redirects that are followed unless the caller says otherwise; git follows 20 and needs one.
 pub const REDIRECTS_MAX: u32 = 4;
-/// Bytes of one advertisement (`info/refs`) or one answer to ls-refs: 600,000 refs of 100 bytes.
-pub const REFS_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of one advertisement (`info/refs`) or one answer to ls-refs: 300,000 refs of 100 bytes, in memory some 100 MiB.
+pub const REFS_BYTES_MAX: u64 = 32 << 20;
 /// Bytes before the pack in a v2 answer to fetch: 300,000 shallow lines.
 pub const PREAMBLE_BYTES_MAX: u64 = 16 << 20;
 /// The same in v0 and v1, where acknowledgements are compared with each other: 40,000 lines.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cairn_protocol::object::HashAlgo;
 use gix_protocol::Handshake;
@@ -82,6 +82,11 @@ impl Remote {
     /// Where the remote was found in the end, after redirects, without credentials.
     pub fn url(&self) -> String {
         self.shared.url()
+    }
+
+    /// Gives later calls another deadline.
+    pub fn set_total_deadline(&mut self, total: Option<Duration>) {
+        self.options.total_deadline = total;
     }
 
     /// Runs one call: with a session, within the limits, and with the session gone if it fails.

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use crate::auth::ApiToken;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::jobs::import::Imports;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
 use crate::store::catalog::{Catalog, RepoRow};
@@ -36,6 +37,8 @@ pub struct Parts {
     pub visible: Arc<Visible>,
     /// Turns to index a large pack.
     pub index_turns: Arc<Semaphore>,
+    /// The imports under way.
+    pub imports: Imports,
 }
 
 impl App {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -16,10 +17,11 @@ use crate::auth::ApiToken;
 use crate::clock::Clock;
 use crate::config::{Config, Given};
 use crate::edge::Edge;
-use crate::limits::{INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
+use crate::jobs::import::Imports;
+use crate::limits::{IMPORT_DRAIN_MS_MAX, INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
 use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::{Files, maintain};
-use crate::{listen, random};
+use crate::{jobs, listen, random};
 
 /// Why the server did not start or did not run.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +70,7 @@ pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, Boo
         plans: Arc::default(),
         visible: Arc::default(),
         index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
+        imports: Imports::default(),
     }))
 }
 
@@ -85,8 +88,12 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     let address = doing("read the address", listener.local_addr())?;
     let own_url = format!("http://{address}");
     let public_url = given.public_url.as_deref().unwrap_or(&own_url).trim_end_matches('/').to_owned();
-    let config =
-        Config { data: given.data.clone(), account: given.account.clone(), public_url: public_url.clone() };
+    let config = Config {
+        data: given.data.clone(),
+        account: given.account.clone(),
+        public_url: public_url.clone(),
+        imports: given.imports.clone(),
+    };
     let app = open(config, &api_token)?;
     doing("write the URL", fs::write(given.data.join("url"), &public_url))?;
     sweep(&app).await?;
@@ -98,9 +105,11 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         tracing::info!("stopping");
     };
-    if !listen::serve(listener, Edge::new(app), stop).await {
+    jobs::import::resume(&app).await?;
+    if !listen::serve(listener, Edge::new(app.clone()), stop).await {
         tracing::warn!("some requests did not end in time and were cut");
     }
+    app.imports.drain(Duration::from_millis(IMPORT_DRAIN_MS_MAX)).await;
     Ok(())
 }
 

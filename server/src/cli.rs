@@ -7,6 +7,7 @@ mod token;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
@@ -14,7 +15,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
 use crate::boot;
-use crate::config::{Config, Given};
+use crate::config::{Config, Given, ImportConfig};
+use crate::limits::BLOCKING_STOP_MS_MAX;
 
 /// Versioned storage that speaks git.
 #[derive(Parser)]
@@ -46,6 +48,12 @@ struct Serve {
     /// The API token; made and kept in the folder if absent.
     #[arg(long, env = "CAIRN_API_TOKEN", hide_env_values = true)]
     api_token: Option<String>,
+    /// Import from loopback and private networks too.
+    #[arg(long, env = "CAIRN_IMPORT_ALLOW_PRIVATE")]
+    import_allow_private: bool,
+    /// A PEM file with certificate authorities that imports trust beside the system's.
+    #[arg(long, env = "CAIRN_IMPORT_CA_FILE")]
+    import_ca_file: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
 }
@@ -75,7 +83,8 @@ impl Place {
         let known = std::fs::read_to_string(self.data.join("url")).ok();
         let url = self.public_url.or(known).unwrap_or_else(|| "http://127.0.0.1:8787".into());
         let public_url = url.trim().trim_end_matches('/').to_owned();
-        let config = Config { data: self.data, account: self.account, public_url };
+        let imports = ImportConfig::default();
+        let config = Config { data: self.data, account: self.account, public_url, imports };
         // Nobody asks this process for REST, so its token is nobody's.
         let nobody = crate::random::hex(&crate::random::bytes::<32>());
         Ok(boot::open(config, &nobody)?)
@@ -92,7 +101,12 @@ pub fn run() -> ExitCode {
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let done = match builder.enable_all().build() {
-        Ok(runtime) => runtime.block_on(command(cli.command)),
+        Ok(runtime) => {
+            let done = runtime.block_on(command(cli.command));
+            // A thread that waits for a remote must not keep the process; what it would have written is whole or absent.
+            runtime.shutdown_timeout(Duration::from_millis(BLOCKING_STOP_MS_MAX));
+            done
+        }
         Err(error) => Err(error.into()),
     };
     match done {
@@ -113,6 +127,10 @@ async fn command(command: Command) -> Result<ExitCode, Failure> {
                 public_url: args.place.public_url,
                 api_token: args.api_token,
                 account: args.place.account,
+                imports: ImportConfig {
+                    allow_private: args.import_allow_private,
+                    ca_file: args.import_ca_file,
+                },
             };
             boot::serve(given).await?;
         }

@@ -12,6 +12,17 @@ pub struct Config {
     pub account: String,
     /// Origin that clients use, without a slash at the end.
     pub public_url: String,
+    /// Whence may be imported.
+    pub imports: ImportConfig,
+}
+
+/// Whence may be imported.
+#[derive(Clone, Debug, Default)]
+pub struct ImportConfig {
+    /// Whether remotes may be on loopback and on private networks.
+    pub allow_private: bool,
+    /// A PEM file with certificate authorities that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Settings as they were given, before the folder and the port are known.
@@ -27,4 +38,6 @@ pub struct Given {
     pub api_token: Option<String>,
     /// The account that REST paths name.
     pub account: String,
+    /// Whence may be imported.
+    pub imports: ImportConfig,
 }

@@ -8,8 +8,10 @@ pub mod delete;
 pub mod fetch;
 pub mod fork;
 pub mod git;
+pub mod import;
 pub mod plans;
 pub mod push;
+pub mod shallow;
 pub mod spool;
 pub mod tokens;
 pub mod view;
@@ -26,7 +28,15 @@ use crate::store::catalog::RepoRow;
 
 /// The repository of that name, for a caller who reads it.
 pub async fn viewed(app: &App, _grant: &Grant<View>, namespace: &str, name: &str) -> Result<RepoRow> {
-    app.catalog.resolve(namespace, name).await?.ok_or_else(Error::repo_missing)
+    ready(app.catalog.resolve(namespace, name).await?.ok_or_else(Error::repo_missing)?)
+}
+
+/// The repository, unless it is still being imported.
+pub fn ready(row: RepoRow) -> Result<RepoRow> {
+    match row.importing {
+        true => Err(Error::new(crate::error::code::IMPORT_IN_PROGRESS, "The repository is being imported")),
+        false => Ok(row),
+    }
 }
 
 /// The repository of that name, for a caller who changes what is in it: 403 where it is read-only.
@@ -46,7 +56,7 @@ pub async fn blocking<T: Send + 'static>(
 }
 
 /// The rule for names of new repositories.
-fn repo_name(text: Option<&str>) -> Result<Name> {
+pub(crate) fn repo_name(text: Option<&str>) -> Result<Name> {
     let bad = || Error::new(crate::error::code::INVALID_REPO_NAME, "Invalid repo name").at("/name");
     text.and_then(Name::new).ok_or_else(bad)
 }

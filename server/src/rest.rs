@@ -4,6 +4,7 @@ pub mod body;
 pub mod diagnose;
 pub mod envelope;
 pub mod forks;
+pub mod imports;
 pub mod namespaces;
 pub mod page;
 pub mod path;

@@ -6,7 +6,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::rest::{diagnose, forks, namespaces, repos, tokens};
+use crate::rest::{diagnose, forks, imports, namespaces, repos, tokens};
 use crate::smart_http;
 
 /// The table of routes; `edge::Edge` goes around it.
@@ -36,6 +36,7 @@ pub fn document() -> OpenApi {
 fn artifacts() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(namespaces::routes())
+        .merge(imports::routes())
         .route("/namespaces/{ns}/repos", get(repos::list).post(repos::create))
         .route("/namespaces/{ns}/repos/{name}", get(repos::get).patch(repos::change).delete(repos::delete))
         .route("/namespaces/{ns}/repos/{name}/fork", post(forks::create))

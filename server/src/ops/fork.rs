@@ -27,9 +27,8 @@ pub struct Wish {
 }
 
 /// Makes the fork; also how many objects it shows.
-pub async fn fork(app: &App, _grant: Grant<Edit>, wish: Wish) -> Result<(Created, u64)> {
-    let base =
-        app.catalog.resolve(&wish.base_namespace, &wish.base_name).await?.ok_or_else(Error::repo_missing)?;
+pub async fn fork(app: &App, grant: Grant<Edit>, wish: Wish) -> Result<(Created, u64)> {
+    let base = super::viewed(app, &grant.viewing(), &wish.base_namespace, &wish.base_name).await?;
     let namespace = wish.namespace.as_deref().unwrap_or(&base.namespace);
     let now_ms = app.clock.now_ms();
     let token = auth::issue(Scope::Write, now_ms, TOKEN_TTL_SECONDS);

@@ -107,7 +107,7 @@ pub async fn list(
     let items = listed.items.iter().map(|row| {
         let mut item = shape(&app, row);
         if let Some(fields) = item.as_object_mut() {
-            fields.insert("status".into(), "ready".into());
+            fields.insert("status".into(), if row.importing { "importing" } else { "ready" }.into());
         }
         item
     });
@@ -115,8 +115,8 @@ pub async fn list(
 }
 
 /// `GET /namespaces/{ns}/repos/{name}`
-pub async fn get(State(app): State<App>, _grant: Grant<View>, names: Names) -> Result<Response<Body>> {
-    let row = app.catalog.resolve(&names.ns, &names.name).await?.ok_or_else(Error::repo_missing)?;
+pub async fn get(State(app): State<App>, grant: Grant<View>, names: Names) -> Result<Response<Body>> {
+    let row = ops::viewed(&app, &grant, &names.ns, &names.name).await?;
     Ok(envelope::one(StatusCode::OK, shape(&app, &row)))
 }
 

@@ -5,6 +5,7 @@
 //! them. The statements are ones that PostgreSQL would take, but for `WITHOUT ROWID`, the pragmas in `schema` and `search`.
 
 mod forks;
+mod imports;
 mod namespaces;
 mod page;
 mod readers;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+pub use imports::ImportRow;
 pub use namespaces::NamespaceRow;
 pub use page::{Listed, Window};
 pub use repos::{Direction, NewRepo, RepoChange, RepoPage, RepoRow, Sort};

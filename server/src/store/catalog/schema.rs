@@ -13,7 +13,7 @@ use crate::limits::{CATALOG_BUSY_MS_MAX, CATALOG_CACHE_KIB, CATALOG_WAL_BYTES_KE
 
 /// What brings the tables from one version to the next: a file of version N has seen the first N steps. A step that
 /// was released is never changed.
-const STEPS: &[&str] = &[TABLES];
+const STEPS: &[&str] = &[TABLES, IMPORTS];
 
 const TABLES: &str = "
 CREATE TABLE namespaces (
@@ -75,6 +75,20 @@ CREATE TABLE tokens (
     revoked_at INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX tokens_repo ON tokens (repo, created_at);
+";
+
+/// Imports under way. A row of `repos` says in itself whether it is ready, since it is asked that at every turn.
+const IMPORTS: &str = "
+ALTER TABLE repos ADD COLUMN importing INTEGER NOT NULL DEFAULT 0;
+
+-- branch: the one that is wanted. depth: commits of history. is_private: 1 where credentials were given, which are not kept.
+CREATE TABLE imports (
+    repo       INTEGER PRIMARY KEY,
+    url        TEXT    NOT NULL,
+    branch     TEXT,
+    depth      INTEGER,
+    is_private INTEGER NOT NULL
+);
 ";
 
 /// Opens the catalog for writing and brings its tables up to date.
