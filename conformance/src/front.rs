@@ -4,10 +4,10 @@
 
 use crate::http;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -112,12 +112,13 @@ impl Deed {
 
 type Rule = Box<dyn Fn(&Asked) -> Deed + Send + Sync>;
 
-/// A running front; dropping it stops accepting.
+/// A running front; dropping it stops accepting and closes all connections.
 pub struct Front {
     address: SocketAddr,
     is_tls: bool,
     stopping: Arc<AtomicBool>,
     asked: Arc<Mutex<Vec<Asked>>>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 struct Settings {
@@ -125,6 +126,10 @@ struct Settings {
     tls: Option<Arc<ServerConfig>>,
     rule: Rule,
     asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 trait Wire: Read + Write {}
@@ -164,6 +169,8 @@ impl Front {
         let behind = behind.trim_start_matches("http://").to_owned();
         let settings = Arc::new(Settings { behind, tls, rule, asked: Arc::clone(&asked) });
         let stop = Arc::clone(&stopping);
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&open);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if stop.load(Ordering::SeqCst) {
@@ -171,12 +178,13 @@ impl Front {
                 }
                 let settings = Arc::clone(&settings);
                 if let Ok(stream) = stream {
+                    locked(&kept).extend(stream.try_clone());
                     // A broken connection is the client's affair; it sees it by itself.
                     thread::spawn(move || serve(stream, &settings).ok());
                 }
             }
         });
-        Self { address, is_tls, stopping, asked }
+        Self { address, is_tls, stopping, asked, open }
     }
 
     /// `https://127.0.0.1:port`, or with `http`.
@@ -191,7 +199,7 @@ impl Front {
 
     /// All that was asked so far.
     pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        locked(&self.asked).clone()
     }
 }
 
@@ -200,6 +208,9 @@ impl Drop for Front {
         self.stopping.store(true, Ordering::SeqCst);
         // Wakes the accepting thread; a failure means that it is gone already.
         TcpStream::connect(self.address).ok();
+        for stream in locked(&self.open).drain(..) {
+            stream.shutdown(Shutdown::Both).ok();
+        }
     }
 }
 
@@ -226,7 +237,7 @@ fn answer<W: Wire>(wire: &mut BufReader<W>, settings: &Settings) -> io::Result<(
     let mut parts = line.split(' ');
     let (method, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let asked = Asked { method: method.to_owned(), target: target.to_owned(), headers };
-    settings.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(asked.clone());
+    locked(&settings.asked).push(asked.clone());
     let length = asked.header("content-length").and_then(|v| v.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     wire.read_exact(&mut body)?;
