@@ -76,6 +76,11 @@ impl Shared {
         self.state().error.take()
     }
 
+    /// Closes all connections, for good.
+    pub fn stop(&self) {
+        self.agent.clone().shutdown();
+    }
+
     pub fn is_v1(&self) -> bool {
         self.state().is_v1
     }

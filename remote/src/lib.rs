@@ -22,5 +22,5 @@ pub use error::{Class, RemoteError};
 pub use fetch::{FetchWish, Fetched};
 pub use options::{AddressPolicy, Credentials, Options};
 pub use refs::RemoteRef;
-pub use session::{Capabilities, Remote};
+pub use session::{Capabilities, Remote, Stopper};
 pub use url::split_credentials;

@@ -55,6 +55,17 @@ pub struct Remote {
     pub(crate) session: Option<Session>,
 }
 
+/// Ends the calls of a [`Remote`] from another thread.
+#[derive(Clone)]
+pub struct Stopper(Arc<Shared>);
+
+impl Stopper {
+    /// Closes the connections: a call that waits for the remote fails at once, and so do all later ones.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
 pub(crate) struct Session {
     pub transport: Transport<Client>,
     pub handshake: Handshake,
@@ -82,6 +93,11 @@ impl Remote {
     /// Where the remote was found in the end, after redirects, without credentials.
     pub fn url(&self) -> String {
         self.shared.url()
+    }
+
+    /// What ends a running call from another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.shared))
     }
 
     /// Gives later calls another deadline.

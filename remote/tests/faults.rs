@@ -300,6 +300,26 @@ fn a_remote_that_stands_still_is_given_up() {
 }
 
 #[test]
+fn a_call_that_waits_ends_when_it_is_stopped() {
+    let stock = Stock::start(Format::Sha1);
+    let front = Front::plain(&stock.origin(), |asked| match is_post(asked) {
+        true => Deed::Stall(1_000),
+        false => Deed::Pass,
+    });
+    let mut remote = Remote::open(&url(&front), options()).unwrap();
+    let stopper = remote.stopper();
+    // Stopped once the first words of the remote are there: the rest never comes.
+    let mut hear = |_: &str| {
+        let stopper = stopper.clone();
+        std::thread::spawn(move || stopper.stop());
+    };
+    let error = remote.fetch(&everything(&stock), &mut |_| Ok(()), &mut hear).unwrap_err();
+    assert!(!error.to_string().contains("within the time"), "{error}");
+    assert_eq!(error.class(), Class::Unreachable, "{error}");
+    assert!(remote.ls_refs(&[]).is_err(), "for good");
+}
+
+#[test]
 fn a_pack_past_its_limit_is_cut_off() {
     let stock = Stock::start(Format::Sha1);
     let mut whole = stock::open(&stock.url);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cairn_remote::{Credentials, RemoteError};
+use cairn_remote::{Class, Credentials, RemoteError, Stopper};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
@@ -61,7 +61,7 @@ struct Inner {
     probes: Arc<Semaphore>,
     slots: Arc<Semaphore>,
     /// Leaf lock: nothing is taken or awaited while it is held.
-    running: Mutex<HashMap<RepoId, Arc<AtomicU8>>>,
+    running: Mutex<HashMap<RepoId, Arc<Halt>>>,
     ended: Notify,
 }
 
@@ -76,6 +76,36 @@ impl Default for Imports {
     }
 }
 
+/// How a running import is told to end.
+#[derive(Default)]
+struct Halt {
+    state: AtomicU8,
+    /// Ends a wait for the remote. Leaf lock.
+    stopper: Mutex<Option<Stopper>>,
+}
+
+impl Halt {
+    fn is_going(&self) -> bool {
+        self.state.load(Ordering::Acquire) == GOING
+    }
+
+    fn end(&self, why: u8) {
+        // The first reason stands.
+        let _ = self.state.compare_exchange(GOING, why, Ordering::AcqRel, Ordering::Acquire);
+        if let Some(stopper) = self.stopper.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            stopper.stop();
+        }
+    }
+
+    /// `stopper` ends the wait that comes now.
+    fn watch(&self, stopper: Stopper) {
+        *self.stopper.lock().unwrap_or_else(PoisonError::into_inner) = Some(stopper);
+        if !self.is_going() {
+            self.end(GOING);
+        }
+    }
+}
+
 const GOING: u8 = 0;
 /// The repository was deleted.
 const CANCELLED: u8 = 1;
@@ -83,21 +113,21 @@ const CANCELLED: u8 = 1;
 const STOPPED: u8 = 2;
 
 impl Imports {
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<RepoId, Arc<AtomicU8>>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<RepoId, Arc<Halt>>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn enter(&self, id: RepoId) -> Job {
-        let halt = Arc::new(AtomicU8::new(GOING));
+        let halt = Arc::<Halt>::default();
         self.running().insert(id, Arc::clone(&halt));
         Job { imports: self.clone(), id, halt }
     }
 
     /// Ends the import of a deleted repository, if there is one.
     pub fn cancel(&self, id: RepoId) {
-        if let Some(halt) = self.running().get(&id) {
-            // One that is stopped already stays so: the next start finds no row and does nothing.
-            let _ = halt.compare_exchange(GOING, CANCELLED, Ordering::AcqRel, Ordering::Acquire);
+        let halt = self.running().get(&id).map(Arc::clone);
+        if let Some(halt) = halt {
+            halt.end(CANCELLED);
         }
     }
 
@@ -120,7 +150,8 @@ impl Imports {
             }
         };
         if timeout(wait, all_ended).await.is_err() {
-            self.running().values().for_each(|halt| halt.store(STOPPED, Ordering::Release));
+            let halts: Vec<_> = self.running().values().map(Arc::clone).collect();
+            halts.iter().for_each(|halt| halt.end(STOPPED));
         }
     }
 }
@@ -129,12 +160,12 @@ impl Imports {
 struct Job {
     imports: Imports,
     id: RepoId,
-    halt: Arc<AtomicU8>,
+    halt: Arc<Halt>,
 }
 
 impl Job {
     fn halted(&self) -> Option<Ended> {
-        match self.halt.load(Ordering::Acquire) {
+        match self.halt.state.load(Ordering::Acquire) {
             CANCELLED => Some(Ended::Cancelled),
             STOPPED => Some(Ended::Stopped),
             _ => None,
@@ -407,7 +438,11 @@ async fn fetch(
                 let may_retry = error.code == code::UPSTREAM_UNAVAILABLE;
                 (error, may_retry)
             }
-            Err(Failure::Fetch(error)) => (import::failed(&error), error.is_transient()),
+            Err(Failure::Fetch(error)) => {
+                // What is not there any more may have been moved since the refs were asked for.
+                let may_retry = error.is_transient() || error.class() == Class::NotFound;
+                (import::failed(&error), may_retry)
+            }
         };
         if let Some(ended) = job.halted() {
             return Err(ended);
@@ -439,15 +474,16 @@ async fn attempt(
         None => probe(app, source, credentials).await.map_err(Failure::Probe)?,
     };
     let (depth, dir, halt) = (source.depth, app.spool_dir(), Arc::clone(&job.halt));
+    halt.watch(probed.remote.stopper());
     let mut work = tokio::task::spawn_blocking(move || {
-        let is_halted = || halt.load(Ordering::Acquire) != GOING;
+        let is_halted = || !halt.is_going();
         import::fetch(&mut probed, depth, &dir, &is_halted).map(|fetched| (probed, fetched))
     });
     loop {
         match timeout(Duration::from_millis(IMPORT_LOOK_MS), &mut work).await {
             Ok(Ok(done)) => return done.map_err(Failure::Fetch),
             Ok(Err(panicked)) => return Err(Failure::Probe(Error::internal(panicked))),
-            // A remote that stands still must not hold up a delete: the thread ends by its own deadline.
+            // A remote that stands still must not hold up a delete.
             Err(_) => look(app, job).await.map_err(Failure::Ended)?,
         }
     }
