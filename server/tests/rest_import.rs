@@ -186,7 +186,7 @@ async fn an_import_that_breaks_off_is_tried_again_and_given_up() {
     let packs = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&packs);
     let front = world.front(move |asked| match is_pack(asked) {
-        true if seen.fetch_add(1, Ordering::SeqCst) < IMPORT_TRIES_MAX as usize + 1 => Deed::Cut(3_000),
+        true if seen.fetch_add(1, Ordering::SeqCst) < IMPORT_TRIES_MAX as usize + 1 => Deed::Cut(400),
         _ => Deed::Pass,
     });
     let answer = world.import("r", json!({ "url": url(&front) })).await;
@@ -298,26 +298,28 @@ async fn more_imports_than_allowed_wait_for_their_turn() {
         }
         Deed::Pass
     });
+    let world = Arc::new(world);
     let names: Vec<String> = (0..IMPORTS_MAX + 2).map(|n| format!("r{n}")).collect();
-    let begun: Vec<_> = names.iter().map(|name| world.import(name, json!({ "url": url(&front) }))).collect();
-    let all = async {
-        for import in begun {
-            assert_eq!(import.await.status, 201);
-        }
-    };
-    // One after another in the answers, at once in the work: each answer comes when its import is done or has taken long.
-    let watch = async {
-        until("the first wait at the gate", || gate.inside.load(Ordering::SeqCst) >= 1).await;
-        let list = world.server.get("/namespaces/new/repos").await;
-        assert_eq!(list.result()[0]["status"], "importing");
-        gate.open();
-    };
-    tokio::join!(all, watch);
+    let mut begun = tokio::task::JoinSet::new();
     for name in &names {
-        let path = format!("/namespaces/new/repos/{name}");
-        assert_eq!(world.server.get(&path).await.status, 200);
+        let (world, name, url) = (Arc::clone(&world), name.clone(), url(&front));
+        begun.spawn(async move { world.import(&name, json!({ "url": url })).await });
     }
-    assert!(gate.most.load(Ordering::SeqCst) <= IMPORTS_MAX);
+    until("as many as may fetch", || gate.inside.load(Ordering::SeqCst) == IMPORTS_MAX).await;
+    until("the others wait", || world.server.app.imports.count() == names.len()).await;
+    let list = world.server.get("/namespaces/new/repos").await;
+    let rows = list.result().as_array().unwrap();
+    assert!(
+        rows.len() == names.len() && rows.iter().all(|row| row["status"] == "importing"),
+        "{}",
+        list.body
+    );
+    gate.open();
+    for answer in begun.join_all().await {
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    }
+    until("all are done", || world.server.app.imports.count() == 0).await;
+    assert_eq!(gate.most.load(Ordering::SeqCst), IMPORTS_MAX);
     let list = world.server.get("/namespaces/new/repos").await;
     let rows = list.result().as_array().unwrap();
     assert!(rows.len() == names.len() && rows.iter().all(|row| row["status"] == "ready"), "{}", list.body);
