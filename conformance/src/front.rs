@@ -72,12 +72,20 @@ pub struct Asked {
     pub target: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
+    /// The whole body.
+    pub body: Vec<u8>,
 }
 
 impl Asked {
     /// The first header of this name (lower case).
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// Whether it is this command of protocol version 2.
+    pub fn is_command(&self, name: &str) -> bool {
+        let command = format!("command={name}\n").into_bytes();
+        self.body.windows(command.len()).any(|window| window == command)
     }
 }
 
@@ -177,10 +185,16 @@ impl Front {
                     return;
                 }
                 let settings = Arc::clone(&settings);
-                if let Ok(stream) = stream {
-                    locked(&kept).extend(stream.try_clone());
-                    // A broken connection is the client's affair; it sees it by itself.
-                    thread::spawn(move || serve(stream, &settings).ok());
+                if let Ok(stream) = stream
+                    && let (Ok(kept_open), Ok(end)) = (stream.try_clone(), stream.try_clone())
+                {
+                    locked(&kept).push(kept_open);
+                    thread::spawn(move || {
+                        // A broken connection is the client's affair; it sees it by itself.
+                        serve(stream, &settings).ok();
+                        // The other handles would keep it open.
+                        end.shutdown(Shutdown::Both).ok();
+                    });
                 }
             }
         });
@@ -236,29 +250,29 @@ fn answer<W: Wire>(wire: &mut BufReader<W>, settings: &Settings) -> io::Result<(
     let headers = http::read_headers(wire)?;
     let mut parts = line.split(' ');
     let (method, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let asked = Asked { method: method.to_owned(), target: target.to_owned(), headers };
-    locked(&settings.asked).push(asked.clone());
+    let mut asked = Asked { method: method.to_owned(), target: target.to_owned(), headers, body: Vec::new() };
     let length = asked.header("content-length").and_then(|v| v.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    wire.read_exact(&mut body)?;
+    asked.body.resize(length, 0);
+    wire.read_exact(&mut asked.body)?;
+    locked(&settings.asked).push(asked.clone());
     let git = asked.header("git-protocol").map(str::to_owned);
     match (settings.rule)(&asked) {
-        Deed::Pass => copy(&mut ask(settings, &asked, git.as_deref(), &body)?, wire.get_mut(), None),
-        Deed::Speak(git) => copy(&mut ask(settings, &asked, git, &body)?, wire.get_mut(), None),
+        Deed::Pass => copy(&mut ask(settings, &asked, git.as_deref())?, wire.get_mut(), None),
+        Deed::Speak(git) => copy(&mut ask(settings, &asked, git)?, wire.get_mut(), None),
         Deed::Say(status, headers, body) => say(wire.get_mut(), status, &headers, &body),
         Deed::Cut(bytes) => {
-            copy(&mut ask(settings, &asked, git.as_deref(), &body)?, wire.get_mut(), Some(bytes))?;
+            copy(&mut ask(settings, &asked, git.as_deref())?, wire.get_mut(), Some(bytes))?;
             // No farewell: the peer is to see that it was cut off.
             Err(io::ErrorKind::ConnectionAborted.into())
         }
         Deed::Stall(bytes) => {
-            copy(&mut ask(settings, &asked, git.as_deref(), &body)?, wire.get_mut(), Some(bytes))?;
+            copy(&mut ask(settings, &asked, git.as_deref())?, wire.get_mut(), Some(bytes))?;
             // Ends when the peer has had enough.
             wire.read(&mut [0]).map(|_| ())
         }
         Deed::Swap(from, to) => {
             let mut whole = Vec::new();
-            ask(settings, &asked, git.as_deref(), &body)?.read_to_end(&mut whole)?;
+            ask(settings, &asked, git.as_deref())?.read_to_end(&mut whole)?;
             let at = whole.windows(from.len()).position(|window| window == from);
             if let Some(there) = at.and_then(|at| whole.get_mut(at..at + from.len())) {
                 there.copy_from_slice(to);
@@ -269,7 +283,7 @@ fn answer<W: Wire>(wire: &mut BufReader<W>, settings: &Settings) -> io::Result<(
 }
 
 /// Asks the host behind. What comes back is told to close, since each connection is for one request.
-fn ask(settings: &Settings, asked: &Asked, git: Option<&str>, body: &[u8]) -> io::Result<Box<dyn BufRead>> {
+fn ask(settings: &Settings, asked: &Asked, git: Option<&str>) -> io::Result<Box<dyn BufRead>> {
     let mut behind = http::connect(&settings.behind)?;
     let mut head = format!(
         "{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
@@ -283,7 +297,7 @@ fn ask(settings: &Settings, asked: &Asked, git: Option<&str>, body: &[u8]) -> io
         head.push_str(&format!("Git-Protocol: {git}\r\n"));
     }
     behind.write_all(format!("{head}\r\n").as_bytes())?;
-    behind.write_all(body)?;
+    behind.write_all(&asked.body)?;
     let mut reader = BufReader::new(behind);
     let status = http::read_line(&mut reader)?;
     let start = format!("{status}\r\nConnection: close\r\n").into_bytes();
