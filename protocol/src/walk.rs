@@ -15,6 +15,7 @@ pub use reach::{Tips, reach};
 pub use reader::Reader;
 pub use select::{DEPTH_INFINITE, DeepenTo, FullSet, Selection, WalkRequest, each_record, select};
 pub use set::ObjSet;
+pub use trees::Versions;
 
 /// Bytes of whole objects that one walk keeps, so that delta chains and neighbouring trees are not inflated twice.
 pub const READER_CACHE_BYTES: usize = 24 << 20;
@@ -37,6 +38,14 @@ pub enum WalkError {
         id: crate::object::ObjectId,
         /// What is wrong with it.
         why: String,
+    },
+    /// An object, or one that it is stored against, is larger than the reader may make.
+    #[error("an object of {bytes} bytes would be made, at most {max} are allowed")]
+    TooLarge {
+        /// Its bytes.
+        bytes: u64,
+        /// What the reader may make.
+        max: u64,
     },
     /// Trees nest deeper than [`TREE_DEPTH_MAX`].
     #[error("trees nest deeper than {TREE_DEPTH_MAX} levels")]

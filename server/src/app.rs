@@ -10,8 +10,10 @@ use crate::auth::ApiToken;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::jobs::import::Imports;
+use crate::metrics::Metrics;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
+use crate::ops::read::cache::Reads;
 use crate::store::catalog::{Catalog, RepoRow};
 use crate::store::{Files, StoreError};
 
@@ -31,10 +33,14 @@ pub struct Parts {
     pub clock: Clock,
     /// The repository files.
     pub files: Files,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Ready plans of fetches.
     pub plans: Arc<Plans>,
     /// Visible sets of snapshots.
     pub visible: Arc<Visible>,
+    /// What reads keep.
+    pub reads: Arc<Reads>,
     /// Turns to index a large pack.
     pub index_turns: Arc<Semaphore>,
     /// The imports under way.

@@ -19,9 +19,13 @@ use crate::config::{Config, Given};
 use crate::edge::Edge;
 use crate::jobs::import::Imports;
 use crate::limits::{IMPORT_DRAIN_MS_MAX, INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
+use crate::listen::{self, Door};
+use crate::metrics::Metrics;
+use crate::ops::plans::{Plans, Visible};
 use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::{Files, maintain};
-use crate::{jobs, listen, random};
+use crate::tls::{Tls, TlsError};
+use crate::{jobs, random};
 
 /// Why the server did not start or did not run.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +41,9 @@ pub enum BootError {
     /// The catalog did not open.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The certificate cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// Another server has the folder.
     #[error("another server uses {0}")]
     InUse(String),
@@ -56,9 +63,10 @@ pub fn open(config: Config, api_token: &str) -> Result<App, BootError> {
 
 /// The same with a clock of the caller's.
 pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, BootError> {
-    let catalog = Catalog::open(&config.data.join("catalog.sqlite"))?;
+    let metrics = Metrics::default();
+    let catalog = Catalog::timed(&config.data.join("catalog.sqlite"), metrics.catalog_commit().clone())?;
     let api_token = ApiToken::new(api_token);
-    let files = Files::open(&config.data, OPEN_FILES_MAX);
+    let files = Files::timed(&config.data, OPEN_FILES_MAX, metrics.repo_commit().clone());
     let spool = config.data.join("tmp");
     doing(format!("make {}", spool.display()), fs::create_dir_all(&spool))?;
     Ok(App::new(Parts {
@@ -67,8 +75,10 @@ pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, Boo
         api_token,
         clock,
         files,
-        plans: Arc::default(),
-        visible: Arc::default(),
+        plans: Arc::new(Plans::new(metrics.clone())),
+        visible: Arc::new(Visible::new(metrics.clone())),
+        metrics,
+        reads: Arc::default(),
         index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
         imports: Imports::default(),
     }))
@@ -86,13 +96,17 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     let (api_token, is_new) = api_token(&given)?;
     let listener = doing(format!("listen on {}", given.listen), TcpListener::bind(given.listen).await)?;
     let address = doing("read the address", listener.local_addr())?;
-    let own_url = format!("http://{address}");
+    let tls = given.tls.as_ref().map(|(certificate, key)| Tls::open(certificate, key)).transpose()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let own_url = format!("{scheme}://{address}");
     let public_url = given.public_url.as_deref().unwrap_or(&own_url).trim_end_matches('/').to_owned();
     let config = Config {
         data: given.data.clone(),
         account: given.account.clone(),
         public_url: public_url.clone(),
         imports: given.imports.clone(),
+        trusted_proxies: given.trusted_proxies.clone(),
+        slow_request_ms: given.slow_request_ms,
     };
     let app = open(config, &api_token)?;
     doing("write the URL", fs::write(given.data.join("url"), &public_url))?;
@@ -106,7 +120,11 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
         tracing::info!("stopping");
     };
     jobs::import::resume(&app).await?;
-    if !listen::serve(listener, Edge::new(app.clone()), stop).await {
+    if let Some(tls) = &tls {
+        tokio::spawn(tls.clone().watch());
+    }
+    let door = Door { listener, metrics: app.metrics.clone(), tls };
+    if !listen::serve(door, Edge::new(app.clone()), stop).await {
         tracing::warn!("some requests did not end in time and were cut");
     }
     app.imports.drain(Duration::from_millis(IMPORT_DRAIN_MS_MAX)).await;

@@ -16,7 +16,8 @@ use tracing_subscriber::EnvFilter;
 use crate::app::App;
 use crate::boot;
 use crate::config::{Config, Given, ImportConfig};
-use crate::limits::BLOCKING_STOP_MS_MAX;
+use crate::limits::{BLOCKING_STOP_MS_MAX, SLOW_REQUEST_MS};
+use crate::peer::Network;
 
 /// Versioned storage that speaks git.
 #[derive(Parser)]
@@ -54,6 +55,18 @@ struct Serve {
     /// A PEM file with certificate authorities that imports trust beside the system's.
     #[arg(long, env = "CAIRN_IMPORT_CA_FILE")]
     import_ca_file: Option<PathBuf>,
+    /// A PEM file with the certificate's chain: the server itself speaks TLS. Read again when it changes, and at SIGHUP.
+    #[arg(long, env = "CAIRN_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// A PEM file with the certificate's key.
+    #[arg(long, env = "CAIRN_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Addresses or networks of proxies whose X-Forwarded-For is believed.
+    #[arg(long, env = "CAIRN_TRUSTED_PROXIES", value_delimiter = ',')]
+    trusted_proxy: Vec<Network>,
+    /// Log requests that take longer, in milliseconds.
+    #[arg(long, env = "CAIRN_SLOW_REQUEST_MS", default_value_t = SLOW_REQUEST_MS)]
+    slow_request_ms: u64,
     #[command(flatten)]
     place: Place,
 }
@@ -83,8 +96,7 @@ impl Place {
         let known = std::fs::read_to_string(self.data.join("url")).ok();
         let url = self.public_url.or(known).unwrap_or_else(|| "http://127.0.0.1:8787".into());
         let public_url = url.trim().trim_end_matches('/').to_owned();
-        let imports = ImportConfig::default();
-        let config = Config { data: self.data, account: self.account, public_url, imports };
+        let config = Config { data: self.data, account: self.account, public_url, ..Config::default() };
         // Nobody asks this process for REST, so its token is nobody's.
         let nobody = crate::random::hex(&crate::random::bytes::<32>());
         Ok(boot::open(config, &nobody)?)
@@ -131,6 +143,9 @@ async fn command(command: Command) -> Result<ExitCode, Failure> {
                     allow_private: args.import_allow_private,
                     ca_file: args.import_ca_file,
                 },
+                tls: args.tls_cert.zip(args.tls_key),
+                trusted_proxies: args.trusted_proxy,
+                slow_request_ms: args.slow_request_ms,
             };
             boot::serve(given).await?;
         }

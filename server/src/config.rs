@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Settings of one server, complete: nothing is defaulted after this.
+use crate::limits::SLOW_REQUEST_MS;
+use crate::peer::Network;
+
+/// Settings of one server, complete.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The folder that holds everything.
@@ -12,6 +15,10 @@ pub struct Config {
     pub account: String,
     /// Origin that clients use, without a slash at the end.
     pub public_url: String,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Requests whose answer's head takes longer are logged; in milliseconds.
+    pub slow_request_ms: u64,
     /// Whence may be imported.
     pub imports: ImportConfig,
 }
@@ -23,6 +30,20 @@ pub struct ImportConfig {
     pub allow_private: bool,
     /// A PEM file with certificate authorities that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
+}
+
+impl Default for Config {
+    /// What the command line takes where nothing is said.
+    fn default() -> Self {
+        Self {
+            data: "./cairn-data".into(),
+            account: "local".into(),
+            public_url: "http://127.0.0.1:8787".into(),
+            trusted_proxies: Vec::new(),
+            slow_request_ms: SLOW_REQUEST_MS,
+            imports: ImportConfig::default(),
+        }
+    }
 }
 
 /// Settings as they were given, before the folder and the port are known.
@@ -40,4 +61,10 @@ pub struct Given {
     pub account: String,
     /// Whence may be imported.
     pub imports: ImportConfig,
+    /// Certificate chain and key as PEM files, where the server itself speaks TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Requests whose answer's head takes longer are logged; in milliseconds.
+    pub slow_request_ms: u64,
 }

@@ -3,19 +3,22 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
+use axum::extract::MatchedPath;
 use axum::http::{HeaderName, HeaderValue, Request, Response, Uri};
 use axum::response::IntoResponse;
 use tower_service::Service;
 
 use crate::app::App;
 use crate::error::{Error, http};
+use crate::peer::{self, Peer};
 use crate::{random, router};
 
 /// The whole server as a service.
@@ -23,12 +26,19 @@ use crate::{random, router};
 pub struct Edge {
     app: App,
     router: Router,
+    /// The other end of the connection; none in process.
+    socket: Option<IpAddr>,
 }
 
 impl Edge {
     /// Around the routes of `router`.
     pub fn new(app: App) -> Self {
-        Self { router: router::router(app.clone()), app }
+        Self { router: router::router(app.clone()), app, socket: None }
+    }
+
+    /// For the requests of one connection.
+    pub fn for_connection(&self, socket: SocketAddr) -> Self {
+        Self { socket: Some(socket.ip()), ..self.clone() }
     }
 }
 
@@ -50,24 +60,92 @@ where
         if let Some(uri) = without_doubled_slashes(request.uri()) {
             *request.uri_mut() = uri;
         }
+        if let Some(socket) = self.socket {
+            let peer = peer::client(socket, request.headers(), &self.app.config.trusted_proxies);
+            request.extensions_mut().insert(peer);
+        }
         let (mut router, app) = (self.router.clone(), self.app.clone());
         Box::pin(async move {
             let id = random::hex(&random::bytes::<12>());
             let (method, path, start) =
                 (request.method().clone(), request.uri().path().to_owned(), Instant::now());
+            let (metrics, held) = (&app.metrics, app.metrics.request());
+            let peer = request.extensions().get::<Peer>().map(|peer| peer.0.to_string());
+            let bytes_in = metrics.bytes_in();
+            let request = request.map(|body| {
+                counted(body, move |bytes| {
+                    bytes_in.inc_by(bytes);
+                })
+            });
             let mut response = match caught(Service::call(&mut router, request)).await {
                 Some(Ok(response)) => response,
                 Some(Err(never)) => match never {},
                 None => Error::internal("the handler panicked").into_response(),
             };
+            if let Some(error) = response.extensions().get::<Error>() {
+                metrics.refused(error.code.number);
+            }
             http::finish(&mut response, &app.config.public_url, &id);
             let (status, took) = (response.status().as_u16(), start.elapsed());
-            tracing::debug!(request_id = id, %method, path, status, ?took, "answered");
+            let route = response.extensions_mut().remove::<MatchedPath>();
+            // Methods that no route knows are one: a peer may invent them.
+            let operation = match &route {
+                Some(route) if status != 405 => format!("{method} {}", route.as_str()),
+                _ => "none".to_owned(),
+            };
+            metrics.answered(operation, status, took);
+            tracing::debug!(request_id = id, %method, path, status, ?took, peer, "answered");
+            if took.as_millis() >= u128::from(app.config.slow_request_ms) {
+                tracing::warn!(request_id = id, %method, path, status, ?took, peer, "slow request");
+            }
+            let bytes_out = metrics.bytes_out();
+            let mut response = response.map(|body| {
+                counted(body, move |bytes| {
+                    let _held = &held; // until the body is done or given up
+                    bytes_out.inc_by(bytes);
+                })
+            });
             if let Ok(id) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
             }
             Ok(response)
         })
+    }
+}
+
+/// Calls `each` with the length of every piece of `body`. A body whose length is known keeps it.
+fn counted(body: Body, each: impl Fn(u64) + Send + Unpin + 'static) -> Body {
+    Body::new(Counted { body, each })
+}
+
+struct Counted<F> {
+    body: Body,
+    each: F,
+}
+
+impl<F: Fn(u64) + Send + Unpin + 'static> http_body::Body for Counted<F> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            (self.each)(data.len() as u64);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 

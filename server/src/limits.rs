@@ -8,6 +8,10 @@ pub const HEADER_READ_MS_MAX: u64 = 30_000;
 pub const FIRST_BYTES_MS_MAX: u64 = 15_000;
 /// Bytes that tell HTTP/1 from HTTP/2: the length of HTTP/2's preface.
 pub const FIRST_BYTES: usize = 24;
+/// Wait for a TLS handshake.
+pub const TLS_HANDSHAKE_MS_MAX: u64 = 15_000;
+/// How often the files of the certificate are looked at.
+pub const TLS_CHECK_MS: u64 = 10_000;
 /// Read buffer of an HTTP/1 connection, and so the most that a request's header may take.
 pub const HTTP1_BUFFER_BYTES_MAX: usize = 256 << 10;
 /// Fields in a request's header.
@@ -20,6 +24,8 @@ pub const HTTP2_STREAMS_MAX: u32 = 128;
 pub const HTTP2_PING_MS: u64 = 30_000;
 /// Pause after a failed `accept`, which is nearly always a lack of descriptors.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
+/// Requests whose answer's head takes longer are logged as slow, where nothing else is said.
+pub const SLOW_REQUEST_MS: u64 = 10_000;
 /// Wait for running requests after SIGTERM or SIGINT; then they are cut.
 pub const DRAIN_MS_MAX: u64 = 20_000;
 
@@ -37,8 +43,8 @@ pub const SEARCH_BYTES_MAX: usize = NAME_BYTES_MAX;
 pub const SEARCH_SCAN_REPOS_MAX: i64 = 10_000;
 /// Names that a search takes from the index of trigrams; where there are more, it reads all names of the namespace.
 pub const SEARCH_CANDIDATES_MAX: i64 = 10_000;
-/// A pagination cursor as a client sends it back.
-pub const CURSOR_BYTES_MAX: usize = 512;
+/// A pagination cursor as a client sends it back: a ref of 4,096 bytes fits, percent-encoded and in base 64.
+pub const CURSOR_BYTES_MAX: usize = 20 << 10;
 
 /// Items on a page of repositories or namespaces.
 pub const PAGE_ITEMS_MAX: u64 = 200;
@@ -135,3 +141,71 @@ pub const IMPORT_DRAIN_MS_MAX: u64 = 3_000;
 pub const BLOCKING_STOP_MS_MAX: u64 = 3_000;
 /// Repository files open at once. Each takes up to four descriptors and some 100 KB.
 pub const OPEN_FILES_MAX: usize = 512;
+
+/// An object that reads make in memory without the turn for large ones, its delta bases included.
+pub const READ_BYTES_MAX: u64 = 1 << 20;
+/// An object that reads make in memory at all: the largest that a push may bring.
+pub const READ_LARGE_BYTES_MAX: u64 = OBJECT_BYTES_MAX;
+/// Large objects made at once. Making a delta holds up to three objects of that size.
+pub const LARGE_READS_MAX: usize = 1;
+/// A blob that is read and sent as one piece. A slow client holds it.
+pub const SMALL_BLOB_BYTES_MAX: u64 = 128 << 10;
+/// Bytes of a larger blob, or of an archive, that are made at a time. A slow client holds them.
+pub const BLOB_BATCH_BYTES: usize = 256 << 10;
+/// Compressed bytes of a blob read at a time.
+pub const BLOB_INPUT_BYTES: usize = 64 << 10;
+/// An object that reads keep.
+pub const CACHED_OBJECT_BYTES_MAX: usize = 128 << 10;
+/// Small objects that reads keep, all repositories together.
+pub const OBJECT_CACHE_BYTES: usize = 24 << 20;
+/// What names stood for, all repositories together.
+pub const READ_NAME_CACHE_BYTES: usize = 4 << 20;
+/// How long lists are, all repositories together.
+pub const READ_COUNT_CACHE_BYTES: usize = 1 << 20;
+/// A tree that is listed: some 400,000 entries.
+pub const TREE_BYTES_MAX: usize = 16 << 20;
+/// A tree that `GET .../tree/{hash}` answers in one piece: some 100,000 entries.
+pub const TREE_WHOLE_BYTES_MAX: usize = 4 << 20;
+/// Trees that a walk holds: those above the entry where it is.
+pub const TREE_WALK_BYTES_MAX: usize = 64 << 20;
+/// Entries below a tree that is listed with all folders. Listing must count them.
+pub const TREE_WALK_ENTRIES_MAX: u64 = 1_000_000;
+/// Entries of trees on a page.
+pub const TREE_PAGE_ITEMS_MAX: u64 = 1_000;
+/// Entries of trees on a page when nothing is asked for.
+pub const TREE_PAGE_ITEMS: u64 = 200;
+/// A tag that is followed to what it names.
+pub const PEELED_TAG_BYTES_MAX: u64 = 1 << 20;
+/// Commits on a page of the log.
+pub const LOG_PAGE_ITEMS_MAX: u64 = 1_000;
+/// Commits on a page of the log when nothing is asked for.
+pub const LOG_PAGE_ITEMS: u64 = 50;
+/// Bytes of commits after which a page of the log ends.
+pub const LOG_PAGE_BYTES: usize = 4 << 20;
+/// Commits compared for one page of a path's log; the cursor goes on behind them.
+pub const LOG_WALKED_COMMITS_MAX: u64 = 10_000;
+/// A path that a cursor carries; behind a longer one, a listing counts.
+pub const CURSOR_PATH_BYTES_MAX: usize = 4_096;
+/// Refs on a page.
+pub const REF_PAGE_ITEMS_MAX: u64 = 1_000;
+/// Refs on a page when nothing is asked for.
+pub const REF_PAGE_ITEMS: u64 = 100;
+/// Parts of `raw/{ref}/{path}` that may belong to the ref.
+pub const RAW_REF_PARTS_MAX: usize = 16;
+/// Entries of the log on a page.
+pub const ACTIVITY_PAGE_ITEMS_MAX: u64 = 100;
+/// Entries of the log on a page when nothing is asked for.
+pub const ACTIVITY_PAGE_ITEMS: u64 = 30;
+/// Ref changes shown of one entry of the log; the answer says how many there are.
+pub const ACTIVITY_CHANGES_MAX: u32 = 1_000;
+/// Entries in one archive.
+pub const ARCHIVE_ENTRIES_MAX: u64 = 5_000_000;
+/// A symbolic link's target in an archive.
+pub const ARCHIVE_LINK_BYTES_MAX: u64 = 64 << 10;
+/// One `.gitattributes` that an archive heeds.
+pub const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a zip's directory that are kept in memory; beyond, they go to a file without a name.
+pub const ZIP_DIRECTORY_BYTES_MAX: usize = 1 << 20;
+
+const _: () =
+    assert!(SMALL_BLOB_BYTES_MAX <= READ_BYTES_MAX && CACHED_OBJECT_BYTES_MAX <= OBJECT_CACHE_BYTES / 4);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,14 +14,19 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::edge::Edge;
 use crate::limits::{
     ACCEPT_PAUSE_MS, CONNECTIONS_MAX, DRAIN_MS_MAX, FIRST_BYTES, FIRST_BYTES_MS_MAX, HEADER_FIELDS_MAX,
     HEADER_READ_MS_MAX, HTTP1_BUFFER_BYTES_MAX, HTTP2_HEADER_BYTES_MAX, HTTP2_PING_MS, HTTP2_STREAMS_MAX,
+    TLS_HANDSHAKE_MS_MAX,
 };
+use crate::metrics::Metrics;
+use crate::tls::Tls;
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
@@ -40,8 +46,19 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
+/// What is served, and how connections come in.
+pub struct Door {
+    /// Where connections come from.
+    pub listener: TcpListener,
+    /// Where connections are counted.
+    pub metrics: Metrics,
+    /// The certificate, where the server itself speaks TLS.
+    pub tls: Option<Tls>,
+}
+
 /// Serves until `stop` resolves, then lets running requests end, for a while. Says whether all of them did.
-pub async fn serve(listener: TcpListener, edge: Edge, stop: impl Future<Output = ()>) -> bool {
+pub async fn serve(door: Door, edge: Edge, stop: impl Future<Output = ()>) -> bool {
+    let Door { listener, metrics, tls } = door;
     let builder = builder();
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -51,7 +68,7 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: impl Future<Output =
             () = &mut stop => break,
             accepted = accept(&listener, &slots) => accepted,
         };
-        let (stream, slot) = match accepted {
+        let (stream, peer, slot) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -61,13 +78,16 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: impl Future<Output =
         };
         // Answers are small or in large writes: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(edge.clone());
-        let connection =
-            builder.serve_connection(TokioIo::new(FirstBytes::new(stream)), service).into_owned();
-        let connection = graceful.watch(connection);
+        let service = TowerToHyperService::new(edge.for_connection(peer));
+        let (builder, watcher) = (builder.clone(), graceful.watcher());
+        let open = metrics.connection();
+        let acceptor = tls.as_ref().map(Tls::acceptor);
         tokio::spawn(async move {
-            let _held = slot;
-            if let Err(error) = connection.await {
+            let _held = (slot, open);
+            let Some(stream) = shake_hands(stream, acceptor).await else { return };
+            let connection =
+                builder.serve_connection(TokioIo::new(FirstBytes::new(stream)), service).into_owned();
+            if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%error, "connection ended");
             }
         });
@@ -79,23 +99,43 @@ pub async fn serve(listener: TcpListener, edge: Edge, stop: impl Future<Output =
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, slot))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, slot))
+}
+
+/// A connection's stream, plain or within TLS.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Shakes hands where TLS is spoken; `None` where that fails.
+async fn shake_hands(stream: TcpStream, acceptor: Option<TlsAcceptor>) -> Option<Stream> {
+    let Some(acceptor) = acceptor else { return Some(Stream::Plain(stream)) };
+    let handshake = timeout(Duration::from_millis(TLS_HANDSHAKE_MS_MAX), acceptor.accept(stream));
+    match handshake.await {
+        Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 /// A stream that must bring its first bytes in time: hyper's wait for them, in which it tells HTTP/1 from HTTP/2, has
 /// no end of its own.
 struct FirstBytes {
-    stream: TcpStream,
+    stream: Stream,
     /// Gone once the bytes are there.
     deadline: Option<Pin<Box<Sleep>>>,
     seen: usize,
 }
 
 impl FirstBytes {
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: Stream) -> Self {
         let deadline = Some(Box::pin(sleep(Duration::from_millis(FIRST_BYTES_MS_MAX))));
         Self { stream, deadline, seen: 0 }
     }
@@ -108,7 +148,10 @@ impl AsyncRead for FirstBytes {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let polled = match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
         if self.deadline.is_none() {
             return polled;
         }
@@ -128,15 +171,24 @@ impl AsyncRead for FirstBytes {
 
 impl AsyncWrite for FirstBytes {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 
     fn poll_write_vectored(
@@ -144,10 +196,16 @@ impl AsyncWrite for FirstBytes {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 }

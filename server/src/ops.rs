@@ -11,6 +11,7 @@ pub mod git;
 pub mod import;
 pub mod plans;
 pub mod push;
+pub mod read;
 pub mod shallow;
 pub mod spool;
 pub mod tokens;

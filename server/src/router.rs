@@ -1,12 +1,18 @@
 //! Every URL: the fixed ones are here, those of a noun in its file under `rest`.
 
 use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::routing::{delete, get, post};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::rest::{diagnose, forks, imports, namespaces, repos, tokens};
+use crate::rest::{
+    activity, archive, content, diagnose, forks, imports, listing, log, namespaces, objects, refs, repos,
+    tokens, usage,
+};
 use crate::smart_http;
 
 /// The table of routes; `edge::Edge` goes around it.
@@ -21,11 +27,21 @@ pub fn router(app: App) -> Router {
         .route("/client/v4/memberships", get(diagnose::memberships))
         .nest("/client/v4/accounts/{account}/artifacts", artifacts.clone())
         .nest("/v1/api", artifacts)
+        .route("/readyz", get(diagnose::ready))
+        .route("/metrics", get(diagnose::metrics))
         // /git/{ns}/{repo}[.git]/info/refs, /git-upload-pack, /git-receive-pack
         .merge(smart_http::routes())
+        .route_layer(from_fn(note_route))
         .fallback(diagnose::missing)
         .method_not_allowed_fallback(diagnose::method)
         .with_state(app)
+}
+
+/// Tells `edge` which route answered.
+async fn note_route(route: MatchedPath, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(route);
+    response
 }
 
 /// The document of the routes under the account's base.
@@ -37,6 +53,14 @@ fn artifacts() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(namespaces::routes())
         .merge(imports::routes())
+        .merge(activity::routes())
+        .merge(archive::routes())
+        .merge(content::routes())
+        .merge(listing::routes())
+        .merge(log::routes())
+        .merge(objects::routes())
+        .merge(refs::routes())
+        .merge(usage::routes())
         .route("/namespaces/{ns}/repos", get(repos::list).post(repos::create))
         .route("/namespaces/{ns}/repos/{name}", get(repos::get).patch(repos::change).delete(repos::delete))
         .route("/namespaces/{ns}/repos/{name}/fork", post(forks::create))

@@ -44,6 +44,7 @@ codes! {
     UPSTREAM_UNAVAILABLE 10401 502 true "The remote cannot be reached.";
     MEMORY_LIMIT 10402 507 false "The work would take more memory than one request may.";
     QUOTA_EXCEEDED 10403 422 false "A named limit would be exceeded.";
+    NOT_READY 10404 503 true "The server cannot take work now.";
     RATE_LIMITED 10429 429 true "Too many requests; Retry-After says when to come back.";
 }
 

@@ -432,12 +432,12 @@ fn plan(
     if !cut.is_empty() {
         tell_cut(snapshot, &mut reader, walk, &cut, &mut selection)?;
     }
-    let Selection { mut set, had, shallow, unshallow } = selection;
+    let Selection { mut set, had, versions, shallow, unshallow } = selection;
     if request.include_tag {
         include_tags(snapshot, &mut reader, &mut set, &had)?;
     }
     let options = PlanOptions { ofs_delta: request.ofs_delta, thin: request.thin_pack };
-    let plan = Arc::new(build(&mut reader, &set, &had, options)?);
+    let plan = Arc::new(build(&mut reader, &set, (&had, &versions), options)?);
     let edges = Edges { shallow, unshallow, is_cut: !cut.is_empty() };
     served.plans.put(key, &plan, &edges);
     Ok((plan, edges))

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::fetch::Edges;
 use crate::limits::{PLAN_CACHE_BYTES, VISIBLE_CACHE_BYTES};
+use crate::metrics::Metrics;
 use crate::store::RepoId;
 use crate::store::repo::Snapshot;
 
@@ -21,6 +22,9 @@ use crate::store::repo::Snapshot;
 struct Bounded<K, V> {
     inner: Mutex<Entries<K, V>>,
     bytes_max: usize,
+    /// What it is called where its hits are counted.
+    name: &'static str,
+    metrics: Metrics,
 }
 
 struct Entries<K, V> {
@@ -30,12 +34,18 @@ struct Entries<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Bounded<K, V> {
-    fn new(bytes_max: usize) -> Self {
+    fn new(bytes_max: usize, name: &'static str, metrics: Metrics) -> Self {
         let inner = Mutex::new(Entries { map: HashMap::new(), bytes: 0, clock: 0 });
-        Self { inner, bytes_max }
+        Self { inner, bytes_max, name, metrics }
     }
 
     fn get(&self, key: &K) -> Option<V> {
+        let found = self.find(key);
+        self.metrics.cached(self.name, found.is_some());
+        found
+    }
+
+    fn find(&self, key: &K) -> Option<V> {
         let mut entries = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         entries.clock += 1;
         let now = entries.clock;
@@ -71,13 +81,12 @@ pub type PlanKey = [u8; 32];
 /// Ready plans.
 pub struct Plans(Bounded<PlanKey, (Arc<Plan>, Edges)>);
 
-impl Default for Plans {
-    fn default() -> Self {
-        Self(Bounded::new(PLAN_CACHE_BYTES))
-    }
-}
-
 impl Plans {
+    /// An empty cache, whose hits are counted.
+    pub fn new(metrics: Metrics) -> Self {
+        Self(Bounded::new(PLAN_CACHE_BYTES, "plans", metrics))
+    }
+
     /// A plan made before.
     pub fn get(&self, key: &PlanKey) -> Option<(Arc<Plan>, Edges)> {
         self.0.get(key)
@@ -94,13 +103,12 @@ type VisibleKey = Vec<(u16, RepoId, u64)>;
 /// Visible sets of recent snapshots.
 pub struct Visible(Bounded<VisibleKey, Arc<ObjSet>>);
 
-impl Default for Visible {
-    fn default() -> Self {
-        Self(Bounded::new(VISIBLE_CACHE_BYTES))
-    }
-}
-
 impl Visible {
+    /// An empty cache, whose hits are counted.
+    pub fn new(metrics: Metrics) -> Self {
+        Self(Bounded::new(VISIBLE_CACHE_BYTES, "visible", metrics))
+    }
+
     /// A set walked before.
     pub fn get(&self, key: &VisibleKey) -> Option<Arc<ObjSet>> {
         self.0.get(key)

@@ -47,6 +47,13 @@ impl Spool {
     }
 }
 
+/// Whether `dir` takes files now: one without a name is written and given up.
+pub fn probe(dir: &Path) -> io::Result<()> {
+    let mut file = tempfile::tempfile_in(dir)?;
+    file.write_all(&[0; 4_096])?;
+    file.sync_data()
+}
+
 impl PackBytes for Spool {
     fn len(&self) -> u64 {
         self.len

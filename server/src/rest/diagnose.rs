@@ -12,6 +12,8 @@ use crate::app::App;
 use crate::auth::{Grant, View};
 use crate::error::{Error, Result, code};
 use crate::limits::PAGE_ITEMS_MAX;
+use crate::metrics::Now;
+use crate::ops;
 
 /// `GET /client/v4/user/tokens/verify`
 pub async fn verify(State(app): State<App>, _grant: Grant<View>) -> Response<Body> {
@@ -53,6 +55,35 @@ pub async fn memberships(
 pub async fn health(State(app): State<App>) -> Result<Response<Body>> {
     app.catalog.namespace("-").await?;
     Ok(envelope::one(StatusCode::OK, json!({ "status": "ok" })))
+}
+
+/// `GET /readyz`: the catalog takes changes, and the folder takes files.
+pub async fn ready(State(app): State<App>) -> Result<Response<Body>> {
+    app.catalog.ready().await?;
+    let probe = app.spool_dir();
+    let made =
+        tokio::task::spawn_blocking(move || ops::spool::probe(&probe)).await.map_err(Error::internal)?;
+    made.map_err(|error| Error {
+        cause: Some(error.to_string()),
+        ..Error::new(code::NOT_READY, "the disk takes no files")
+    })?;
+    Ok(envelope::one(StatusCode::OK, json!({ "status": "ready" })))
+}
+
+/// `GET /metrics`: for a caller who may see every namespace.
+pub async fn metrics(State(app): State<App>, grant: Grant<View>) -> Result<Response<Body>> {
+    if grant.caller().namespaces.is_some() {
+        return Err(Error::new(code::FORBIDDEN, "this API token is not for the whole server"));
+    }
+    let (repositories, namespaces) = app.catalog.counts().await?;
+    let now = Now {
+        open_files: app.files.open_count() as u64,
+        catalog_queue: app.catalog.queue_len() as u64,
+        repositories,
+        namespaces,
+    };
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], app.metrics.text(now)).into_response())
 }
 
 /// `GET /docs/errors`

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
@@ -184,18 +184,22 @@ async fn run(
     let actor = access.grant.caller().actor.clone();
     let by = By { kind: EntryKind::Push, actor, time_ms: app.clock.now_ms(), nonce: random::bytes() };
     let in_work = Arc::clone(&request);
+    let push_work = app.metrics.push_work().clone();
     let mut job = tokio::spawn(blocking(move || {
         let _held = turn;
         let upload = match &upload {
             Ok(upload) => upload.as_ref(),
             Err(why) => return Err(OpError::Request(why.clone())),
         };
-        push(&served, &in_work, upload, by, &mut |text| {
+        let start = Instant::now();
+        let done = push(&served, &in_work, upload, by, &mut |text| {
             if !quiet {
                 // A full channel drops progress: the work never waits for a slow reader.
                 let _ = progress.try_send(Ok(Frame::data(band(2, text.as_bytes()))));
             }
-        })
+        });
+        push_work.observe(start.elapsed().as_secs_f64());
+        done
     }));
     let done = loop {
         match tokio::time::timeout(KEEPALIVE, &mut job).await {

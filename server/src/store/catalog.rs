@@ -18,6 +18,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
+use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::Connection;
 
 pub use imports::ImportRow;
@@ -99,8 +100,35 @@ pub struct Catalog {
 impl Catalog {
     /// Opens `path`, making it where it is absent. Blocks.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::timed(path, Histogram::new([]))
+    }
+
+    /// The same, noting how many seconds commits take. Blocks.
+    pub fn timed(path: &Path, commit_seconds: Histogram) -> Result<Self> {
         let conn = schema::open_writer(path)?;
-        Ok(Self { writer: Writer::start(conn)?, readers: Arc::new(Readers::new(path)) })
+        Ok(Self { writer: Writer::start(conn, commit_seconds)?, readers: Arc::new(Readers::new(path)) })
+    }
+
+    /// How many changes wait for the writer.
+    pub fn queue_len(&self) -> usize {
+        self.writer.queue_len()
+    }
+
+    /// Whether changes can be made now: one that changes nothing is committed.
+    pub async fn ready(&self) -> Result<()> {
+        self.write(|_| Ok(())).await
+    }
+
+    /// How many live repositories and namespaces there are.
+    pub async fn counts(&self) -> Result<(u64, u64)> {
+        self.read(|conn| {
+            let mut sum = conn.prepare_cached(
+                "SELECT COALESCE(SUM(repo_count), 0), COUNT(*) FROM namespaces WHERE deleted_at IS NULL",
+            )?;
+            let counts = sum.query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+            Ok((u64::try_from(counts.0).unwrap_or(0), u64::try_from(counts.1).unwrap_or(0)))
+        })
+        .await
     }
 
     /// Runs `work` in the next batch; answers once it is durable. Started work finishes even if the caller is dropped.

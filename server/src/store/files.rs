@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use cairn_protocol::object::HashAlgo;
+use prometheus_client::metrics::histogram::Histogram;
 
 use super::StoreError;
 pub use super::id::{Pin, RepoId};
@@ -25,6 +26,7 @@ struct Inner {
     data_dir: PathBuf,
     open_max: usize,
     access: Access,
+    commit_seconds: Histogram,
     clock: AtomicU64,
     slots: Mutex<HashMap<RepoId, Arc<Slot>>>,
     templates: [OnceLock<Vec<u8>>; 2],
@@ -43,19 +45,25 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Files {
     /// The files under `data_dir`, of which about `open_max` stay open. This process is their only writer.
     pub fn open(data_dir: &Path, open_max: usize) -> Self {
-        Self::with_access(data_dir, open_max, Access::Write)
+        Self::timed(data_dir, open_max, Histogram::new([]))
+    }
+
+    /// The same, noting how many seconds commits take.
+    pub fn timed(data_dir: &Path, open_max: usize, commit_seconds: Histogram) -> Self {
+        Self::with_access(data_dir, open_max, Access::Write, commit_seconds)
     }
 
     /// For `fsck` and `backup` beside a serving process: changes and sweeps nothing.
     pub fn open_read_only(data_dir: &Path, open_max: usize) -> Self {
-        Self::with_access(data_dir, open_max, Access::ReadOnly)
+        Self::with_access(data_dir, open_max, Access::ReadOnly, Histogram::new([]))
     }
 
-    fn with_access(data_dir: &Path, open_max: usize, access: Access) -> Self {
+    fn with_access(data_dir: &Path, open_max: usize, access: Access, commit_seconds: Histogram) -> Self {
         Self(Arc::new(Inner {
             data_dir: data_dir.to_owned(),
             open_max,
             access,
+            commit_seconds,
             clock: AtomicU64::new(0),
             slots: Mutex::default(),
             templates: [OnceLock::new(), OnceLock::new()],
@@ -140,7 +148,7 @@ impl Files {
             }
             schema::create_file(&path, self.template(algo)?)?;
         }
-        let open = Arc::new(RepoFile::open(&path, algo, self.0.access)?);
+        let open = Arc::new(RepoFile::open(&path, algo, self.0.access, &self.0.commit_seconds)?);
         *file = Some(Arc::clone(&open));
         Ok(Some(open))
     }

@@ -62,6 +62,7 @@ fn app(data: &Path, now: &Arc<AtomicI64>, imports: ImportConfig) -> App {
         account: "local".into(),
         public_url: "http://cairn.test".into(),
         imports,
+        ..Config::default()
     };
     boot::open_at(config, API_TOKEN, Clock::Manual(Arc::clone(now))).expect("the folder opens")
 }

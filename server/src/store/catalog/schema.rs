@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{CatalogError, Result};
@@ -100,6 +101,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     conn.pragma_update(None, "cache_size", -CATALOG_CACHE_KIB)?;
     conn.pragma_update(None, "journal_size_limit", CATALOG_WAL_BYTES_KEPT)?;
     conn.set_prepared_statement_cache_capacity(64);
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?; // as in `open_reader`
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let (found, known) = (version(&conn)?, STEPS.len() as i64);
     let done = usize::try_from(found).ok().filter(|done| *done <= STEPS.len());
@@ -119,6 +121,8 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection> {
     conn.busy_timeout(Duration::from_millis(CATALOG_BUSY_MS_MAX))?;
     conn.pragma_update(None, "cache_size", -CATALOG_CACHE_KIB)?;
     conn.set_prepared_statement_cache_capacity(64);
+    // Without it, each new value makes SQLite plan the lookups by name again, which costs more than they do.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(conn)
 }
 

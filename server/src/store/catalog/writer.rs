@@ -6,7 +6,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
+use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,10 +28,17 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Gives `conn` to a new thread.
-    pub(super) fn start(conn: Connection) -> Result<Self> {
+    pub(super) fn start(conn: Connection, commit_seconds: Histogram) -> Result<Self> {
         let (queue, jobs) = mpsc::channel(CATALOG_QUEUE_JOBS_MAX);
-        thread::Builder::new().name("catalog-writer".into()).spawn(move || run(&conn, jobs))?;
+        thread::Builder::new()
+            .name("catalog-writer".into())
+            .spawn(move || run(&conn, jobs, &commit_seconds))?;
         Ok(Self { queue })
+    }
+
+    /// How many jobs wait.
+    pub(super) fn queue_len(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
     }
 
     /// Queues `work` and waits until it is durable.
@@ -55,7 +64,7 @@ impl Writer {
     }
 }
 
-fn run(conn: &Connection, mut jobs: mpsc::Receiver<Job>) {
+fn run(conn: &Connection, mut jobs: mpsc::Receiver<Job>, commit_seconds: &Histogram) {
     while let Some(first) = jobs.blocking_recv() {
         if let Err(error) = conn.execute_batch("BEGIN IMMEDIATE") {
             first(Err(error.into()))(None);
@@ -67,7 +76,9 @@ fn run(conn: &Connection, mut jobs: mpsc::Receiver<Job>) {
             let Ok(job) = jobs.try_recv() else { break };
             finishes.push(job(Ok(conn)));
         }
+        let start = Instant::now();
         let failed = conn.execute_batch("COMMIT").err().map(|error| Arc::from(error.to_string()));
+        commit_seconds.observe(start.elapsed().as_secs_f64());
         if failed.is_some() && !conn.is_autocommit() {
             // If this fails as well, the next BEGIN reports it.
             let _ = conn.execute_batch("ROLLBACK");
@@ -91,6 +102,7 @@ fn in_savepoint<T>(conn: &Connection, work: impl FnOnce(&Connection) -> Result<T
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::metrics::histogram::Histogram;
     use rusqlite::Connection;
 
     use super::{CatalogError, Writer};
@@ -99,7 +111,7 @@ mod tests {
     async fn a_failed_or_panicking_job_undoes_only_its_own_changes() {
         let conn = Connection::open_in_memory().expect("it opens");
         conn.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)").expect("made");
-        let writer = Writer::start(conn).expect("it starts");
+        let writer = Writer::start(conn, Histogram::new([])).expect("it starts");
         let insert = |n: i64| move |conn: &Connection| Ok(conn.execute("INSERT INTO t VALUES (?1)", [n])?);
         let fail = move |conn: &Connection| insert(2)(conn).and(Err::<usize, _>(CatalogError::RepoMissing));
         let panic = |conn: &Connection| {

@@ -282,7 +282,7 @@ fn in_the_way(
     }
     let mut found = None;
     // Few rows a statement: nearly always there is none.
-    refs::scan(levels, &prefix, 8, &mut |row| {
+    refs::scan(levels, (&prefix, b""), 8, &mut |row| {
         if pending.get(row.name.as_slice()) != Some(&None) {
             found = Some(row.name);
         }

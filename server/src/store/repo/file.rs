@@ -5,8 +5,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use cairn_protocol::object::HashAlgo;
+use prometheus_client::metrics::histogram::Histogram;
 use roaring::RoaringBitmap;
 use rusqlite::Connection;
 
@@ -135,6 +137,7 @@ pub(crate) struct RepoFile {
     path: PathBuf,
     pub(crate) algo: HashAlgo,
     access: Access,
+    commit_seconds: Histogram,
     writer: Mutex<Option<Connection>>,
     readers: Mutex<Vec<Connection>>,
     packs: RwLock<Packs>,
@@ -144,9 +147,17 @@ pub(crate) struct RepoFile {
 impl RepoFile {
     /// Opens an existing file. A writer sweeps what a crash left: call it only where no stage of the file can
     /// be alive.
-    pub(crate) fn open(path: &Path, algo: HashAlgo, access: Access) -> Result<Self, StoreError> {
+    pub(crate) fn open(
+        path: &Path,
+        algo: HashAlgo,
+        access: Access,
+        commit_seconds: &Histogram,
+    ) -> Result<Self, StoreError> {
         let conn = schema::connect(path, if access == Access::Write { Use::Write } else { Use::ReadOnly })?;
         schema::check_meta(&conn, algo)?;
+        if access == Access::Write {
+            schema::bring_up_to_date(&conn)?;
+        }
         let packs = Packs::load(&conn)?;
         let (mut writer, mut readers) = (None, Vec::new());
         if access == Access::Write {
@@ -159,6 +170,7 @@ impl RepoFile {
             path: path.to_owned(),
             algo,
             access,
+            commit_seconds: commit_seconds.clone(),
             writer: Mutex::new(writer),
             readers: Mutex::new(readers),
             packs: RwLock::new(packs),
@@ -228,7 +240,9 @@ impl RepoFile {
         // Taken out of its place: a panic or an error below drops it, which rolls back.
         conn.execute_batch("BEGIN IMMEDIATE")?;
         let out = work(&conn)?;
+        let start = Instant::now();
         conn.execute_batch("COMMIT")?;
+        self.commit_seconds.observe(start.elapsed().as_secs_f64());
         publish(&out, &mut self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()));
         if flush == Flush::Later {
             conn.execute_batch("PRAGMA synchronous = FULL")?;

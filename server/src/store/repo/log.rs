@@ -56,23 +56,42 @@ impl Repo {
         })
     }
 
-    /// The ref changes of one entry, in the order of their names.
-    ///
-    /// Scans the whole ref log, which is keyed by name.
-    pub fn ref_changes(&self, seq: u64) -> Result<Vec<RefChange>, StoreError> {
+    /// Up to `count` entries of the own log before `end`, newest first.
+    pub fn entries_before(&self, end: u64, count: u32) -> Result<Vec<EntryRow>, StoreError> {
+        let first = end.saturating_sub(1).saturating_sub(u64::from(count));
+        let count = u32::try_from(end.saturating_sub(1) - first).unwrap_or(count);
+        let mut entries = self.entries(first, count)?;
+        entries.reverse();
+        Ok(entries)
+    }
+
+    /// The first `count` ref changes of one entry, in the order of their names.
+    pub fn ref_changes(&self, seq: u64, count: u32) -> Result<Vec<RefChange>, StoreError> {
         let Some(file) = self.files.get(self.id(), self.algo)? else {
             return Ok(Vec::new());
         };
         file.read(|conn| {
-            let mut select =
-                conn.prepare_cached("SELECT name, old, new FROM ref_change WHERE seq = ?1 ORDER BY name")?;
-            let mut rows = select.query([int(seq)])?;
+            let mut select = conn.prepare_cached(
+                "SELECT name, old, new FROM ref_change WHERE seq = ?1 ORDER BY name LIMIT ?2",
+            )?;
+            let mut rows = select.query((int(seq), count))?;
             let mut changes = Vec::new();
             while let Some(row) = rows.next()? {
                 let (old, new) = (id_at(self.algo, row, 1)?, id_at(self.algo, row, 2)?);
                 changes.push(RefChange { name: row.get(0)?, old, new });
             }
             Ok(changes)
+        })
+    }
+
+    /// How many ref changes an entry made.
+    pub fn ref_changes_count(&self, seq: u64) -> Result<u64, StoreError> {
+        let Some(file) = self.files.get(self.id(), self.algo)? else {
+            return Ok(0);
+        };
+        file.read(|conn| {
+            let mut count = conn.prepare_cached("SELECT count(*) FROM ref_change WHERE seq = ?1")?;
+            Ok(count.query_row([int(seq)], |row| row.get::<_, i64>(0))? as u64)
         })
     }
 

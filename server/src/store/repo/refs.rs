@@ -118,12 +118,13 @@ impl Cursor<'_> {
     }
 }
 
-/// Calls `each` with every visible ref whose name starts with `prefix`, in order, until it answers false.
+/// Calls `each` with every visible ref whose name starts with `prefix` and is not before `from`, in order, until it
+/// answers false.
 ///
 /// `batch` is how many rows one statement reads.
 pub(crate) fn scan(
     levels: &[Level<'_>],
-    prefix: &[u8],
+    (prefix, from): (&[u8], &[u8]),
     batch: usize,
     each: &mut dyn FnMut(RefRow) -> bool,
 ) -> Result<(), StoreError> {
@@ -133,7 +134,7 @@ pub(crate) fn scan(
         .map(|level| Cursor {
             level: *level,
             waiting: VecDeque::new(),
-            next: prefix.to_vec(),
+            next: prefix.max(from).to_vec(),
             is_done: false,
         })
         .collect();
@@ -165,7 +166,7 @@ pub(crate) fn scan_all(
     prefix: &[u8],
     each: &mut dyn FnMut(RefRow) -> bool,
 ) -> Result<(), StoreError> {
-    scan(levels, prefix, REFS_BATCH, each)
+    scan(levels, (prefix, b""), REFS_BATCH, each)
 }
 
 /// One ref.

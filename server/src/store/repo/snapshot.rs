@@ -120,6 +120,17 @@ impl Snapshot {
         refs::scan_all(&self.levels(), prefix, each)
     }
 
+    /// The same from `from` on, in batches of `batch` rows.
+    pub fn refs_from(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        batch: usize,
+        each: &mut dyn FnMut(RefRow) -> bool,
+    ) -> Result<(), StoreError> {
+        refs::scan(&self.levels(), (prefix, from), batch, each)
+    }
+
     /// One ref by its full name.
     pub fn reference(&self, name: &[u8]) -> Result<Option<RefRow>, StoreError> {
         refs::get(&self.levels(), name)

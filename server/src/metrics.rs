@@ -1,0 +1,204 @@
+//! What the server counts, as `GET /metrics` tells it in the text format of OpenMetrics.
+//!
+//! Label sets are bounded: operations are the routes of `router`, codes those of `error/code`. Names of repositories,
+//! namespaces and tokens are never labels.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// Method and route of a request; `none` where no route matched.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub struct Operation(pub String);
+
+impl EncodeLabelValue for Operation {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.0.as_str().encode(encoder)
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Answered {
+    operation: Operation,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Timed {
+    operation: Operation,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Refused {
+    code: u32,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Cached {
+    cache: &'static str,
+    found: &'static str,
+}
+
+/// From a quarter of a millisecond to two minutes.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_25, 2.5, 15))
+}
+
+/// What is only known when it is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Repository files open.
+    pub open_files: u64,
+    /// Changes that wait for the catalog's writer.
+    pub catalog_queue: u64,
+    /// Live repositories.
+    pub repositories: u64,
+    /// Live namespaces.
+    pub namespaces: u64,
+}
+
+/// The counters. Clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    requests: Family<Answered, Counter>,
+    first_byte: Family<Timed, Histogram, fn() -> Histogram>,
+    errors: Family<Refused, Counter>,
+    bytes_in: Counter,
+    bytes_out: Counter,
+    in_flight: Gauge,
+    connections: Gauge,
+    caches: Family<Cached, Counter>,
+    repo_commit: Histogram,
+    catalog_commit: Histogram,
+    push_work: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            requests: Family::default(),
+            first_byte: Family::new_with_constructor(seconds),
+            errors: Family::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            caches: Family::default(),
+            repo_commit: seconds(),
+            catalog_commit: seconds(),
+            push_work: seconds(),
+        }
+    }
+}
+
+/// Lowers a gauge when it is dropped.
+pub struct Held(Gauge<i64, AtomicI64>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    fn hold(gauge: &Gauge) -> Held {
+        gauge.inc();
+        Held(gauge.clone())
+    }
+
+    /// A request that is being answered, body included, until what is returned is dropped.
+    pub fn request(&self) -> Held {
+        Self::hold(&self.in_flight)
+    }
+
+    /// An open connection, until what is returned is dropped.
+    pub fn connection(&self) -> Held {
+        Self::hold(&self.connections)
+    }
+
+    /// The head of an answer was made in `took`.
+    pub fn answered(&self, operation: String, status: u16, took: Duration) {
+        let operation = Operation(operation);
+        self.first_byte.get_or_create(&Timed { operation: operation.clone() }).observe(took.as_secs_f64());
+        self.requests.get_or_create(&Answered { operation, status }).inc();
+    }
+
+    /// An error of that code was answered.
+    pub fn refused(&self, code: u32) {
+        self.errors.get_or_create(&Refused { code }).inc();
+    }
+
+    /// The counter of bytes of request bodies.
+    pub fn bytes_in(&self) -> Counter<u64, AtomicU64> {
+        self.bytes_in.clone()
+    }
+
+    /// The counter of bytes of answers' bodies.
+    pub fn bytes_out(&self) -> Counter<u64, AtomicU64> {
+        self.bytes_out.clone()
+    }
+
+    /// A cache was asked.
+    pub fn cached(&self, cache: &'static str, found: bool) {
+        let found = if found { "hit" } else { "miss" };
+        self.caches.get_or_create(&Cached { cache, found }).inc();
+    }
+
+    /// How long commits of repository files take, the flush to disk included.
+    pub fn repo_commit(&self) -> &Histogram {
+        &self.repo_commit
+    }
+
+    /// How long commits of the catalog take, the flush to disk included.
+    pub fn catalog_commit(&self) -> &Histogram {
+        &self.catalog_commit
+    }
+
+    /// How long pushes take from their last byte to their report.
+    pub fn push_work(&self) -> &Histogram {
+        &self.push_work
+    }
+
+    /// Everything, as text.
+    pub fn text(&self, now: Now) -> String {
+        let mut all = Registry::with_prefix("cairn");
+        all.register("requests", "Requests by method, route and status", self.requests.clone());
+        let help = "Seconds from a request's head to the answer's head";
+        all.register("request_first_byte_seconds", help, self.first_byte.clone());
+        all.register("errors", "Errors answered by REST, by their code", self.errors.clone());
+        all.register("request_body_bytes", "Bytes of request bodies", self.bytes_in.clone());
+        all.register("answer_body_bytes", "Bytes of answers' bodies", self.bytes_out.clone());
+        all.register("requests_in_flight", "Requests being answered", self.in_flight.clone());
+        all.register("connections", "Open connections", self.connections.clone());
+        all.register("cache_asks", "Questions to caches", self.caches.clone());
+        let help = "Seconds of a commit of a repository file, flush included";
+        all.register("repo_commit_seconds", help, self.repo_commit.clone());
+        let help = "Seconds of a commit of the catalog, flush included";
+        all.register("catalog_commit_seconds", help, self.catalog_commit.clone());
+        all.register(
+            "push_work_seconds",
+            "Seconds from a push's last byte to its report",
+            self.push_work.clone(),
+        );
+        for (name, help, value) in [
+            ("open_files", "Repository files open", now.open_files),
+            ("catalog_queue", "Changes that wait for the catalog's writer", now.catalog_queue),
+            ("repositories", "Live repositories", now.repositories),
+            ("namespaces", "Live namespaces", now.namespaces),
+        ] {
+            let gauge = Gauge::<i64, AtomicI64>::default();
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+            all.register(name, help, gauge);
+        }
+        let mut text = String::new();
+        encode(&mut text, &all).expect("a string takes all text");
+        text
+    }
+}
