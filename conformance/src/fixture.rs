@@ -61,6 +61,11 @@ impl Script {
         self.line(&format!("data {}\n{content}", content.len()))
     }
 
+    /// The input itself, for repositories that exist.
+    pub fn bytes(&self) -> &[u8] {
+        &self.text
+    }
+
     /// Imports into a new bare repository below the case's directory.
     pub fn import(&self, ctx: &Ctx, name: &str) -> PathBuf {
         ctx.ok(&ctx.dir, &["init", "--quiet", "--bare", name]);

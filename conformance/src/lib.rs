@@ -8,6 +8,7 @@
 pub mod cgi;
 pub mod facts;
 pub mod fixture;
+pub mod front;
 pub mod git;
 pub mod host;
 pub mod http;

@@ -155,10 +155,10 @@ fn the_stock_client_reads_our_advertisements() {
         );
         for version in [0, 1] {
             let mut said = Vec::new();
-            advertise_v0(&mut said, Service::UploadPack, version == 1, &refs, Some(&main), algo);
+            advertise_v0(&mut said, Service::UploadPack, version == 1, &refs, Some(&main), &[], algo);
             assert_eq!(listed(version, &said), want, "version {version}");
             said.clear();
-            advertise_v0(&mut said, Service::UploadPack, version == 1, &[], Some(&main), algo);
+            advertise_v0(&mut said, Service::UploadPack, version == 1, &[], Some(&main), &[], algo);
             assert_eq!(listed(version, &said), "", "empty, version {version}");
         }
         let mut said = Vec::new();
@@ -180,7 +180,7 @@ fn the_push_advertisement_shows_neither_head_nor_peeled_values() {
     ];
     let mut said = Vec::new();
     let main = RefName::new(b"refs/heads/main").unwrap();
-    advertise_v0(&mut said, Service::ReceivePack, false, &refs, Some(&main), HashAlgo::Sha1);
+    advertise_v0(&mut said, Service::ReceivePack, false, &refs, Some(&main), &[], HashAlgo::Sha1);
     let text = String::from_utf8(said).unwrap();
     assert!(text.contains("refs/tags/v1\0report-status report-status-v2 delete-refs"), "{text}");
     assert!(!text.contains("HEAD") && !text.contains("^{}"), "{text}");
@@ -190,7 +190,7 @@ fn the_push_advertisement_shows_neither_head_nor_peeled_values() {
 fn the_stock_client_pushes_to_us_and_reads_our_report() {
     let (dir, head) = repository();
     let mut said = Vec::new();
-    advertise_v0(&mut said, Service::ReceivePack, false, &[], None, HashAlgo::Sha1);
+    advertise_v0(&mut said, Service::ReceivePack, false, &[], None, &[], HashAlgo::Sha1);
     let mut report = Vec::new();
     let refused = Outcome::Refused("not today".into());
     write_report(

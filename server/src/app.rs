@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use crate::auth::ApiToken;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::jobs::import::Imports;
 use crate::metrics::Metrics;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
@@ -55,6 +56,8 @@ pub struct Parts {
     pub commit_turns: Turns,
     /// Turns to index a large pack.
     pub index_turns: Arc<Semaphore>,
+    /// The imports under way.
+    pub imports: Imports,
 }
 
 impl App {

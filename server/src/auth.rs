@@ -151,6 +151,8 @@ pub enum GitDenied {
     Forbidden,
     /// The repository refuses writes, whoever asks: 403.
     ReadOnly,
+    /// The repository is still being imported: 409.
+    Importing,
     /// The catalog could not be asked.
     Catalog(CatalogError),
 }
@@ -178,6 +180,9 @@ pub async fn git_grant<A: Access>(
     }
     if token.scope < A::NEEDED {
         return Err(GitDenied::Forbidden);
+    }
+    if row.importing {
+        return Err(GitDenied::Importing);
     }
     if A::NEEDED == Scope::Write && row.read_only {
         return Err(GitDenied::ReadOnly);

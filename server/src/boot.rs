@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -16,18 +17,20 @@ use crate::auth::ApiToken;
 use crate::clock::Clock;
 use crate::config::{Config, Given};
 use crate::edge::Edge;
-use crate::limits::{INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
+use crate::jobs::import::Imports;
+use crate::limits::{IMPORT_DRAIN_MS_MAX, INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
 use crate::listen::{self, Door};
 use crate::metrics::Metrics;
 use crate::ops::plans::{Plans, Visible};
 use crate::ops::quota::Quotas;
 use crate::ops::write::Turns;
-use crate::random;
+
 use crate::rate::Rates;
 use crate::rest::idempotency::Running;
 use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::{Files, maintain};
 use crate::tls::{Tls, TlsError};
+use crate::{jobs, random};
 
 /// Why the server did not start or did not run.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +91,7 @@ pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, Boo
         running: Running::default(),
         commit_turns: Turns::default(),
         index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
+        imports: Imports::default(),
     }))
 }
 
@@ -111,6 +115,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
         data: given.data.clone(),
         account: given.account.clone(),
         public_url: public_url.clone(),
+        imports: given.imports.clone(),
         trusted_proxies: given.trusted_proxies.clone(),
         slow_request_ms: given.slow_request_ms,
         bounds: given.bounds,
@@ -126,13 +131,15 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         tracing::info!("stopping");
     };
+    jobs::import::resume(&app).await?;
     if let Some(tls) = &tls {
         tokio::spawn(tls.clone().watch());
     }
     let door = Door { listener, metrics: app.metrics.clone(), tls };
-    if !listen::serve(door, Edge::new(app), stop).await {
+    if !listen::serve(door, Edge::new(app.clone()), stop).await {
         tracing::warn!("some requests did not end in time and were cut");
     }
+    app.imports.drain(Duration::from_millis(IMPORT_DRAIN_MS_MAX)).await;
     Ok(())
 }
 

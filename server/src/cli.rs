@@ -9,6 +9,7 @@ mod token;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
@@ -16,8 +17,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
 use crate::boot;
-use crate::config::{Config, Given};
-use crate::limits::SLOW_REQUEST_MS;
+use crate::config::{Config, Given, ImportConfig};
+use crate::limits::{BLOCKING_STOP_MS_MAX, SLOW_REQUEST_MS};
 use crate::peer::Network;
 
 /// Versioned storage that speaks git.
@@ -52,6 +53,12 @@ struct Serve {
     /// The API token; made and kept in the folder if absent.
     #[arg(long, env = "CAIRN_API_TOKEN", hide_env_values = true)]
     api_token: Option<String>,
+    /// Import from loopback and private networks too.
+    #[arg(long, env = "CAIRN_IMPORT_ALLOW_PRIVATE")]
+    import_allow_private: bool,
+    /// A PEM file with certificate authorities that imports trust beside the system's.
+    #[arg(long, env = "CAIRN_IMPORT_CA_FILE")]
+    import_ca_file: Option<PathBuf>,
     /// A PEM file with the certificate's chain: the server itself speaks TLS. Read again when it changes, and at SIGHUP.
     #[arg(long, env = "CAIRN_TLS_CERT", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -112,7 +119,12 @@ pub fn run() -> ExitCode {
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let done = match builder.enable_all().build() {
-        Ok(runtime) => runtime.block_on(command(cli.command)),
+        Ok(runtime) => {
+            let done = runtime.block_on(command(cli.command));
+            // A thread that waits for a remote must not keep the process; what it would have written is whole or absent.
+            runtime.shutdown_timeout(Duration::from_millis(BLOCKING_STOP_MS_MAX));
+            done
+        }
         Err(error) => Err(error.into()),
     };
     match done {
@@ -133,6 +145,10 @@ async fn command(command: Command) -> Result<ExitCode, Failure> {
                 public_url: args.place.public_url,
                 api_token: args.api_token,
                 account: args.place.account,
+                imports: ImportConfig {
+                    allow_private: args.import_allow_private,
+                    ca_file: args.import_ca_file,
+                },
                 tls: args.tls_cert.zip(args.tls_key),
                 trusted_proxies: args.trusted_proxy,
                 slow_request_ms: args.slow_request_ms,

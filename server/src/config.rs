@@ -34,6 +34,17 @@ pub struct Config {
     pub slow_request_ms: u64,
     /// What callers may use.
     pub bounds: Bounds,
+    /// Whence may be imported.
+    pub imports: ImportConfig,
+}
+
+/// Whence may be imported.
+#[derive(Clone, Debug, Default)]
+pub struct ImportConfig {
+    /// Whether remotes may be on loopback and on private networks.
+    pub allow_private: bool,
+    /// A PEM file with certificate authorities that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -46,6 +57,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             slow_request_ms: SLOW_REQUEST_MS,
             bounds: Bounds::default(),
+            imports: ImportConfig::default(),
         }
     }
 }
@@ -63,6 +75,8 @@ pub struct Given {
     pub api_token: Option<String>,
     /// The account that REST paths name.
     pub account: String,
+    /// Whence may be imported.
+    pub imports: ImportConfig,
     /// Certificate chain and key as PEM files, where the server itself speaks TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Proxies whose `X-Forwarded-For` is believed.

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod edge;
 pub mod error;
+pub mod jobs;
 pub mod limits;
 pub mod listen;
 pub mod metrics;

@@ -132,6 +132,30 @@ pub const INDEX_LARGE_MAX: usize = 1;
 pub const PLAN_CACHE_BYTES: usize = 32 << 20;
 /// Visible sets of recent snapshots, all repositories together.
 pub const VISIBLE_CACHE_BYTES: usize = 16 << 20;
+/// Imports that run at once; others wait without a connection.
+pub const IMPORTS_MAX: usize = 4;
+/// Imports that run or wait; further ones are refused.
+pub const IMPORTS_WAITING_MAX: usize = 256;
+/// Remotes that are asked for their refs at once, before an import is one. Each may take some 100 MiB for a moment.
+pub const IMPORT_PROBES_MAX: usize = 4;
+/// Wait for a remote to tell its refs.
+pub const IMPORT_PROBE_MS_MAX: u64 = 30_000;
+/// Wait for an import to end, before the answer is that it is under way.
+pub const IMPORT_WAIT_MS: u64 = 5_000;
+/// One try to fetch the pack of an import.
+pub const IMPORT_FETCH_MS_MAX: u64 = 4 * 3_600_000;
+/// Tries to fetch the pack of an import, where the remote breaks off or cannot answer.
+pub const IMPORT_TRIES_MAX: u32 = 3;
+/// Pause before the second try; before each further one it is twice as long.
+pub const IMPORT_PAUSE_MS: u64 = 500;
+/// Between two looks whether the repository of a running import was deleted.
+pub const IMPORT_LOOK_MS: u64 = 2_000;
+/// Branches and tags of one import, as many as one push may bring.
+pub const IMPORT_REFS_MAX: usize = cairn_protocol::limits::COMMANDS_MAX;
+/// Wait for running imports after SIGTERM or SIGINT; then they are left to the next start.
+pub const IMPORT_DRAIN_MS_MAX: u64 = 3_000;
+/// Wait for work that blocks, at the very end.
+pub const BLOCKING_STOP_MS_MAX: u64 = 3_000;
 /// Repository files open at once. Each takes up to four descriptors and some 100 KB.
 pub const OPEN_FILES_MAX: usize = 512;
 

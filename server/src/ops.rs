@@ -13,6 +13,7 @@ pub mod engine;
 pub mod fetch;
 pub mod fork;
 pub mod git;
+pub mod import;
 pub mod merge;
 pub mod merge_conflicts;
 pub mod merge_trees;
@@ -22,6 +23,7 @@ pub mod plans;
 pub mod push;
 pub mod quota;
 pub mod read;
+pub mod shallow;
 pub mod spool;
 pub mod tokens;
 pub mod view;
@@ -39,7 +41,15 @@ use crate::store::catalog::RepoRow;
 
 /// The repository of that name, for a caller who reads it.
 pub async fn viewed(app: &App, _grant: &Grant<View>, namespace: &str, name: &str) -> Result<RepoRow> {
-    app.catalog.resolve(namespace, name).await?.ok_or_else(Error::repo_missing)
+    ready(app.catalog.resolve(namespace, name).await?.ok_or_else(Error::repo_missing)?)
+}
+
+/// The repository, unless it is still being imported.
+pub fn ready(row: RepoRow) -> Result<RepoRow> {
+    match row.importing {
+        true => Err(Error::new(crate::error::code::IMPORT_IN_PROGRESS, "The repository is being imported")),
+        false => Ok(row),
+    }
 }
 
 /// The repository of that name, for a caller who changes what is in it: 403 where it is read-only.
@@ -59,7 +69,7 @@ pub async fn blocking<T: Send + 'static>(
 }
 
 /// The rule for names of new repositories.
-fn repo_name(text: Option<&str>) -> Result<Name> {
+pub(crate) fn repo_name(text: Option<&str>) -> Result<Name> {
     let bad = || Error::new(crate::error::code::INVALID_REPO_NAME, "Invalid repo name").at("/name");
     text.and_then(Name::new).ok_or_else(bad)
 }

@@ -14,6 +14,7 @@ pub mod docs;
 pub mod envelope;
 pub mod forks;
 pub mod idempotency;
+pub mod imports;
 pub mod listing;
 pub mod log;
 pub mod merges;

@@ -11,8 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::App;
 use crate::rest::docs::Pages;
 use crate::rest::{
-    activity, api_tokens, archive, commits, compare, content, diagnose, docs, forks, idempotency, listing,
-    log, merges, namespaces, objects, ref_writes, refs, repos, tokens, usage,
+    activity, api_tokens, archive, commits, compare, content, diagnose, docs, forks, idempotency, imports,
+    listing, log, merges, namespaces, objects, ref_writes, refs, repos, tokens, usage,
 };
 use crate::smart_http;
 
@@ -54,6 +54,7 @@ fn artifacts() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(api_tokens::routes())
         .merge(namespaces::routes())
+        .merge(imports::routes())
         .merge(activity::routes())
         .merge(archive::routes())
         .merge(content::routes())

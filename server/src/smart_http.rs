@@ -59,6 +59,7 @@ fn denied(denied: GitDenied) -> Response {
         }
         GitDenied::Forbidden => refuse(StatusCode::FORBIDDEN, "the token may not write to this repository"),
         GitDenied::ReadOnly => refuse(StatusCode::FORBIDDEN, "the repository is read-only"),
+        GitDenied::Importing => refuse(StatusCode::CONFLICT, "the repository is being imported"),
         GitDenied::Catalog(error) => {
             tracing::error!(%error, "the catalog could not be asked");
             refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error")

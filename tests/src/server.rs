@@ -16,6 +16,7 @@ pub struct Server {
     child: Child,
     origin: String,
     data: TempDir,
+    args: Vec<String>,
 }
 
 impl Server {
@@ -25,10 +26,17 @@ impl Server {
         Self::start_on(data)
     }
 
+    /// Starts on an empty folder with further arguments, which later starts get too.
+    pub fn start_with(args: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a temporary directory");
+        let (child, origin) = host::start_cairn(data.path(), args).expect("cairn starts");
+        Self { child, origin, data, args: args.iter().map(|arg| (*arg).to_owned()).collect() }
+    }
+
     /// Starts on a folder that may hold something.
     pub fn start_on(data: TempDir) -> Self {
         let (child, origin) = host::start_cairn(data.path(), &[]).expect("cairn starts");
-        Self { child, origin, data }
+        Self { child, origin, data, args: Vec::new() }
     }
 
     /// The scheme and authority that clients use.
@@ -54,7 +62,8 @@ impl Server {
 
     /// Starts again on the same folder; the port, and so every URL, is another one.
     pub fn restart(&mut self) {
-        let (child, origin) = host::start_cairn(self.data.path(), &[]).expect("cairn starts again");
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        let (child, origin) = host::start_cairn(self.data.path(), &args).expect("cairn starts again");
         self.child = child;
         self.origin = origin;
     }

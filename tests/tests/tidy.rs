@@ -20,7 +20,7 @@ fn root() -> PathBuf {
 
 fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for part in ["protocol", "server", "fs-driver", "tests", "conformance"] {
+    for part in ["protocol", "remote", "server", "fs-driver", "tests", "conformance"] {
         collect(&root().join(part), &mut found);
     }
     assert!(found.len() > 10, "the sources are where this test looks for them");
@@ -123,12 +123,13 @@ fn the_protocol_crate_does_no_input_and_output() {
 #[test]
 fn the_judge_names_no_product_crate() {
     let judge = |path: &str| path.starts_with("conformance/");
-    for name in ["protocol", "server", "fs"] {
+    for name in ["protocol", "remote", "server", "fs"] {
         assert_none("a judge that shares code shares its bugs", names_in(judge, &format!("cairn_{name}::")));
     }
     let manifest = std::fs::read_to_string(root().join("conformance/Cargo.toml")).unwrap();
-    let product =
-        ["cairn-protocol", "cairn-server", "cairn-fs"].iter().filter(|name| manifest.contains(*name));
+    let product = ["cairn-protocol", "cairn-remote", "cairn-server", "cairn-fs"]
+        .iter()
+        .filter(|name| manifest.contains(*name));
     assert_none("a judge that shares code shares its bugs", product.map(|name| (*name).to_owned()).collect());
 }
 

@@ -69,13 +69,15 @@ pub fn advertise_v2(out: &mut Vec<u8>, algo: HashAlgo) {
 /// Writes the advertisement of protocol v0, or of v1 where `version1`, without the service header of smart HTTP.
 ///
 /// `refs` are in git's order: `HEAD` first where it is born, then sorted by name. To receive-pack neither `HEAD` nor
-/// peeled values are shown, whatever `refs` holds. `head_symref` is what `HEAD` names.
+/// peeled values are shown, whatever `refs` holds. `head_symref` is what `HEAD` names, `shallow` are the commits at which the
+/// repository's own history ends.
 pub fn advertise_v0(
     out: &mut Vec<u8>,
     service: Service,
     version1: bool,
     refs: &[AdvertisedRef<'_>],
     head_symref: Option<&RefName>,
+    shallow: &[ObjectId],
     algo: HashAlgo,
 ) {
     if version1 {
@@ -102,6 +104,7 @@ pub fn advertise_v0(
         let null = Hex::new(&ObjectId::null(algo));
         write_line(out, &[null.as_bytes(), b" capabilities^{}\0", &words]);
     }
+    shallow.iter().for_each(|id| write_line(out, &[b"shallow ", Hex::new(id).as_bytes()]));
     write_flush(out);
 }
 

@@ -26,6 +26,9 @@ pub fn refusal(denied: &GitDenied) -> Refusal {
         GitDenied::ReadOnly => {
             Refusal { status: 403, challenge: None, text: "this repository is read-only\n" }
         }
+        GitDenied::Importing => {
+            Refusal { status: 409, challenge: None, text: "this repository is being imported\n" }
+        }
         GitDenied::Catalog(_) => Refusal { status: 500, challenge: None, text: "internal error\n" },
     }
 }

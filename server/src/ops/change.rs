@@ -2,18 +2,18 @@
 
 use crate::app::App;
 use crate::auth::{Edit, Grant};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::catalog::{RepoChange, RepoRow};
 
 /// Applies `change` to the repository of that name.
 pub async fn change(
     app: &App,
-    _grant: Grant<Edit>,
+    grant: Grant<Edit>,
     namespace: &str,
     name: &str,
     change: RepoChange,
 ) -> Result<RepoRow> {
-    let row = app.catalog.resolve(namespace, name).await?.ok_or_else(Error::repo_missing)?;
+    let row = super::viewed(app, &grant.viewing(), namespace, name).await?;
     let change = RepoChange {
         description: change.description.map(super::description).transpose()?,
         default_branch: change.default_branch.map(super::branch).transpose()?,

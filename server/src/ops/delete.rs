@@ -7,5 +7,7 @@ use crate::store::RepoId;
 
 /// Marks the repository deleted; doing so twice is no error.
 pub async fn delete(app: &App, _grant: Grant<Edit>, namespace: &str, name: &str) -> Result<RepoId> {
-    Ok(app.catalog.delete_repo(namespace, name, app.clock.now_ms()).await?)
+    let id = app.catalog.delete_repo(namespace, name, app.clock.now_ms()).await?;
+    app.imports.cancel(id);
+    Ok(id)
 }

@@ -16,6 +16,7 @@ use cairn_protocol::upload_pack::{
 };
 use cairn_protocol::walk::{self, DEPTH_INFINITE, DeepenTo, Reader, Selection, WalkError, WalkRequest};
 
+use super::shallow::{cut_of, tell_cut};
 use super::visible::{full_set, visible_set};
 use super::{OpError, Served};
 use crate::store::repo::Snapshot;
@@ -107,7 +108,8 @@ pub fn advertise(served: &Served, service: Service, version: u8) -> Result<Vec<u
     let refs: Vec<AdvertisedRef<'_>> =
         rows.iter().map(|(name, id, peeled)| AdvertisedRef { name, id: *id, peeled: *peeled }).collect();
     let symref = (service == Service::UploadPack).then_some(&head);
-    upload_pack::advertise_v0(&mut out, service, version == 1, &refs, symref, served.algo);
+    let cut: Vec<ObjectId> = cut_of(&snapshot)?.into_iter().map(|(_, id)| id).collect();
+    upload_pack::advertise_v0(&mut out, service, version == 1, &refs, symref, &cut, served.algo);
     Ok(out)
 }
 
@@ -283,7 +285,7 @@ fn fetch_v2(served: &Served, request: &FetchRequest) -> Result<Answer, OpError> 
         pktline::write_delim(&mut out);
     }
     let (plan, selection) = plan(served, &snapshot, request, &resolved.walk)?;
-    if !request.deepen.is_none() || !request.shallow.is_empty() {
+    if !request.deepen.is_none() || !request.shallow.is_empty() || selection.is_cut {
         let (shallow, unshallow) = boundary_ids(&snapshot, &selection)?;
         upload_pack::write_shallow_info(&mut out, &shallow, &unshallow);
         pktline::write_delim(&mut out);
@@ -404,6 +406,8 @@ fn boundary_ids(snapshot: &Snapshot, edges: &Edges) -> Result<(Vec<ObjectId>, Ve
 pub struct Edges {
     shallow: Vec<ObjRef>,
     unshallow: Vec<ObjRef>,
+    /// Whether the repository's own history is cut, so that they have to be told.
+    is_cut: bool,
 }
 
 fn plan(
@@ -423,14 +427,18 @@ fn plan(
             other => WalkError::Source(cairn_protocol::source::SourceError(Box::new(other))),
         })
     };
-    let Selection { mut set, had, versions, shallow, unshallow } =
-        walk::select(&mut reader, walk, &mut full)?;
+    let mut selection = walk::select(&mut reader, walk, &mut full)?;
+    let cut = cut_of(snapshot)?;
+    if !cut.is_empty() {
+        tell_cut(snapshot, &mut reader, walk, &cut, &mut selection)?;
+    }
+    let Selection { mut set, had, versions, shallow, unshallow } = selection;
     if request.include_tag {
         include_tags(snapshot, &mut reader, &mut set, &had)?;
     }
     let options = PlanOptions { ofs_delta: request.ofs_delta, thin: request.thin_pack };
     let plan = Arc::new(build(&mut reader, &set, (&had, &versions), options)?);
-    let edges = Edges { shallow, unshallow };
+    let edges = Edges { shallow, unshallow, is_cut: !cut.is_empty() };
     served.plans.put(key, &plan, &edges);
     Ok((plan, edges))
 }

@@ -78,8 +78,7 @@ struct Shown {
 /// A row in the catalog and no file, but where the default branch is to stand at a commit that it is not at already:
 /// that takes an own first entry.
 pub async fn fork(app: &App, grant: Grant<Edit>, wish: Wish) -> Result<(Created, u64)> {
-    let base =
-        app.catalog.resolve(&wish.base_namespace, &wish.base_name).await?.ok_or_else(Error::repo_missing)?;
+    let base = super::viewed(app, &grant.viewing(), &wish.base_namespace, &wish.base_name).await?;
     let namespace = super::namespace_name(Some(wish.namespace.as_deref().unwrap_or(&base.namespace)))?;
     grant.check_namespace(namespace.as_str())?;
     let start = Start::parse(&base, wish.at.as_deref())?;

@@ -10,10 +10,12 @@ use cairn_protocol::refs::{RefName, is_pushable};
 use cairn_protocol::source::{ObjRef, ObjectSource, SourceError};
 use cairn_protocol::walk::{ObjSet, Reader, is_ancestor};
 
+use super::shallow::{Beyond, CutPack, save_cut};
 use super::spool::Spool;
 use super::visible::{mark_unclean, visible_set};
 use super::{OpError, Served};
 use crate::limits::{INDEX_CACHE_BYTES, INDEX_THREADS_MAX, OBJECT_BYTES_MAX, PUSH_OBJECTS_MAX};
+use crate::store::repo::facts::PackFacts;
 use crate::store::repo::{EntryKind, Expected, NewEntry, RefUpdate, Snapshot, UpdateResult};
 
 /// What a push did.
@@ -58,6 +60,7 @@ struct KnownObjects<'a> {
     snapshot: Mutex<&'a Snapshot>,
     served: &'a Served,
     hidden: &'a Hidden,
+    beyond: Beyond,
 }
 
 /// What a fork that shows one ref of its base stores and must not give away: a pack or a command that names such an
@@ -89,7 +92,10 @@ impl Known for KnownObjects<'_> {
     fn kinds(&self, ids: &[ObjectId]) -> Result<Vec<Option<Kind>>, SourceError> {
         let snapshot = self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let kind = |id: &ObjectId| -> Result<Option<Kind>, SourceError> {
-            self.hidden.place(&snapshot, id)?.map(|at| Ok(snapshot.record(at)?.kind)).transpose()
+            match self.hidden.place(&snapshot, id)? {
+                Some(at) => Ok(Some(snapshot.record(at)?.kind)),
+                None => Ok(self.beyond.take(id)),
+            }
         };
         ids.iter().map(kind).collect()
     }
@@ -115,6 +121,18 @@ pub fn push(
     by: By,
     progress: &mut dyn FnMut(String),
 ) -> Result<Pushed, OpError> {
+    push_cut(served, request, upload, &[], by, progress)
+}
+
+/// The same with a pack whose commits `cut` may lack their parents: for the first entry of a log alone.
+pub fn push_cut(
+    served: &Served,
+    request: &PushRequest,
+    upload: Option<&Spool>,
+    cut: &[ObjectId],
+    by: By,
+    progress: &mut dyn FnMut(String),
+) -> Result<Pushed, OpError> {
     let held = served.quota.hold(upload.map_or(0, PackBytes::len));
     let snapshot = served.repo.snapshot(None)?;
     if upload.is_some() {
@@ -124,11 +142,21 @@ pub fn push(
         return Ok(refused(request, "the pack is missing"));
     }
     let hidden = Hidden::of(served, &snapshot)?;
-    let indexed = match upload.map(|upload| index(served, &snapshot, &hidden, upload, progress)) {
+    let mut beyond = Beyond::default();
+    let is_cut = !cut.is_empty();
+    let indexed = match upload.map(|upload| index(served, &snapshot, &hidden, upload, is_cut, progress)) {
         None => None,
-        Some(Ok(pack)) => Some(pack),
+        Some(Ok((pack, found))) => {
+            beyond = found;
+            Some(pack)
+        }
         Some(Err(OpError::Pack(error))) => return Ok(refused(request, &error.to_string())),
         Some(Err(error)) => return Err(error),
+    };
+    let cut = match indexed.as_ref().map(|pack| CutPack::new(pack, cut, beyond)) {
+        Some(Err(why)) => return Ok(refused(request, &why)),
+        Some(Ok(cut)) => Some(cut),
+        None => None,
     };
     let judge = Judge { served, snapshot: &snapshot, hidden: &hidden, pack: indexed.as_ref() };
     let mut judged: Vec<Result<RefUpdate, Refused>> = Vec::new();
@@ -150,10 +178,13 @@ pub fn push(
             mark_unclean(served, &snapshot)?;
         }
         let whole = judge.is_whole(&updates);
-        let staged = match (&indexed, upload) {
+        let staged = match (&cut, upload) {
             (Some(pack), Some(upload)) if !pack.is_empty() => Some(served.repo.stage(pack, upload, whole)?),
             _ => None,
         };
+        if let Some(ends) = cut.map(|cut| cut.ids()).filter(|ends| !ends.is_empty()) {
+            save_cut(served, &ends)?;
+        }
         let By { kind, actor, time_ms, nonce } = by;
         let entry = NewEntry { kind, actor, time_ms, nonce, staged, updates, atomic: request.atomic };
         let committed = served.repo.commit_entry(entry)?;
@@ -199,8 +230,9 @@ fn index(
     snapshot: &Snapshot,
     hidden: &Hidden,
     upload: &Spool,
+    is_cut: bool,
     progress: &mut dyn FnMut(String),
-) -> Result<IndexedPack, OpError> {
+) -> Result<(IndexedPack, Beyond), OpError> {
     let options = IndexOptions {
         algo: served.algo,
         cache_bytes: INDEX_CACHE_BYTES,
@@ -214,7 +246,7 @@ fn index(
             u64::from(done) * 100 / u64::from(total.max(1))
         ));
     })?;
-    let known = KnownObjects { snapshot: Mutex::new(snapshot), served, hidden };
+    let known = KnownObjects { snapshot: Mutex::new(snapshot), served, hidden, beyond: Beyond::default() };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if upload.is_on_disk(0) { cores.min(INDEX_THREADS_MAX) } else { 1 };
     let rules = FsckRules::new(&known);
@@ -230,7 +262,11 @@ fn index(
                 .try_for_each(|worker| worker.join().unwrap_or_else(|_| Err(PackError::Unfinished)))
         })?;
     }
-    Ok(resolver.finish()?)
+    if is_cut {
+        known.beyond.open();
+    }
+    let pack = resolver.finish()?;
+    Ok((pack, known.beyond))
 }
 
 /// Judges commands against the pack and the repository.

@@ -252,7 +252,10 @@ async fn list(
     let listed = app.catalog.repos(page).await?;
     let last = listed.items.last().map(|row| row.id.to_string());
     let info = paging.info(listed.items.len(), listed.total, last.as_deref());
-    let items = listed.items.iter().map(|row| RepoInList { repo: Repo::new(&app, row), status: "ready" });
+    let items = listed.items.iter().map(|row| RepoInList {
+        repo: Repo::new(&app, row),
+        status: if row.importing { "importing" } else { "ready" },
+    });
     Ok(envelope::list(items.collect(), info))
 }
 

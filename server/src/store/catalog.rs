@@ -8,6 +8,7 @@ mod api_tokens;
 mod bytes;
 mod forks;
 mod idempotency;
+mod imports;
 mod list;
 mod namespaces;
 mod page;
@@ -26,6 +27,7 @@ use rusqlite::Connection;
 
 pub use api_tokens::{ApiTokenRow, Right};
 pub use idempotency::KeptAnswer;
+pub use imports::ImportRow;
 pub use list::{Direction, RepoPage, Sort};
 pub use namespaces::NamespaceRow;
 pub use page::{Listed, Window};

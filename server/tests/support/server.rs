@@ -12,7 +12,7 @@ use cairn_protocol::pack::{IndexOptions, LinksOnly, NothingKnown, PackWriter, sc
 use cairn_server::app::App;
 use cairn_server::boot;
 use cairn_server::clock::Clock;
-use cairn_server::config::Config;
+use cairn_server::config::{Config, ImportConfig};
 use cairn_server::edge::Edge;
 use cairn_server::listen::{self, Door};
 use cairn_server::metrics::Metrics;
@@ -58,11 +58,12 @@ impl Answer {
     }
 }
 
-fn app(data: &Path, now: &Arc<AtomicI64>) -> App {
+fn app(data: &Path, now: &Arc<AtomicI64>, imports: ImportConfig) -> App {
     let config = Config {
         data: data.to_owned(),
         account: "local".into(),
         public_url: "http://cairn.test".into(),
+        imports,
         ..Config::default()
     };
     boot::open_at(config, API_TOKEN, Clock::Manual(Arc::clone(now))).expect("the folder opens")
@@ -74,8 +75,12 @@ impl Server {
     }
 
     pub fn on(folder: TempDir) -> Self {
+        Self::importing(folder, ImportConfig::default())
+    }
+
+    pub fn importing(folder: TempDir, imports: ImportConfig) -> Self {
         let now = Arc::new(AtomicI64::new(1_700_000_000_000));
-        let app = app(folder.path(), &now);
+        let app = app(folder.path(), &now, imports);
         Self { edge: Edge::new(app.clone()), app, now, folder }
     }
 

@@ -27,6 +27,8 @@ pub struct RepoRow {
     pub object_format: HashAlgo,
     /// Whether pushes and REST writes are refused.
     pub read_only: bool,
+    /// Whether its import is still under way: it can be listed and deleted, and nothing else.
+    pub importing: bool,
     /// Milliseconds since 1970.
     pub created_at_ms: i64,
     /// Milliseconds since 1970.
@@ -73,7 +75,7 @@ pub struct RepoChange {
 
 pub(super) const COLUMNS: &str =
     "r.n, r.id, s.name, COALESCE(r.spelling, r.folded), r.description, r.default_branch,
-    r.object_format, r.read_only, r.created_at, r.updated_at, r.last_push_at, r.source, r.chain";
+    r.object_format, r.read_only, r.created_at, r.updated_at, r.last_push_at, r.source, r.chain, r.importing";
 
 pub(super) fn row_of(row: &Row<'_>) -> rusqlite::Result<Result<RepoRow>> {
     let id: String = row.get(1)?;
@@ -99,6 +101,7 @@ pub(super) fn row_of(row: &Row<'_>) -> rusqlite::Result<Result<RepoRow>> {
         last_push_at_ms: row.get(10)?,
         source: row.get(11)?,
         pins: below,
+        importing: row.get(13)?,
     }))
 }
 
@@ -171,6 +174,7 @@ pub(super) fn mark_deleted(conn: &Connection, n: i64, now: i64) -> Result<()> {
         .ok_or(CatalogError::Corrupt("fork chain"))?;
     forks::unpin(conn, n, &below)?;
     conn.prepare_cached("DELETE FROM tokens WHERE repo = ?1")?.execute([n])?;
+    conn.prepare_cached("DELETE FROM imports WHERE repo = ?1")?.execute([n])?;
     namespaces::count(conn, namespace, -1, now)
 }
 

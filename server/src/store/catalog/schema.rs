@@ -14,7 +14,7 @@ use crate::limits::{CATALOG_BUSY_MS_MAX, CATALOG_CACHE_KIB, CATALOG_WAL_BYTES_KE
 
 /// What brings the tables from one version to the next: a file of version N has seen the first N steps. A step that
 /// was released is never changed.
-const STEPS: &[&str] = &[TABLES, ORDERS, API_TOKENS, BYTES, IDEMPOTENCY];
+const STEPS: &[&str] = &[TABLES, IMPORTS, ORDERS, API_TOKENS, BYTES, IDEMPOTENCY];
 
 const TABLES: &str = "
 CREATE TABLE namespaces (
@@ -129,6 +129,20 @@ CREATE TRIGGER repos_own_bytes AFTER UPDATE OF own_bytes, deleted_at ON repos BE
 END;
 ";
 
+/// Imports under way. A row of `repos` says in itself whether it is ready, since it is asked that at every turn.
+const IMPORTS: &str = "
+ALTER TABLE repos ADD COLUMN importing INTEGER NOT NULL DEFAULT 0;
+
+-- branch: the one that is wanted. depth: commits of history. is_private: 1 where credentials were given, which are not kept.
+CREATE TABLE imports (
+    repo       INTEGER PRIMARY KEY,
+    url        TEXT    NOT NULL,
+    branch     TEXT,
+    depth      INTEGER,
+    is_private INTEGER NOT NULL
+);
+";
+
 /// Opens the catalog for writing and brings its tables up to date.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let conn = Connection::open(path)?;
@@ -165,4 +179,34 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection> {
 
 fn version(conn: &Connection) -> Result<i64> {
     Ok(conn.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{STEPS, open_writer, version};
+    use rusqlite::Connection;
+
+    #[test]
+    fn a_file_of_the_first_version_is_brought_up_to_date_and_keeps_its_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalog.sqlite");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(STEPS[0]).unwrap();
+        old.execute_batch(
+            "INSERT INTO repos (n, id, namespace, folded, default_branch, object_format, read_only, created_at,
+                 updated_at, dropped) VALUES (7, '0123456789abcdef', 1, 'old', 'main', 0, 0, 1, 1, 0);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(old);
+        for _ in 0..2 {
+            let conn = open_writer(&path).unwrap();
+            assert_eq!(version(&conn).unwrap(), STEPS.len() as i64);
+            let row = "SELECT folded, importing FROM repos WHERE n = 7";
+            let row = conn.query_row(row, [], |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)));
+            assert_eq!(row.unwrap(), ("old".to_owned(), false));
+            let imports = conn.query_row("SELECT COUNT(*) FROM imports", [], |row| row.get::<_, i64>(0));
+            assert_eq!(imports.unwrap(), 0);
+        }
+    }
 }

@@ -1,0 +1,3 @@
+//! What outlives a request: it goes on when the caller is gone, and at the next start when the process is.
+
+pub mod import;
