@@ -19,6 +19,7 @@ pub(super) struct CloneArgs {
     #[command(flatten)]
     target: Target,
     /// NAMESPACE/NAME
+    #[arg(value_name = "NS/NAME")]
     of: String,
     /// Where to; the name of the repository if absent
     dir: Option<String>,

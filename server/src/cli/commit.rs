@@ -50,6 +50,7 @@ pub(super) struct CommitArgs {
     #[command(flatten)]
     target: Target,
     /// NAMESPACE/NAME
+    #[arg(value_name = "NS/NAME")]
     of: String,
     /// The branch that gets the commit; made if there is none
     #[arg(short, long)]

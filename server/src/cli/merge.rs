@@ -19,6 +19,7 @@ pub(super) struct DiffArgs {
     #[command(flatten)]
     target: Target,
     /// NAMESPACE/NAME
+    #[arg(value_name = "NS/NAME")]
     of: String,
     /// BASE...HEAD: what HEAD did since it left BASE; BASE..HEAD: from BASE itself to HEAD
     between: String,
@@ -90,6 +91,7 @@ pub(super) struct MergeArgs {
     #[command(flatten)]
     target: Target,
     /// NAMESPACE/NAME
+    #[arg(value_name = "NS/NAME")]
     of: String,
     /// What is merged: a ref or a whole hash
     head: String,

@@ -37,6 +37,7 @@ pub(super) struct LogArgs {
     #[command(flatten)]
     target: Target,
     /// NAMESPACE/NAME[@REF][:PATH]; only commits that changed PATH
+    #[arg(value_name = "NS/NAME[@REF][:PATH]")]
     of: String,
     /// How many commits at most
     #[arg(short = 'n', long, default_value_t = 50)]
@@ -100,6 +101,7 @@ pub(super) struct CatArgs {
     #[command(flatten)]
     target: Target,
     /// NAMESPACE/NAME[@REF]:PATH
+    #[arg(value_name = "NS/NAME[@REF]:PATH")]
     of: String,
     #[command(flatten)]
     moment: Moment,
@@ -154,6 +156,7 @@ pub(super) struct LsArgs {
     #[command(flatten)]
     target: Target,
     /// NAMESPACE/NAME[@REF][:PATH]
+    #[arg(value_name = "NS/NAME[@REF][:PATH]")]
     of: String,
     /// With all that lies below
     #[arg(short, long)]
@@ -199,6 +202,7 @@ pub(super) struct ActivityArgs {
     #[command(flatten)]
     target: Target,
     /// NAMESPACE/NAME
+    #[arg(value_name = "NS/NAME")]
     of: String,
     /// How many entries at most
     #[arg(short = 'n', long, default_value_t = 50)]
@@ -236,6 +240,7 @@ pub(super) struct UsageArgs {
     #[command(flatten)]
     target: Target,
     /// NAMESPACE/NAME
+    #[arg(value_name = "NS/NAME")]
     of: String,
     #[command(flatten)]
     moment: Moment,
@@ -274,6 +279,7 @@ pub(super) struct ArchiveArgs {
     #[command(flatten)]
     target: Target,
     /// NAMESPACE/NAME[@REF]
+    #[arg(value_name = "NS/NAME[@REF]")]
     of: String,
     /// Where to; standard output if absent. Its ending says the format where --format does not
     #[arg(short, long)]

@@ -24,6 +24,7 @@ enum What {
     /// List refs and what they point at
     List {
         /// NAMESPACE/NAME
+        #[arg(value_name = "NS/NAME")]
         of: String,
         /// Only refs whose full name begins so
         #[arg(long)]
@@ -38,6 +39,7 @@ enum What {
     /// Show one ref
     Get {
         /// NAMESPACE/NAME
+        #[arg(value_name = "NS/NAME")]
         of: String,
         /// Its full name, or HEAD
         name: String,
@@ -45,6 +47,7 @@ enum What {
     /// Make or move a ref
     Set {
         /// NAMESPACE/NAME
+        #[arg(value_name = "NS/NAME")]
         of: String,
         /// Its full name
         name: String,
@@ -60,6 +63,7 @@ enum What {
     /// Delete a ref
     Delete {
         /// NAMESPACE/NAME
+        #[arg(value_name = "NS/NAME")]
         of: String,
         /// Its full name
         name: String,

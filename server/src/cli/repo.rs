@@ -62,6 +62,7 @@ struct Create {
 #[derive(Args)]
 struct List {
     /// The namespace, where it is not that of --namespace
+    #[arg(value_name = "NAMESPACE")]
     of: Option<String>,
     /// Part of the name
     #[arg(long)]
@@ -132,7 +133,8 @@ pub(super) struct ImportArgs {
     #[command(flatten)]
     target: Target,
     /// The HTTPS URL of any git remote
-    url: String,
+    #[arg(value_name = "URL")]
+    remote: String,
     /// NAMESPACE/NAME of the repository that is made
     name: String,
     /// Only this branch; all branches and tags if absent
@@ -221,7 +223,7 @@ pub(super) fn import(args: ImportArgs) -> Result<(), Problem> {
     let repo = target.repo(&args.name)?;
     let token = args.remote_token_file.as_ref().map(std::fs::read_to_string).transpose()?;
     let body = given(json!({
-        "url": args.url, "branch": args.branch, "depth": args.depth, "read_only": args.read_only.then_some(true),
+        "url": args.remote, "branch": args.branch, "depth": args.depth, "read_only": args.read_only.then_some(true),
         "token": token.map(|token| token.trim().to_owned()),
     }));
     let bar = show::progress(&format!("importing {repo}"), None);
