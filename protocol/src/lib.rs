@@ -14,5 +14,6 @@ pub mod refs;
 pub mod request;
 pub mod scan;
 pub mod source;
+pub mod tree_edit;
 pub mod upload_pack;
 pub mod walk;

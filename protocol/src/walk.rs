@@ -4,6 +4,7 @@
 //! bitmaps, a bounded cache of trees and, for a walk of commits, one entry for each commit that it visits.
 
 mod commits;
+mod diverge;
 mod reach;
 mod reader;
 mod select;
@@ -11,10 +12,12 @@ mod set;
 mod trees;
 
 pub use commits::{ancestors, is_ancestor, merge_reachable};
+pub use diverge::{Divergence, diverge};
 pub use reach::{Tips, reach};
 pub use reader::Reader;
 pub use select::{DEPTH_INFINITE, DeepenTo, FullSet, Selection, WalkRequest, each_record, select};
 pub use set::ObjSet;
+pub use trees::Versions;
 
 /// Bytes of whole objects that one walk keeps, so that delta chains and neighbouring trees are not inflated twice.
 pub const READER_CACHE_BYTES: usize = 24 << 20;
@@ -37,6 +40,14 @@ pub enum WalkError {
         id: crate::object::ObjectId,
         /// What is wrong with it.
         why: String,
+    },
+    /// An object, or one that it is stored against, is larger than the reader may make.
+    #[error("an object of {bytes} bytes would be made, at most {max} are allowed")]
+    TooLarge {
+        /// Its bytes.
+        bytes: u64,
+        /// What the reader may make.
+        max: u64,
     },
     /// Trees nest deeper than [`TREE_DEPTH_MAX`].
     #[error("trees nest deeper than {TREE_DEPTH_MAX} levels")]

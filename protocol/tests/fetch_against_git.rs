@@ -254,7 +254,9 @@ impl Fixture {
 
     fn pack(&self, selection: &Selection, options: PlanOptions) -> Vec<u8> {
         let mut reader = Reader::new(&self.memory, ALGO);
-        let plan = Arc::new(build(&mut reader, &selection.set, &selection.had, options).unwrap());
+        let plan = Arc::new(
+            build(&mut reader, &selection.set, (&selection.had, &selection.versions), options).unwrap(),
+        );
         let once = self.stream(&plan, 1 << 20);
         assert_eq!(once, self.stream(&plan, 7), "a known trailer and odd batches change nothing");
         once
@@ -345,6 +347,30 @@ fn an_incremental_fetch_completes_what_the_client_has() {
             );
         }
     }
+}
+
+#[test]
+fn a_client_that_takes_thin_packs_gets_new_versions_as_deltas_of_its_own() {
+    let fixture = fixture();
+    let request = WalkRequest {
+        wants: vec![fixture.at("main")],
+        haves: vec![fixture.at("main~10")],
+        ..WalkRequest::default()
+    };
+    let selection = fixture.select(&request);
+    let bytes = |thin| fixture.pack(&selection, PlanOptions { ofs_delta: true, thin }).len();
+    let (thin, thick) = (bytes(true), bytes(false));
+    assert!(thin < thick, "{thin} bytes with deltas, {thick} without");
+    let had = fixture.rev_list(&["main~10"]);
+    let mut found = 0;
+    for new in selection.set.iter() {
+        if let Some(old) = selection.versions.before(new, &selection.set) {
+            let record = |at| fixture.memory.record(at).unwrap();
+            assert!(had.contains(&record(old).id.to_string()) && record(old).kind == record(new).kind);
+            found += 1;
+        }
+    }
+    assert!(found > 20, "{found}");
 }
 
 #[test]

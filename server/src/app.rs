@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cairn_protocol::source::ObjectSource;
 use tokio::sync::Semaphore;
 
 use crate::auth::ApiToken;
@@ -12,8 +11,11 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
+use crate::ops::read::cache::Reads;
+use crate::ops::write::Turns;
+use crate::rest::idempotency::Running;
 use crate::store::catalog::{Catalog, RepoRow};
-use crate::store::{Files, StoreError};
+use crate::store::{Files, RepoId, StoreError};
 
 /// The server's shared state. Clones are cheap.
 #[derive(Clone)]
@@ -37,6 +39,12 @@ pub struct Parts {
     pub plans: Arc<Plans>,
     /// Visible sets of snapshots.
     pub visible: Arc<Visible>,
+    /// What reads keep.
+    pub reads: Arc<Reads>,
+    /// Idempotency keys at work.
+    pub running: Running,
+    /// Turns of REST writers.
+    pub commit_turns: Turns,
     /// Turns to index a large pack.
     pub index_turns: Arc<Semaphore>,
 }
@@ -58,18 +66,11 @@ impl App {
         })
     }
 
-    /// The repository's own log as of an entry, or of its last one: that entry's number, and how many objects it shows.
-    /// `None` where the log ends before. Blocks.
-    pub fn extent(&self, row: &RepoRow, at: Option<u64>) -> Result<Option<(u64, u64)>, StoreError> {
-        let repo = self.files.repo(row.object_format, &row.pins)?;
-        let head = repo.snapshot(None)?;
-        let snapshot = match at {
-            Some(at) if at > head.seq() => return Ok(None),
-            Some(at) => repo.snapshot(Some(at))?,
-            None => head,
-        };
-        let objects = snapshot.limits().into_iter().map(u64::from).sum();
-        Ok(Some((snapshot.seq(), objects)))
+    /// Notes that a repository was written to, now. What was written stands whatever becomes of this.
+    pub async fn noted(&self, id: RepoId) {
+        if let Err(error) = self.catalog.touched(id, self.clock.now_ms()).await {
+            tracing::error!(%error, "the time of a write was not noted");
+        }
     }
 
     /// Where uploads wait.

@@ -20,7 +20,9 @@ use crate::limits::{INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
 use crate::listen::{self, Door};
 use crate::metrics::Metrics;
 use crate::ops::plans::{Plans, Visible};
+use crate::ops::write::Turns;
 use crate::random;
+use crate::rest::idempotency::Running;
 use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::{Files, maintain};
 use crate::tls::{Tls, TlsError};
@@ -76,6 +78,9 @@ pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, Boo
         plans: Arc::new(Plans::new(metrics.clone())),
         visible: Arc::new(Visible::new(metrics.clone())),
         metrics,
+        reads: Arc::default(),
+        running: Running::default(),
+        commit_turns: Turns::default(),
         index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
     }))
 }

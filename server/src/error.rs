@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use crate::ops::OpError;
 use crate::store::catalog::CatalogError;
 use code::Code;
+use serde_json::Value;
 
 /// An answer that is not the wished one. `code` decides what the peer can do about it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -22,6 +23,8 @@ pub struct Error {
     pub message: String,
     /// The field that is at fault, as a JSON pointer.
     pub pointer: Option<Cow<'static, str>>,
+    /// Facts beside the message that clients act on, as `errors[0].meta`.
+    pub meta: Option<Value>,
     /// For the log alone.
     pub cause: Option<String>,
 }
@@ -32,7 +35,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with the code's usual status.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, status: None, message: message.into(), pointer: None, cause: None }
+        Self { code, status: None, message: message.into(), pointer: None, meta: None, cause: None }
     }
 
     /// Something in the input is wrong; `pointer` says what.
@@ -43,6 +46,11 @@ impl Error {
     /// Names the field at fault.
     pub fn at(self, pointer: impl Into<Cow<'static, str>>) -> Self {
         Self { pointer: Some(pointer.into()), ..self }
+    }
+
+    /// Carries facts that clients act on.
+    pub fn with_meta(self, meta: Value) -> Self {
+        Self { meta: Some(meta), ..self }
     }
 
     /// Answers with another status than the code's usual one.
@@ -85,6 +93,7 @@ impl From<OpError> for Error {
     fn from(error: OpError) -> Self {
         match error {
             OpError::Request(text) => Self::new(code::INVALID_INPUT, text),
+            OpError::TooLarge(text) => Self::new(code::MEMORY_LIMIT, text),
             error if error.is_ours() => Self::internal(error),
             error => Self::new(code::INVALID_INPUT, error.for_peer()),
         }

@@ -41,10 +41,11 @@ pub const BRANCH_BYTES_MAX: usize = 244;
 pub const SEARCH_BYTES_MAX: usize = NAME_BYTES_MAX;
 /// Repositories of a namespace up to which a search reads all names instead of asking the index of trigrams.
 pub const SEARCH_SCAN_REPOS_MAX: i64 = 10_000;
-/// Names that a search takes from the index of trigrams; where there are more, it reads all names of the namespace.
-pub const SEARCH_CANDIDATES_MAX: i64 = 10_000;
-/// A pagination cursor as a client sends it back.
-pub const CURSOR_BYTES_MAX: usize = 512;
+/// Names that a search takes from the index of trigrams and counts; where there are more, it goes through the names in
+/// the order that is asked for until a page is full, and its total says only that there is more.
+pub const SEARCH_CANDIDATES_MAX: i64 = 2_000;
+/// A pagination cursor as a client sends it back: a ref of 4,096 bytes fits, percent-encoded and in base 64.
+pub const CURSOR_BYTES_MAX: usize = 20 << 10;
 
 /// Items on a page of repositories or namespaces.
 pub const PAGE_ITEMS_MAX: u64 = 200;
@@ -128,9 +129,162 @@ pub const CLI_CONNECT_SECONDS_MAX: u64 = 20;
 pub const CLI_ANSWER_SECONDS_MAX: u64 = 600;
 /// Pages that a command follows, so that a server cannot lead it on for ever.
 pub const CLI_PAGES_MAX: usize = 10_000;
-/// What a command reads into one JSON commit, in bytes: as base64 it fits the 32 MiB that the server takes.
-pub const CLI_COMMIT_BYTES_MAX: u64 = 22 << 20;
+/// What a command sends of a commit's files inside its JSON, in bytes; the rest goes as parts that are read while they
+/// are sent. As base64, with its JSON around it, it fits the 32 MiB that the server takes.
+pub const CLI_INLINE_BYTES_MAX: u64 = 4 << 20;
 /// A question in git's credential protocol, in bytes.
 pub const CREDENTIAL_QUESTION_BYTES_MAX: u64 = 64 << 10;
 /// How long a token lives that the credential helper hands to git, in seconds: git asks for a new one each time.
 pub const CREDENTIAL_TTL_SECONDS: u64 = 3_600;
+
+/// An object that reads make in memory without the turn for large ones, its delta bases included.
+pub const READ_BYTES_MAX: u64 = 1 << 20;
+/// An object that reads make in memory at all: the largest that a push may bring.
+pub const READ_LARGE_BYTES_MAX: u64 = OBJECT_BYTES_MAX;
+/// Large objects made at once. Making a delta holds up to three objects of that size.
+pub const LARGE_READS_MAX: usize = 1;
+/// A blob that is read and sent as one piece. A slow client holds it.
+pub const SMALL_BLOB_BYTES_MAX: u64 = 128 << 10;
+/// Bytes of a larger blob, or of an archive, that are made at a time. A slow client holds them.
+pub const BLOB_BATCH_BYTES: usize = 256 << 10;
+/// Compressed bytes of a blob read at a time.
+pub const BLOB_INPUT_BYTES: usize = 64 << 10;
+/// An object that reads keep.
+pub const CACHED_OBJECT_BYTES_MAX: usize = 128 << 10;
+/// Small objects that reads keep, all repositories together.
+pub const OBJECT_CACHE_BYTES: usize = 24 << 20;
+/// What names stood for, all repositories together.
+pub const READ_NAME_CACHE_BYTES: usize = 4 << 20;
+/// How long lists are, all repositories together.
+pub const READ_COUNT_CACHE_BYTES: usize = 1 << 20;
+/// A tree that is listed: some 400,000 entries.
+pub const TREE_BYTES_MAX: usize = 16 << 20;
+/// A tree that `GET .../tree/{hash}` answers in one piece: some 100,000 entries.
+pub const TREE_WHOLE_BYTES_MAX: usize = 4 << 20;
+/// Trees that a walk holds: those above the entry where it is.
+pub const TREE_WALK_BYTES_MAX: usize = 64 << 20;
+/// Entries below a tree that is listed with all folders. Listing must count them.
+pub const TREE_WALK_ENTRIES_MAX: u64 = 1_000_000;
+/// Entries of trees on a page.
+pub const TREE_PAGE_ITEMS_MAX: u64 = 1_000;
+/// Entries of trees on a page when nothing is asked for.
+pub const TREE_PAGE_ITEMS: u64 = 200;
+/// A tag that is followed to what it names.
+pub const PEELED_TAG_BYTES_MAX: u64 = 1 << 20;
+/// Commits on a page of the log.
+pub const LOG_PAGE_ITEMS_MAX: u64 = 1_000;
+/// Commits on a page of the log when nothing is asked for.
+pub const LOG_PAGE_ITEMS: u64 = 50;
+/// Bytes of commits after which a page of the log ends.
+pub const LOG_PAGE_BYTES: usize = 4 << 20;
+/// Commits compared for one page of a path's log; the cursor goes on behind them.
+pub const LOG_WALKED_COMMITS_MAX: u64 = 10_000;
+/// A path that a cursor carries; behind a longer one, a listing counts.
+pub const CURSOR_PATH_BYTES_MAX: usize = 4_096;
+/// Refs on a page.
+pub const REF_PAGE_ITEMS_MAX: u64 = 1_000;
+/// Refs on a page when nothing is asked for.
+pub const REF_PAGE_ITEMS: u64 = 100;
+/// Parts of `raw/{ref}/{path}` that may belong to the ref.
+pub const RAW_REF_PARTS_MAX: usize = 16;
+/// Entries of the log on a page.
+pub const ACTIVITY_PAGE_ITEMS_MAX: u64 = 100;
+/// Entries of the log on a page when nothing is asked for.
+pub const ACTIVITY_PAGE_ITEMS: u64 = 30;
+/// Ref changes shown of one entry of the log; the answer says how many there are.
+pub const ACTIVITY_CHANGES_MAX: u32 = 1_000;
+/// Entries in one archive.
+pub const ARCHIVE_ENTRIES_MAX: u64 = 5_000_000;
+/// A symbolic link's target in an archive.
+pub const ARCHIVE_LINK_BYTES_MAX: u64 = 64 << 10;
+/// One `.gitattributes` that an archive heeds.
+pub const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a zip's directory that are kept in memory; beyond, they go to a file without a name.
+pub const ZIP_DIRECTORY_BYTES_MAX: usize = 1 << 20;
+
+const _: () =
+    assert!(SMALL_BLOB_BYTES_MAX <= READ_BYTES_MAX && CACHED_OBJECT_BYTES_MAX <= OBJECT_CACHE_BYTES / 4);
+/// One object that is diffed or merged, or a tree or commit on the way to it.
+pub const ENGINE_OBJECT_BYTES_MAX: u64 = 64 << 20;
+/// Commits that one comparison or merge looks at; some 40 bytes of memory each.
+pub const COMPARE_COMMITS_MAX: usize = 2_000_000;
+/// Commits on a page of a comparison when nothing is asked for.
+pub const COMPARE_PAGE_COMMITS: u64 = 50;
+/// Files that one comparison lists.
+pub const COMPARE_FILES_MAX: usize = 1_000;
+/// Changed files up to which a comparison sorts them all and looks for renames.
+pub const COMPARE_CHANGES_MAX: usize = 100_000;
+/// A file that a comparison diffs, in bytes of either side.
+pub const COMPARE_BLOB_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of all files that one comparison diffs, both sides.
+pub const COMPARE_DIFFED_BYTES_MAX: u64 = 64 << 20;
+/// The patch of one file in a comparison.
+pub const COMPARE_PATCH_BYTES_MAX: usize = 512 << 10;
+/// All patches of one comparison.
+pub const COMPARE_PATCHES_BYTES_MAX: usize = 8 << 20;
+/// Pairs of an added and a deleted file that are compared to find renames; with more, only unchanged files count.
+pub const RENAME_PAIRS_MAX: u64 = 40_000;
+/// Bytes of all these pairs.
+pub const RENAME_PAIR_BYTES_MAX: u64 = 512 << 20;
+/// A file that is compared to find renames. Those of one comparison are kept in memory.
+pub const RENAME_BLOB_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of all files that are kept in memory to find renames.
+pub const RENAME_BLOBS_BYTES_MAX: u64 = 64 << 20;
+/// Bytes at the start of a file in which a zero makes it binary: git's number.
+pub const BINARY_PROBE_BYTES: usize = 8_000;
+/// A file that a merge merges by lines; two changes of a larger one are a conflict.
+pub const MERGE_BLOB_BYTES_MAX: u64 = 16 << 20;
+/// New objects that one merge makes, in bytes before compression.
+pub const MERGE_MADE_BYTES_MAX: u64 = 128 << 20;
+/// Merge bases that one merge makes one of, and how deep that may go on below them.
+pub const MERGE_BASES_MAX: usize = 16;
+/// Tries of one merge against a branch that keeps moving.
+pub const MERGE_ATTEMPTS_MAX: usize = 5;
+/// Conflicted paths that an answer lists.
+pub const MERGE_CONFLICTS_MAX: usize = 1_000;
+/// Regions that an answer shows of one conflicted file.
+pub const MERGE_REGIONS_MAX: usize = 50;
+/// Text of all regions in one answer.
+pub const MERGE_REGION_BYTES_MAX: usize = 256 << 10;
+/// Changes in one commit made through REST.
+pub const COMMIT_CHANGES_MAX: usize = 10_000;
+/// A path in such a commit: what file systems take.
+pub const COMMIT_PATH_BYTES_MAX: usize = 4_096;
+/// A commit's message.
+pub const COMMIT_MESSAGE_BYTES_MAX: usize = 256 << 10;
+/// An author's or committer's name or address.
+pub const PERSON_BYTES_MAX: usize = 1_024;
+/// The JSON of a commit, files in it included.
+pub const COMMIT_JSON_BYTES_MAX: u64 = 32 << 20;
+/// A multipart body: a commit's JSON and its files.
+pub const COMMIT_UPLOAD_BYTES_MAX: u64 = 1 << 30;
+/// The header of one part of a multipart body.
+pub const PART_HEADER_BYTES_MAX: usize = 16 << 10;
+/// A multipart boundary (RFC 2046, section 5.1.1).
+pub const BOUNDARY_BYTES_MAX: usize = 70;
+/// JSON of commits that is parsed at once without a turn; larger ones wait on disk for one.
+pub const COMMIT_JSON_SMALL_BYTES_MAX: u64 = 1 << 20;
+/// Large JSON bodies in memory at once: each takes about three times its bytes.
+pub const COMMIT_JSON_LARGE_MAX: usize = 1;
+/// Folders that one commit reads, in bytes of their trees.
+pub const COMMIT_TREE_BYTES_MAX: u64 = 128 << 20;
+/// How often a REST write follows a ref that moves before it gives up.
+pub const COMMIT_ATTEMPTS_MAX: u32 = 32;
+/// Turns that the repositories' REST writers share.
+pub const COMMIT_TURNS: usize = 256;
+/// One read from a spooled file.
+pub const STREAM_STEP_BYTES: usize = 64 << 10;
+
+const _: () = assert!(COMMIT_JSON_SMALL_BYTES_MAX <= COMMIT_JSON_BYTES_MAX);
+const _: () = assert!(COMMIT_JSON_BYTES_MAX <= COMMIT_UPLOAD_BYTES_MAX);
+
+/// An `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long an answer is given again, in milliseconds: 24 hours.
+pub const IDEMPOTENCY_KEPT_MS: i64 = 86_400_000;
+/// An answer that is kept; of a larger one it is kept that it was given.
+pub const IDEMPOTENCY_ANSWER_BYTES_MAX: usize = 256 << 10;
+/// Answers kept for one API token; then the oldest goes.
+pub const IDEMPOTENCY_ROWS_MAX: i64 = 100_000;
+/// Old answers that are swept whenever one is kept.
+pub const IDEMPOTENCY_SWEEP_ROWS: i64 = 16;

@@ -2,18 +2,29 @@
 
 pub mod at;
 pub mod change;
+pub mod changes;
+pub mod commit;
 pub mod commit_text;
+pub mod compare;
 pub mod create;
 pub mod delete;
+pub mod engine;
 pub mod fetch;
 pub mod fork;
 pub mod git;
+pub mod merge;
+pub mod merge_conflicts;
+pub mod merge_trees;
+pub mod move_ref;
+pub mod patch;
 pub mod plans;
 pub mod push;
+pub mod read;
 pub mod spool;
 pub mod tokens;
 pub mod view;
 pub mod visible;
+pub mod write;
 
 pub use git::{OpError, Served};
 

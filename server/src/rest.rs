@@ -1,11 +1,30 @@
 //! REST: a file for each noun. Handlers decode, call `ops` or the catalog, and encode.
 
+pub mod activity;
+pub mod archive;
+pub mod ask;
 pub mod body;
+pub mod commits;
+pub mod compare;
+pub mod cond;
+pub mod content;
 pub mod diagnose;
 pub mod envelope;
 pub mod forks;
+pub mod idempotency;
+pub mod listing;
+pub mod log;
+pub mod merges;
+pub mod multipart;
 pub mod namespaces;
+pub mod objects;
 pub mod page;
 pub mod path;
+pub mod ref_writes;
+pub mod refs;
 pub mod repos;
+pub mod sniff;
+pub mod stream;
+pub mod text;
 pub mod tokens;
+pub mod usage;

@@ -2,19 +2,23 @@
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::rest::{diagnose, forks, namespaces, repos, tokens};
+use crate::rest::{
+    activity, archive, commits, compare, content, diagnose, forks, idempotency, listing, log, merges,
+    namespaces, objects, ref_writes, refs, repos, tokens, usage,
+};
 use crate::smart_http;
 
 /// The table of routes; `edge::Edge` goes around it.
 pub fn router(app: App) -> Router {
     let (artifacts, _) = artifacts().split_for_parts();
+    let artifacts = artifacts.layer(from_fn_with_state(app.clone(), idempotency::layer));
     Router::new()
         .route("/healthz", get(diagnose::health))
         .route("/docs/errors", get(diagnose::errors))
@@ -49,9 +53,21 @@ pub fn document() -> OpenApi {
 fn artifacts() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(namespaces::routes())
+        .merge(activity::routes())
+        .merge(archive::routes())
+        .merge(content::routes())
+        .merge(listing::routes())
+        .merge(log::routes())
+        .merge(objects::routes())
+        .merge(refs::routes())
+        .merge(ref_writes::routes())
+        .merge(usage::routes())
+        .merge(forks::routes())
+        .merge(compare::routes())
+        .merge(merges::routes())
+        .merge(commits::routes())
         .route("/namespaces/{ns}/repos", get(repos::list).post(repos::create))
         .route("/namespaces/{ns}/repos/{name}", get(repos::get).patch(repos::change).delete(repos::delete))
-        .route("/namespaces/{ns}/repos/{name}/fork", post(forks::create))
         .route("/namespaces/{ns}/repos/{name}/tokens", get(tokens::list))
         .route("/namespaces/{ns}/tokens", post(tokens::issue))
         .route("/namespaces/{ns}/tokens/{id}", delete(tokens::revoke))

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use cairn_conformance::host::Remote;
+use cairn_conformance::http;
 use cairn_tests::Server;
 use cairn_tests::chain::{Chain, Step};
 use cairn_tests::server::{Random, assert_clones, assert_sound};
@@ -80,4 +81,59 @@ fn acknowledged_pushes_survive_kill_and_others_leave_no_half() {
     server.terminate();
     assert!(server.wait().success());
     assert_sound(server.data());
+}
+
+#[test]
+fn acknowledged_rest_commits_survive_kill() {
+    let mut server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let mut remote = server.create("rest");
+    let mut random = Random::new(SEED);
+    // What each writer was told: its files, in order, and the number of the first that it was not told of.
+    let mut next = [0_u32; 3];
+    for round in 0..6 {
+        let pause = Duration::from_millis(50 + random.below(KILL_MS_MAX));
+        let origin = server.origin().to_owned();
+        thread::scope(|scope| {
+            for (writer, next) in next.iter_mut().enumerate() {
+                let url =
+                    format!("{origin}/client/v4/accounts/local/artifacts/namespaces/t/repos/rest/commits");
+                scope.spawn(move || {
+                    let token = format!("Bearer {}", cairn_conformance::host::API_TOKEN);
+                    loop {
+                        let path = format!("w{writer}/{next}");
+                        let body = serde_json::json!({ "message": path, "allow_empty": true,
+                            "changes": [{ "path": path, "content": path }] });
+                        let headers = [("Authorization", token.as_str())];
+                        let answer = http::request("POST", &url, &headers, body.to_string().as_bytes());
+                        match answer {
+                            Ok(answer) if answer.status == 201 => *next += 1,
+                            Ok(answer) if !answer.text().is_empty() => panic!("{}", answer.text()),
+                            _ => break,
+                        }
+                    }
+                });
+            }
+            // The moment itself is what is tried here.
+            thread::sleep(pause);
+            server.kill();
+        });
+        assert_sound(server.data());
+        server.restart();
+        remote = server.again(&remote);
+        let git = server.git(dir.path(), &[&remote]);
+        let name = format!("rest-{round}");
+        assert_clones(&git, dir.path(), &remote.url, &name);
+        let listed = git.run(&dir.path().join(&name), &["ls-tree", "-r", "--name-only", "main"]).text();
+        let there: std::collections::HashSet<&str> = listed.lines().collect();
+        for (writer, count) in next.iter().enumerate() {
+            for file in 0..*count {
+                assert!(
+                    there.contains(format!("w{writer}/{file}").as_str()),
+                    "round {round}: w{writer}/{file}"
+                );
+            }
+        }
+    }
+    assert!(next.iter().sum::<u32>() > 0, "some commit must have got through, or nothing was tried");
 }

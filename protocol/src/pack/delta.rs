@@ -1,5 +1,9 @@
 //! Deltas (gitformat-pack, "Deltified representation"): copies from a base, and literal bytes between them.
 
+mod make;
+
+pub use make::make;
+
 /// Why a delta cannot be applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeltaError {

@@ -22,6 +22,11 @@ impl<'a> FsckRules<'a> {
     pub fn new(known: &'a dyn Known) -> Self {
         Self { known, special: Mutex::default() }
     }
+
+    /// Whether a finding refuses a push.
+    pub fn stops(finding: &Finding) -> bool {
+        stops(finding)
+    }
 }
 
 fn stops(finding: &Finding) -> bool {

@@ -2,16 +2,21 @@
 
 use super::{Item, Plan};
 use crate::object::{HashAlgo, Kind};
+use crate::pack::delta;
 use crate::pack::entry::{self, EntryKind};
 use crate::pack::inflate::deflate_fast;
 use crate::source::{Base, ObjRef, Record};
-use crate::walk::{ObjSet, Reader, WalkError, each_record};
+use crate::walk::{ObjSet, Reader, Versions, WalkError, each_record};
 
 /// Bytes of whole objects that a plan keeps compressed; beyond, they are made again when the pack is streamed.
 pub const PLAN_LITERAL_BYTES_MAX: usize = 8 << 20;
 const PACK_HEADER_BYTES: u64 = 12;
 /// More than any entry header with its base takes: 10 bytes of size, 32 of base.
 const HEADER_BYTES_MAX: usize = 64;
+/// Objects below this are sent as they are: naming a base costs some 24 bytes.
+const DELTA_BYTES_MIN: u64 = 128;
+/// Objects beyond this are sent as they are: a delta of them costs too much while a client waits.
+const DELTA_BYTES_MAX: u64 = 1 << 20;
 /// Bytes read at once where headers are rewritten.
 const WINDOW_BYTES: u64 = 16 << 10;
 
@@ -37,6 +42,7 @@ struct Builder<'r, 'a, 's> {
     reader: &'r mut Reader<'a>,
     set: &'s ObjSet,
     had: &'s ObjSet,
+    versions: &'s Versions,
     options: PlanOptions,
     plan: Plan,
     /// Bytes of the pack so far.
@@ -48,11 +54,11 @@ struct Builder<'r, 'a, 's> {
     window_of: Option<(u16, u32, u64)>,
 }
 
-/// Plans the pack of `set`. `had` is what the client surely has.
+/// Plans the pack of `set`. `had` is what the client surely has, `versions` what of it a new object may resemble.
 pub fn build(
     reader: &mut Reader<'_>,
     set: &ObjSet,
-    had: &ObjSet,
+    (had, versions): (&ObjSet, &Versions),
     options: PlanOptions,
 ) -> Result<Plan, WalkError> {
     let sources = set.source_count();
@@ -60,6 +66,7 @@ pub fn build(
         reader,
         set,
         had,
+        versions,
         options,
         plan: Plan { objects: set.len() as u32, ..Plan::default() },
         at: PACK_HEADER_BYTES,
@@ -88,6 +95,7 @@ pub fn build(
 impl Builder<'_, '_, '_> {
     fn add(&mut self, at: ObjRef, record: &Record) -> Result<(), WalkError> {
         let (base, is_ofs) = match record.base {
+            Base::None if self.delta(at, record)? => return Ok(()),
             Base::None => return self.copy(at, record, 0),
             Base::Ofs(base) => (base, true),
             Base::Ref(base) => (base, false),
@@ -191,6 +199,9 @@ impl Builder<'_, '_, '_> {
 
     /// A delta whose base the client will not have.
     fn whole(&mut self, at: ObjRef, record: &Record) -> Result<(), WalkError> {
+        if self.delta(at, record)? {
+            return Ok(());
+        }
         self.note(at, record);
         let bytes = whole_entry(self.reader, at)?;
         if self.plan.literals.len() + bytes.len() <= PLAN_LITERAL_BYTES_MAX {
@@ -200,6 +211,32 @@ impl Builder<'_, '_, '_> {
             self.plan.items.push(Item::Whole { at });
         }
         Ok(())
+    }
+
+    /// An object that would go out whole, as a new delta against the version of it that the client has. False where there
+    /// is none, or where it saves little.
+    fn delta(&mut self, at: ObjRef, record: &Record) -> Result<bool, WalkError> {
+        if !self.options.thin || !(DELTA_BYTES_MIN..=DELTA_BYTES_MAX).contains(&record.size) {
+            return Ok(false);
+        }
+        let Some(old) = self.versions.before(at, self.set) else { return Ok(false) };
+        let old_record = self.reader.source.record(old)?;
+        if old_record.kind != record.kind || old_record.size > DELTA_BYTES_MAX {
+            return Ok(false);
+        }
+        let (_, base) = self.reader.read(old)?;
+        let (_, data) = self.reader.read(at)?;
+        let Some(delta) = delta::make(&base, &data, data.len() / 2) else { return Ok(false) };
+        let mut bytes = Vec::with_capacity(delta.len() / 2 + 48);
+        entry::encode_ref(&mut bytes, delta.len() as u64, &old_record.id);
+        bytes.extend_from_slice(&deflate_fast(&delta));
+        let is_less = record.base != Base::None || (bytes.len() as u64) < record.entry_bytes;
+        if !is_less || self.plan.literals.len() + bytes.len() > PLAN_LITERAL_BYTES_MAX {
+            return Ok(false);
+        }
+        self.note(at, record);
+        self.literal(&bytes);
+        Ok(true)
     }
 
     fn header(&mut self, at: ObjRef, record: &Record) -> Result<entry::EntryHeader, WalkError> {

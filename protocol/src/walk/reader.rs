@@ -20,6 +20,7 @@ pub struct Reader<'a> {
     cache: HashMap<ObjRef, Rc<[u8]>>,
     order: VecDeque<ObjRef>,
     cached_bytes: usize,
+    object_bytes_max: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -33,7 +34,13 @@ impl<'a> Reader<'a> {
             cache: HashMap::new(),
             order: VecDeque::new(),
             cached_bytes: 0,
+            object_bytes_max: u64::MAX,
         }
+    }
+
+    /// Refuses to make objects of more than so many bytes, also as bases of the one that is asked for.
+    pub fn limited(self, object_bytes_max: u64) -> Self {
+        Self { object_bytes_max, ..self }
     }
 
     /// The hash function of the repository.
@@ -62,6 +69,9 @@ impl<'a> Reader<'a> {
         let mut chain = vec![(at, *record)];
         let mut data: Rc<[u8]> = loop {
             let (here, top) = *chain.last().expect("starts with one and never shrinks here");
+            if top.size > self.object_bytes_max {
+                return Err(WalkError::TooLarge { bytes: top.size, max: self.object_bytes_max });
+            }
             match top.base {
                 Base::None => {
                     chain.pop();

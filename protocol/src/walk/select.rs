@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::commits::{ancestors, between};
 use super::reach::{Tips, add_commit};
-use super::trees::TreeWalk;
+use super::trees::{TreeWalk, Versions};
 use super::{ObjSet, Reader, WalkError};
 use crate::filter::Filter;
 use crate::object::Kind;
@@ -54,6 +54,8 @@ pub struct Selection {
     pub set: ObjSet,
     /// Objects that the client surely has: bases for thin deltas.
     pub had: ObjSet,
+    /// What stood in the place of an object to send before.
+    pub versions: Versions,
     /// New boundary commits.
     pub shallow: Vec<ObjRef>,
     /// Former boundary commits whose parents now come.
@@ -86,6 +88,9 @@ pub fn select(
         let sent: HashSet<ObjRef> = commits.iter().copied().collect();
         let reader_source = reader.source;
         let mut walk = TreeWalk::new(reader, ObjSet::new());
+        if request.filter.is_none() && !haves.is_empty() {
+            walk.versions = Versions::collecting();
+        }
         let mut best = HashMap::new();
         let newest_have = newest(reader_source, &haves)?;
         for at in commits {
@@ -106,7 +111,7 @@ pub fn select(
             }
         }
         tips.leaves.iter().for_each(|leaf| walk.add_leaf(*leaf));
-        (out.set, out.had) = (std::mem::take(&mut walk.set), std::mem::take(&mut walk.had));
+        (out.set, out.had, out.versions) = (walk.set, walk.had, walk.versions);
         had.iter().for_each(|at| {
             out.had.insert(at);
         });

@@ -1,6 +1,7 @@
 //! `cairn commit`: a commit without a clone.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek};
 use std::path::Path;
 
 use base64::Engine;
@@ -8,11 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::http::{Problem, result, route};
+use super::http::{Payload, Problem, result, route};
 use super::read::one_line;
 use super::show;
 use super::target::Target;
-use crate::limits::CLI_COMMIT_BYTES_MAX;
+use crate::limits::CLI_INLINE_BYTES_MAX;
+use crate::random;
 
 /// Who writes a commit; the server's own name where nothing is given.
 #[derive(Args)]
@@ -80,9 +82,9 @@ pub(super) struct CommitArgs {
 pub(super) fn run(args: CommitArgs) -> Result<(), Problem> {
     let (client, repo) = (args.target.client()?, args.target.repo(&args.of)?);
     let mut changes = Vec::new();
-    let mut left = CLI_COMMIT_BYTES_MAX;
+    let (mut parts, mut left) = (Vec::new(), CLI_INLINE_BYTES_MAX);
     for spec in &args.add {
-        changes.push(addition(spec, &mut left)?);
+        changes.push(addition(spec, &mut left, &mut parts)?);
     }
     changes.extend(args.rm.iter().map(|path| json!({ "path": path, "delete": true })));
     for spec in &args.mv {
@@ -100,8 +102,17 @@ pub(super) fn run(args: CommitArgs) -> Result<(), Problem> {
     body.extend(args.expect.map(|oid| ("expected_head".into(), oid.into())));
     body.extend(args.from.map(|start| ("start_point".into(), start.into())));
     body.extend(args.author.json().map(|author| ("author".into(), author)));
-    let bar = show::progress("committing", None);
-    let answer = client.post(&route(&repo, "/commits"), &Value::Object(body))?;
+    let (path, body) = (route(&repo, "/commits"), Value::Object(body));
+    let total = parts.iter().map(|(_, bytes)| bytes).sum();
+    let bar = show::progress("committing", (total > 0).then_some(total));
+    let answer = match parts.is_empty() {
+        true => client.post(&path, &body),
+        false => {
+            let (mut form, media_type, bytes) = form(&body, parts);
+            let mut form = bar.wrap_read(&mut form);
+            client.send("POST", &path, &[], Payload::Stream(&mut form, &media_type, bytes))
+        }
+    }?;
     bar.finish_and_clear();
     match args.target.json {
         true => show::json(result(&answer)),
@@ -109,26 +120,73 @@ pub(super) fn run(args: CommitArgs) -> Result<(), Problem> {
     }
 }
 
-/// `PATH=FILE` as a change; takes its bytes off what is left.
-fn addition(spec: &str, left: &mut u64) -> Result<Value, Problem> {
+/// A file that goes as a part, and its bytes.
+type Part = (File, u64);
+
+/// `PATH=FILE` as a change. Small content stands in it and is taken off what is left, large content is a part.
+fn addition(spec: &str, left: &mut u64, parts: &mut Vec<Part>) -> Result<Value, Problem> {
     let (path, file) = spec.split_once('=').unwrap_or((spec, spec));
-    let mut bytes = Vec::new();
-    let read = match file {
-        "-" => io::stdin().lock().take(*left + 1).read_to_end(&mut bytes),
-        file => std::fs::File::open(file).and_then(|file| file.take(*left + 1).read_to_end(&mut bytes)),
-    };
-    read.map_err(|error| Problem::Failed(format!("{file}: {error}")))?;
-    *left = left
-        .checked_sub(bytes.len() as u64)
-        .ok_or_else(|| Problem::Failed(format!("{file}: a commit may bring {CLI_COMMIT_BYTES_MAX} bytes")))?;
-    let mut change = match String::from_utf8(bytes) {
-        Ok(text) => json!({ "path": path, "content": text }),
-        Err(error) => json!({ "path": path, "content_base64": STANDARD.encode(error.as_bytes()) }),
+    let failed = |error: io::Error| Problem::Failed(format!("{file}: {error}"));
+    let (mut source, bytes) = opened(file).map_err(failed)?;
+    let mut change = match left.checked_sub(bytes) {
+        None => {
+            parts.push((source, bytes));
+            json!({ "path": path, "part": part_name(parts.len()) })
+        }
+        Some(rest) => {
+            *left = rest;
+            let mut content = Vec::new();
+            (&mut source).take(bytes).read_to_end(&mut content).map_err(failed)?;
+            match String::from_utf8(content) {
+                Ok(text) => json!({ "path": path, "content": text }),
+                Err(error) => json!({ "path": path, "content_base64": STANDARD.encode(error.as_bytes()) }),
+            }
+        }
     };
     if let Some(fields) = change.as_object_mut().filter(|_| is_executable(Path::new(file))) {
         fields.insert("mode".into(), "100755".into());
     }
     Ok(change)
+}
+
+/// A file and its bytes; what is no plain file is copied to one without a name first, whatever its size.
+fn opened(file: &str) -> io::Result<Part> {
+    let copy = tempfile::tempfile;
+    let (mut from, mut to): (Box<dyn Read>, File) = match file {
+        "-" => (Box::new(io::stdin().lock()), copy()?),
+        file => {
+            let (open, meta) = (File::open(file)?, std::fs::metadata(file)?);
+            match meta.is_file() {
+                true => return Ok((open, meta.len())),
+                false => (Box::new(open), copy()?),
+            }
+        }
+    };
+    let bytes = io::copy(&mut from, &mut to)?;
+    to.rewind()?;
+    Ok((to, bytes))
+}
+
+fn part_name(number: usize) -> String {
+    format!("file{number}")
+}
+
+/// `multipart/form-data` (RFC 7578): the JSON, then the files as they are read; its media type and its bytes.
+fn form(json: &Value, parts: Vec<Part>) -> (Box<dyn Read>, String, u64) {
+    let boundary = random::hex(&random::bytes::<32>());
+    let head =
+        |name: &str| format!("\r\n--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+    let first = format!("{}{json}", head("commit"));
+    let mut bytes = first.len() as u64;
+    let mut body: Box<dyn Read> = Box::new(Cursor::new(first));
+    for (at, (file, count)) in parts.into_iter().enumerate() {
+        let head = head(&part_name(at + 1));
+        bytes += head.len() as u64 + count;
+        body = Box::new(body.chain(Cursor::new(head)).chain(file.take(count)));
+    }
+    let end = format!("\r\n--{boundary}--\r\n");
+    bytes += end.len() as u64;
+    (Box::new(body.chain(Cursor::new(end))), format!("multipart/form-data; boundary={boundary}"), bytes)
 }
 
 #[cfg(unix)]

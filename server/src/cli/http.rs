@@ -1,7 +1,7 @@
 //! The HTTP client of the commands: one request at a time, no runtime, answers in the v4 envelope.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +82,8 @@ pub(super) enum Payload<'a> {
     None,
     /// A JSON body.
     Json(&'a Value),
+    /// A body of so many bytes that is read while it is sent, and its media type.
+    Stream(&'a mut dyn Read, &'a str, u64),
 }
 
 /// A connection to one server.
@@ -168,6 +170,11 @@ impl Client {
             Payload::Json(value) => {
                 request = request.header(header::CONTENT_TYPE, "application/json");
                 self.agent.run(built(request.body(value.to_string()))?)
+            }
+            Payload::Stream(reader, media_type, bytes) => {
+                request =
+                    request.header(header::CONTENT_TYPE, media_type).header(header::CONTENT_LENGTH, bytes);
+                self.agent.run(built(request.body(SendBody::from_reader(reader)))?)
             }
         };
         let mut response =

@@ -147,11 +147,9 @@ pub(super) fn merge(args: MergeArgs) -> Result<(), Problem> {
     }
 }
 
-/// Names the conflicted paths, wherever in the error the server lists them.
+/// Names the conflicted paths that the error lists.
 fn conflicts(error: &Value) {
-    let lists = ["/details", "/details/conflicts", "/conflicts"];
-    let list = lists.iter().find_map(|pointer| error.pointer(pointer)?.as_array());
-    for conflict in list.into_iter().flatten() {
+    for conflict in error.pointer("/meta/conflicts").and_then(Value::as_array).into_iter().flatten() {
         eprintln!("{}: {}", show::text(conflict, "kind"), show::text(conflict, "path"));
     }
 }

@@ -94,9 +94,11 @@ pub(super) fn run(args: RefsArgs) -> Result<(), Problem> {
         }
         What::Get { of, name } => show::fields(target.json, result(&client.get(&place(&of, &name)?, &[])?)),
         What::Set { of, name, oid, expect, force } => {
-            let mut body = json!({ "hash": oid });
+            let mut body = json!({ "oid": oid });
             if let Some(fields) = body.as_object_mut() {
-                fields.extend(expect.map(|expect| ("expected".to_owned(), expect.into())));
+                let is_absent = |oid: &str| oid.bytes().all(|digit| digit == b'0');
+                let old = expect.map(|oid| if is_absent(&oid) { Value::Null } else { oid.into() });
+                fields.extend(old.map(|old| ("expected".to_owned(), old)));
                 fields.extend(force.then(|| ("force".to_owned(), true.into())));
             }
             let answer = client.send("PUT", &place(&of, &name)?, &[], Payload::Json(&body))?;

@@ -40,6 +40,7 @@ codes! {
     FORK_IN_PROGRESS 10303 409 true "The repository is being forked.";
     HEAD_MOVED 10304 409 true "The ref is no longer at the expected object.";
     IDEMPOTENCY_CONFLICT 10305 409 false "The idempotency key was used with another body.";
+    MERGE_CONFLICT 10306 409 false "The two sides cannot be merged without a choice; details lists the conflicts.";
     INTERNAL_ERROR 10400 500 true "The server failed; its log says why under the request id.";
     UPSTREAM_UNAVAILABLE 10401 502 true "The remote cannot be reached.";
     MEMORY_LIMIT 10402 507 false "The work would take more memory than one request may.";

@@ -38,6 +38,9 @@ pub fn finish(response: &mut Response<Body>, public_url: &str, request_id: &str)
     if let (Some(pointer), Some(fields)) = (&error.pointer, entry.as_object_mut()) {
         fields.insert("source".into(), json!({ "pointer": pointer }));
     }
+    if let (Some(meta), Some(fields)) = (error.meta, entry.as_object_mut()) {
+        fields.insert("meta".into(), meta);
+    }
     let envelope = json!({ "result": null, "success": false, "errors": [entry], "messages": [] });
     *response.body_mut() = Body::from(envelope.to_string());
     // The router has already noted the length of the empty body.

@@ -30,42 +30,78 @@ impl At {
     }
 }
 
+/// A moment as a place in a log: the log that was being written then, own or a base's, and its last entry.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// That log, then those below it.
+    pub chain: Vec<Pin>,
+    /// The last entry; 0 before the first.
+    pub seq: u64,
+}
+
+impl Moment {
+    /// The prefixes of logs that a repository shows which is forked at this moment.
+    pub fn pinned(self) -> Vec<Pin> {
+        let mut chain = self.chain;
+        if let Some(first) = chain.first_mut() {
+            first.seq = Some(self.seq);
+        }
+        chain
+    }
+}
+
 /// Opens the repository as of `at`; as it is now where `at` is `None`. Blocks.
 ///
 /// A time before a fork was made shows its base as of that time. `Request` where the log ends before an entry.
 pub fn open(app: &App, row: &RepoRow, at: Option<At>) -> Result<(Served, Snapshot), OpError> {
     let served = app.served(row)?;
-    let (repo, seq) = match at {
-        None => return Ok((served.clone(), served.repo.snapshot(None)?)),
-        Some(At::Seq(seq)) => {
-            let head = served.repo.snapshot(None)?.seq();
-            if seq > head {
-                return Err(OpError::Request(format!(
-                    "the repository's log ends with entry {head}, before {seq}"
-                )));
-            }
-            (served.repo.clone(), seq)
-        }
-        Some(At::Time(time)) => as_of(app, row, &served.repo, time)?,
-    };
-    let snapshot = repo.snapshot(Some(seq))?;
+    if at.is_none() {
+        let snapshot = served.repo.snapshot(None)?;
+        return Ok((served, snapshot));
+    }
+    let moment = moment(app, row, at)?;
+    let repo = app.files.repo(row.object_format, &moment.chain)?;
+    let snapshot = repo.snapshot(Some(moment.seq))?;
     Ok((Served { repo, ..served }, snapshot))
 }
 
-/// The log that was being written at `time`, own or a base's, and its last entry then.
-fn as_of(app: &App, row: &RepoRow, own: &Repo, time: i64) -> Result<(Repo, u64), StoreError> {
-    let seq = own.seq_at(time)?;
-    if seq > 0 || time >= row.created_at_ms {
-        return Ok((own.clone(), seq));
+/// Where in which log `at` is; the end of the own log where it is `None`. Blocks. `Request` where the log ends before
+/// an entry.
+pub fn moment(app: &App, row: &RepoRow, at: Option<At>) -> Result<Moment, OpError> {
+    let own = app.files.repo(row.object_format, &row.pins)?;
+    let head = own.snapshot(None)?.seq();
+    let seq = match at {
+        None => head,
+        Some(At::Seq(seq)) if seq > head => {
+            let text = format!("the repository's log ends with entry {head}, before {seq}");
+            return Err(OpError::Request(text));
+        }
+        Some(At::Seq(seq)) => seq,
+        Some(At::Time(time)) => return Ok(as_of(app, row, &own, time)?),
+    };
+    Ok(Moment { chain: row.pins.clone(), seq })
+}
+
+/// The chain that starts with the log at `index` of `pins`, which is read to any entry.
+pub fn chain_from(pins: &[Pin], index: usize) -> Vec<Pin> {
+    let mut chain = pins.get(index..).unwrap_or_default().to_vec();
+    if let Some(first) = chain.first_mut() {
+        first.seq = None;
     }
-    let mut last = (own.clone(), 0);
-    for at in 1..row.pins.len() {
-        let Some((base, below)) = row.pins.get(at..).and_then(<[Pin]>::split_first) else { break };
-        let chain: Vec<Pin> =
-            std::iter::once(Pin { id: base.id, seq: None }).chain(below.iter().copied()).collect();
+    chain
+}
+
+fn as_of(app: &App, row: &RepoRow, own: &Repo, time: i64) -> Result<Moment, StoreError> {
+    let seq = own.seq_at(time)?;
+    let mut last = Moment { chain: row.pins.clone(), seq };
+    if seq > 0 || time >= row.created_at_ms {
+        return Ok(last);
+    }
+    for (index, pin) in row.pins.iter().enumerate().skip(1) {
+        let chain = chain_from(&row.pins, index);
         let repo = app.files.repo(row.object_format, &chain)?;
-        let seq = repo.seq_at(time)?.min(base.seq.unwrap_or(0));
-        last = (repo, seq);
+        let seq = repo.seq_at(time)?.min(pin.seq.unwrap_or(0));
+        last = Moment { chain, seq };
         if seq > 0 {
             break;
         }

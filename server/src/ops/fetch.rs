@@ -423,12 +423,13 @@ fn plan(
             other => WalkError::Source(cairn_protocol::source::SourceError(Box::new(other))),
         })
     };
-    let Selection { mut set, had, shallow, unshallow } = walk::select(&mut reader, walk, &mut full)?;
+    let Selection { mut set, had, versions, shallow, unshallow } =
+        walk::select(&mut reader, walk, &mut full)?;
     if request.include_tag {
         include_tags(snapshot, &mut reader, &mut set, &had)?;
     }
     let options = PlanOptions { ofs_delta: request.ofs_delta, thin: request.thin_pack };
-    let plan = Arc::new(build(&mut reader, &set, &had, options)?);
+    let plan = Arc::new(build(&mut reader, &set, (&had, &versions), options)?);
     let edges = Edges { shallow, unshallow };
     served.plans.put(key, &plan, &edges);
     Ok((plan, edges))

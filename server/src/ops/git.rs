@@ -45,6 +45,12 @@ pub enum OpError {
     /// The request asks for something that cannot be.
     #[error("{0}")]
     Request(String),
+    /// The work would go beyond a named limit.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The diff and merge engine failed.
+    #[error("engine: {0}")]
+    Engine(String),
     /// A want that no visible ref reaches.
     #[error("upload-pack: not our ref {0}")]
     NotOurRef(ObjectId),
@@ -78,6 +84,7 @@ impl OpError {
             Self::Store(_) | Self::Spool(_) => {
                 "internal error: the repository could not be read or written".into()
             }
+            Self::Engine(_) => "internal error: the objects could not be compared".into(),
             Self::Walk(WalkError::NothingSelected) => self.to_string(),
             Self::Walk(_) => "internal error: the repository could not be walked".into(),
             _ => self.to_string(),
@@ -86,7 +93,7 @@ impl OpError {
 
     /// Whether it is ours: worth a line in the log.
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Spool(_))
+        matches!(self, Self::Store(_) | Self::Spool(_) | Self::Engine(_))
             || matches!(self, Self::Walk(error) if !matches!(error, WalkError::NothingSelected))
     }
 }

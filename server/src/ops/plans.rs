@@ -15,8 +15,7 @@ use sha2::{Digest, Sha256};
 use super::fetch::Edges;
 use crate::limits::{PLAN_CACHE_BYTES, VISIBLE_CACHE_BYTES};
 use crate::metrics::Metrics;
-use crate::store::RepoId;
-use crate::store::repo::Snapshot;
+use crate::store::repo::{Shown, Snapshot};
 
 /// A cache bounded in bytes that drops what was used longest ago. Lock order: its lock is the last one taken.
 struct Bounded<K, V> {
@@ -98,7 +97,7 @@ impl Plans {
     }
 }
 
-type VisibleKey = Vec<(u16, RepoId, u64)>;
+type VisibleKey = Vec<Shown>;
 
 /// Visible sets of recent snapshots.
 pub struct Visible(Bounded<VisibleKey, Arc<ObjSet>>);
@@ -150,10 +149,15 @@ pub fn key(algo: HashAlgo, snapshot: &Snapshot, request: &FetchRequest, walk: &W
         }
     }
     hash.update(format!("{:?}", walk.filter));
-    for (index, id, seq) in snapshot.fingerprint() {
+    for (index, id, seq, only) in snapshot.fingerprint() {
         hash.update(index.to_le_bytes());
         hash.update(id.as_bytes());
         hash.update(seq.to_le_bytes());
+        if let Some(name) = only {
+            hash.update(b"only");
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(&name);
+        }
     }
     hash.finalize().into()
 }

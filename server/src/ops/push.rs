@@ -1,17 +1,17 @@
 //! Push: index the pack, check it, judge the commands, commit one entry, report.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use cairn_protocol::object::{Kind, ObjectId, tag_target};
 use cairn_protocol::pack::{FsckRules, IndexOptions, IndexedPack, Known, PackError, scan};
 use cairn_protocol::receive_pack::{Command, PushRequest};
 use cairn_protocol::refs::{RefName, is_pushable};
-use cairn_protocol::source::{ObjectSource, SourceError};
-use cairn_protocol::walk::{Reader, is_ancestor};
+use cairn_protocol::source::{ObjRef, ObjectSource, SourceError};
+use cairn_protocol::walk::{ObjSet, Reader, is_ancestor};
 
 use super::spool::Spool;
-use super::visible::mark_unclean;
+use super::visible::{mark_unclean, visible_set};
 use super::{OpError, Served};
 use crate::limits::{INDEX_CACHE_BYTES, INDEX_THREADS_MAX, OBJECT_BYTES_MAX, PUSH_OBJECTS_MAX};
 use crate::store::repo::{EntryKind, Expected, NewEntry, RefUpdate, Snapshot, UpdateResult};
@@ -57,12 +57,30 @@ impl Refused {
 struct KnownObjects<'a> {
     snapshot: Mutex<&'a Snapshot>,
     served: &'a Served,
+    hidden: &'a Hidden,
+}
+
+/// What a fork that shows one ref of its base stores and must not give away: a pack or a command that names such an
+/// object names nothing.
+struct Hidden(Option<Arc<ObjSet>>);
+
+impl Hidden {
+    fn of(served: &Served, snapshot: &Snapshot) -> Result<Self, OpError> {
+        let shown = snapshot.is_narrowed().then(|| visible_set(served, snapshot)).transpose()?;
+        Ok(Self(shown))
+    }
+
+    /// The place of an object that may be named.
+    fn place(&self, snapshot: &Snapshot, id: &ObjectId) -> Result<Option<ObjRef>, SourceError> {
+        let shown = |at: &ObjRef| self.0.as_ref().is_none_or(|shown| shown.contains(*at));
+        Ok(snapshot.lookup(id)?.filter(shown))
+    }
 }
 
 impl Known for KnownObjects<'_> {
     fn find(&self, id: &ObjectId) -> Result<Option<(Kind, Vec<u8>)>, SourceError> {
         let snapshot = self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(at) = snapshot.lookup(id)? else { return Ok(None) };
+        let Some(at) = self.hidden.place(&snapshot, id)? else { return Ok(None) };
         let mut reader = Reader::new(*snapshot, self.served.algo);
         let (kind, data) = reader.read(at).map_err(|e| SourceError(Box::new(e)))?;
         Ok(Some((kind, data.to_vec())))
@@ -71,7 +89,7 @@ impl Known for KnownObjects<'_> {
     fn kinds(&self, ids: &[ObjectId]) -> Result<Vec<Option<Kind>>, SourceError> {
         let snapshot = self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let kind = |id: &ObjectId| -> Result<Option<Kind>, SourceError> {
-            snapshot.lookup(id)?.map(|at| Ok(snapshot.record(at)?.kind)).transpose()
+            self.hidden.place(&snapshot, id)?.map(|at| Ok(snapshot.record(at)?.kind)).transpose()
         };
         ids.iter().map(kind).collect()
     }
@@ -101,13 +119,14 @@ pub fn push(
     if upload.is_none() && request.has_pack() {
         return Ok(refused(request, "the pack is missing"));
     }
-    let indexed = match upload.map(|upload| index(served, &snapshot, upload, progress)) {
+    let hidden = Hidden::of(served, &snapshot)?;
+    let indexed = match upload.map(|upload| index(served, &snapshot, &hidden, upload, progress)) {
         None => None,
         Some(Ok(pack)) => Some(pack),
         Some(Err(OpError::Pack(error))) => return Ok(refused(request, &error.to_string())),
         Some(Err(error)) => return Err(error),
     };
-    let judge = Judge { served, snapshot: &snapshot, pack: indexed.as_ref() };
+    let judge = Judge { served, snapshot: &snapshot, hidden: &hidden, pack: indexed.as_ref() };
     let mut judged: Vec<Result<RefUpdate, Refused>> = Vec::new();
     for command in &request.commands {
         judged.push(judge.command(command)?);
@@ -171,6 +190,7 @@ fn report(
 fn index(
     served: &Served,
     snapshot: &Snapshot,
+    hidden: &Hidden,
     upload: &Spool,
     progress: &mut dyn FnMut(String),
 ) -> Result<IndexedPack, OpError> {
@@ -187,7 +207,7 @@ fn index(
             u64::from(done) * 100 / u64::from(total.max(1))
         ));
     })?;
-    let known = KnownObjects { snapshot: Mutex::new(snapshot), served };
+    let known = KnownObjects { snapshot: Mutex::new(snapshot), served, hidden };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if upload.is_on_disk(0) { cores.min(INDEX_THREADS_MAX) } else { 1 };
     let rules = FsckRules::new(&known);
@@ -210,6 +230,7 @@ fn index(
 struct Judge<'a> {
     served: &'a Served,
     snapshot: &'a Snapshot,
+    hidden: &'a Hidden,
     pack: Option<&'a IndexedPack>,
 }
 
@@ -252,7 +273,7 @@ impl Judge<'_> {
         {
             return Ok(Some(pack.entry(at).kind));
         }
-        Ok(match self.snapshot.lookup(id)? {
+        Ok(match self.hidden.place(self.snapshot, id)? {
             Some(at) => Some(self.snapshot.record(at)?.kind),
             None => None,
         })

@@ -11,6 +11,7 @@ use super::fetch::find_ref;
 use super::visible::visible_set;
 use super::{OpError, Served};
 use crate::app::App;
+use crate::limits::PEELED_TAG_BYTES_MAX;
 use crate::store::catalog::RepoRow;
 use crate::store::repo::Snapshot;
 
@@ -66,25 +67,32 @@ impl RepoView {
         Ok(Some(self.reader().read(at)?.1.to_vec()))
     }
 
-    /// What a name stands for: `HEAD` (also the empty name), a ref by its full or short name, or a whole hash.
+    /// What a name stands for: a whole hash, `HEAD` (also the empty name), a ref by its full or short name. A hash comes
+    /// first, as in git, so that no ref can change what it means.
     pub fn resolve(&self, name: &str) -> Result<Option<ObjectId>, OpError> {
-        let name = if name.is_empty() { "HEAD" } else { name };
-        if let Some(id) = find_ref(&self.served, &self.snapshot, name.as_bytes())? {
-            return Ok(Some(id));
-        }
-        let id = ObjectId::from_hex(self.served.algo, name.as_bytes());
-        Ok(match id {
-            Some(id) if self.place(&id)?.is_some() => Some(id),
-            _ => None,
-        })
+        self.resolve_bytes(name.as_bytes())
     }
 
-    /// Follows tags.
+    /// The same for a name that need not be UTF-8.
+    pub fn resolve_bytes(&self, name: &[u8]) -> Result<Option<ObjectId>, OpError> {
+        if let Some(id) = ObjectId::from_hex(self.served.algo, name)
+            && self.place(&id)?.is_some()
+        {
+            return Ok(Some(id));
+        }
+        let name = if name.is_empty() { b"HEAD" } else { name };
+        find_ref(&self.served, &self.snapshot, name)
+    }
+
+    /// Follows tags, but none that is larger than tags are.
     pub fn peel(&self, mut id: ObjectId) -> Result<Option<(ObjectId, Kind)>, OpError> {
         loop {
-            let Some((kind, _)) = self.header(&id)? else { return Ok(None) };
+            let Some((kind, size)) = self.header(&id)? else { return Ok(None) };
             if kind != Kind::Tag {
                 return Ok(Some((id, kind)));
+            }
+            if size > PEELED_TAG_BYTES_MAX {
+                return Ok(None);
             }
             let Some(data) = self.object(&id, Kind::Tag)? else { return Ok(None) };
             let Ok((target, _)) = tag_target(self.served.algo, &data) else { return Ok(None) };

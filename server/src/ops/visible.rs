@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use cairn_protocol::object::ObjectId;
+use cairn_protocol::object::{Kind, ObjectId};
 use cairn_protocol::source::{ObjRef, ObjectSource};
 use cairn_protocol::walk::{ObjSet, Reader, is_ancestor, reach};
 
@@ -18,6 +18,8 @@ use crate::store::repo::Snapshot;
 const UNCLEAN: &[u8] = b"unclean";
 /// Key of the last walked visible set: seq, then the set.
 const VISIBLE: &[u8] = b"visible";
+/// Key of what a narrowed fork showed before its first entry: seq 0, then the set. Kept beside the last walked one.
+const START: &[u8] = b"start";
 /// Key of the last walked set of the default branch: raw id of its tip, then the set.
 const BRANCH: &[u8] = b"branch";
 
@@ -52,6 +54,9 @@ pub fn visible_set(served: &Served, snapshot: &Snapshot) -> Result<Arc<ObjSet>, 
 
 /// All stored objects, if every one of them is reachable.
 fn all_objects(snapshot: &Snapshot) -> Result<Option<ObjSet>, OpError> {
+    if snapshot.is_narrowed() {
+        return Ok(None);
+    }
     let mut sets = Vec::new();
     for source in 0..snapshot.limits().len() as u16 {
         let seq = snapshot.source_seq(source);
@@ -68,7 +73,8 @@ fn all_objects(snapshot: &Snapshot) -> Result<Option<ObjSet>, OpError> {
 
 fn walked(served: &Served, snapshot: &Snapshot) -> Result<ObjSet, OpError> {
     let seq = snapshot.seq().to_le_bytes();
-    if let Some(saved) = snapshot.saved_set(0, VISIBLE)?
+    let key = if snapshot.seq() == 0 { START } else { VISIBLE };
+    if let Some(saved) = snapshot.saved_set(0, key)?
         && let Some(bytes) = saved.strip_prefix(&seq)
         && let Some(set) = ObjSet::from_bytes(bytes)
     {
@@ -78,9 +84,38 @@ fn walked(served: &Served, snapshot: &Snapshot) -> Result<ObjSet, OpError> {
     for id in tip_ids(snapshot)? {
         tips.extend(snapshot.lookup(&id)?);
     }
-    let set = reach(&mut Reader::new(snapshot, served.algo), &tips, ObjSet::new())?;
-    served.repo.save_set(0, VISIBLE, &[&seq[..], &set.to_bytes()].concat())?;
+    let known = start_of_narrowed(served, snapshot, &tips)?.unwrap_or_default();
+    let set = reach(&mut Reader::new(snapshot, served.algo), &tips, known)?;
+    served.repo.save_set(0, key, &[&seq[..], &set.to_bytes()].concat())?;
     Ok(set)
+}
+
+/// What a narrowed fork showed before its first own entry, if its tips still reach all of that: all forks of that base
+/// at that entry share the set, and what each adds is walked alone.
+fn start_of_narrowed(
+    served: &Served,
+    snapshot: &Snapshot,
+    tips: &[ObjRef],
+) -> Result<Option<ObjSet>, OpError> {
+    if snapshot.seq() == 0 || !snapshot.is_narrowed() {
+        return Ok(None);
+    }
+    let is_commit = |at: ObjRef| Ok::<_, OpError>(snapshot.record(at)?.kind == Kind::Commit);
+    let mut commits = Vec::new();
+    for at in tips {
+        if is_commit(*at)? {
+            commits.push(*at);
+        }
+    }
+    let start = served.repo.snapshot(Some(0))?;
+    for id in tip_ids(&start)? {
+        let Some(old) = snapshot.lookup(&id)? else { return Ok(None) };
+        let is_kept = |new: &ObjRef| is_ancestor(snapshot, old, *new).unwrap_or(false);
+        if !is_commit(old)? || !commits.iter().any(is_kept) {
+            return Ok(None);
+        }
+    }
+    Ok(Some((*visible_set(served, &start)?).clone()))
 }
 
 fn tip_ids(snapshot: &Snapshot) -> Result<HashSet<ObjectId>, OpError> {
@@ -110,7 +145,7 @@ pub fn full_set(
     }
     let mut commits = Vec::new();
     for at in wants {
-        if snapshot.record(*at)?.kind == cairn_protocol::object::Kind::Commit {
+        if snapshot.record(*at)?.kind == Kind::Commit {
             commits.push(*at);
         }
     }

@@ -92,7 +92,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let pointer: String = error.path().iter().map(|part| format!("/{part}")).collect();
+        let pointer: String = error.path().iter().map(pointer_part).collect();
         let error = error.into_inner();
         match error.is_data() {
             true => Error::input(pointer, error.to_string()),
@@ -103,4 +103,11 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         .end()
         .map_err(|error| Error::new(code::INVALID_INPUT, format!("the body is not JSON: {error}")))?;
     Ok(value)
+}
+
+fn pointer_part(part: &serde_path_to_error::Segment) -> String {
+    match part {
+        serde_path_to_error::Segment::Seq { index } => format!("/{index}"),
+        part => format!("/{part}"),
+    }
 }

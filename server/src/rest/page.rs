@@ -14,14 +14,41 @@ use crate::error::Error;
 use crate::limits::{CURSOR_BYTES_MAX, PAGE_NUMBER_MAX};
 use crate::store::catalog::Window;
 
+/// Parameters that name files and refs, which need not be UTF-8.
+const BYTES: [&str; 3] = ["path", "ref", "prefix"];
+
 /// The query, decoded; empty values are absent.
 #[derive(Clone, Debug, Default)]
-pub struct Query(HashMap<String, String>);
+pub struct Query {
+    texts: HashMap<String, String>,
+    bytes: HashMap<String, Vec<u8>>,
+}
 
 impl Query {
-    /// The value of `name`.
+    /// The value of `name`; of `path`, `ref` and `prefix` only where it is UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.texts.get(name).map(String::as_str)
+    }
+
+    /// The value of `path`, `ref` or `prefix`, in bytes.
+    pub fn bytes(&self, name: &str) -> Option<&[u8]> {
+        self.bytes.get(name).map(Vec::as_slice)
+    }
+
+    /// `true` or `false`; false where it is absent.
+    pub fn flag(&self, pointer: &'static str) -> Result<bool, Error> {
+        match self.get(pointer.trim_start_matches('/')) {
+            None | Some("false" | "0") => Ok(false),
+            Some("true" | "1") => Ok(true),
+            Some(_) => Err(Error::input(pointer, "must be true or false")),
+        }
+    }
+
+    /// A number from 0 on; 0 where it is absent.
+    pub fn offset(&self, pointer: &'static str) -> Result<u64, Error> {
+        let Some(text) = self.get(pointer.trim_start_matches('/')) else { return Ok(0) };
+        let number = text.parse().ok().filter(|number| *number <= PAGE_NUMBER_MAX);
+        number.ok_or_else(|| Error::input(pointer, format!("must be a number from 0 to {PAGE_NUMBER_MAX}")))
     }
 
     fn number(&self, pointer: &'static str, max: u64) -> Result<Option<u64>, Error> {
@@ -41,17 +68,27 @@ impl FromRequestParts<App> for Query {
             let text = text.replace('+', " ");
             percent_decode_str(&text).decode_utf8().map(std::borrow::Cow::into_owned)
         };
-        let mut pairs = HashMap::new();
+        let mut query = Self::default();
         for pair in parts.uri.query().unwrap_or_default().split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if BYTES.contains(&name) {
+                let value: Vec<u8> = percent_decode_str(&value.replace('+', " ")).collect();
+                if !value.is_empty() {
+                    if let Ok(text) = std::str::from_utf8(&value) {
+                        query.texts.insert(name.to_owned(), text.to_owned());
+                    }
+                    query.bytes.insert(name.to_owned(), value);
+                }
+                continue;
+            }
             let (Ok(name), Ok(value)) = (decode(name), decode(value)) else {
                 return Err(Error::input("/query", "the query is not UTF-8"));
             };
             if !value.is_empty() {
-                pairs.insert(name, value);
+                query.texts.insert(name, value);
             }
         }
-        Ok(Self(pairs))
+        Ok(query)
     }
 }
 
@@ -95,9 +132,24 @@ impl Paging {
         Window { skip: if self.after.is_some() { 0 } else { self.before }, take: self.per_page }
     }
 
+    /// Items before the part, as far as the request tells.
+    pub fn before(&self) -> u64 {
+        self.before
+    }
+
     /// The part, counted from the start of the list.
     pub fn window_from_start(&self) -> Window {
         Window { skip: self.before, take: self.per_page }
+    }
+
+    /// A cursor that goes on behind `last`, which `before` items precede.
+    pub fn cursor(before: u64, last: &str) -> String {
+        encode_cursor(before, last)
+    }
+
+    /// Items on a page.
+    pub fn per_page(&self) -> u64 {
+        self.per_page
     }
 
     /// `result_info` for `count` items of `total`, the last of which is `last`.

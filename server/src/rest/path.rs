@@ -13,7 +13,7 @@ pub struct Names {
     pub ns: String,
     /// `{name}`: the repository.
     pub name: String,
-    /// `{id}`: a token, or an object's hash.
+    /// `{id}`: a token; `{hash}`: an object.
     pub id: String,
     /// `{*rest}`: what follows, slashes included.
     pub rest: String,
@@ -30,7 +30,7 @@ impl FromRequestParts<App> for Names {
             match key {
                 "ns" => names.ns = value.to_owned(),
                 "name" => names.name = value.to_owned(),
-                "id" => names.id = value.to_owned(),
+                "id" | "hash" => names.id = value.to_owned(),
                 "rest" => names.rest = value.to_owned(),
                 _ => {}
             }

@@ -100,7 +100,15 @@ pub async fn list(
         Some(id) => Some(RepoId::parse(id).ok_or_else(|| Error::input("/cursor", "Invalid cursor"))?),
         None => None,
     };
-    let page = RepoPage { namespace: names.ns, search, sort, direction, after, window: paging.window() };
+    let page = RepoPage {
+        namespace: names.ns,
+        search,
+        sort,
+        direction,
+        after,
+        window: paging.window(),
+        before: paging.before(),
+    };
     let listed = app.catalog.repos(page).await?;
     let last = listed.items.last().map(|row| row.id.to_string());
     let info = paging.info(listed.items.len(), listed.total, last.as_deref());

@@ -5,6 +5,8 @@
 //! them. The statements are ones that PostgreSQL would take, but for `WITHOUT ROWID`, the pragmas in `schema` and `search`.
 
 mod forks;
+mod idempotency;
+mod list;
 mod namespaces;
 mod page;
 mod readers;
@@ -20,9 +22,11 @@ use std::sync::Arc;
 use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::Connection;
 
+pub use idempotency::KeptAnswer;
+pub use list::{Direction, RepoPage, Sort};
 pub use namespaces::NamespaceRow;
 pub use page::{Listed, Window};
-pub use repos::{Direction, NewRepo, RepoChange, RepoPage, RepoRow, Sort};
+pub use repos::{NewRepo, RepoChange, RepoRow};
 pub use tokens::{NewToken, Scope, TokenHash, TokenRow, TokenState};
 
 use readers::Readers;

@@ -1,6 +1,7 @@
 //! Names of repositories that outlive renames, and the prefixes of logs that forks stand on.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A repository's id: 16 of `[0-9a-z]`, random, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,10 +61,29 @@ impl fmt::Debug for RepoId {
 }
 
 /// One log that a repository reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
     /// Whose log.
     pub id: RepoId,
     /// The last entry that is seen; `None` for the repository's own log, which is seen to its end.
     pub seq: Option<u64>,
+    /// The full name of the one ref of this log that is seen; `None` for all. The empty name is no ref's: none is seen
+    /// then, while the log's objects still carry those of the logs above it.
+    pub only: Option<Arc<[u8]>>,
+}
+
+impl Pin {
+    /// A log of which every ref is seen.
+    pub fn new(id: RepoId, seq: Option<u64>) -> Self {
+        Self { id, seq, only: None }
+    }
+
+    /// The same log, of which at most `name` is seen.
+    pub fn narrowed(self, name: &Arc<[u8]>) -> Self {
+        let only = match self.only {
+            Some(only) if only != *name => Arc::from([]),
+            _ => Arc::clone(name),
+        };
+        Self { only: Some(only), ..self }
+    }
 }

@@ -25,9 +25,9 @@ use std::sync::Arc;
 use cairn_protocol::object::HashAlgo;
 
 pub use commit::{Committed, EntryKind, Expected, NewEntry, RefUpdate, UpdateResult};
-pub use log::{EntryRow, RefChange};
+pub use log::{EntryRow, MovedRef, RefChange};
 pub use refs::RefRow;
-pub use snapshot::{PackRow, Snapshot};
+pub use snapshot::{PackRow, Shown, Snapshot};
 pub use stage::Staged;
 
 use super::StoreError;

@@ -160,3 +160,40 @@ impl Server {
         made.text("token")
     }
 }
+
+impl Server {
+    /// Sends a body of any kind; `path` is under the account's base.
+    pub async fn send_body(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Answer {
+        let mut request = Request::builder().method(method).uri(format!("{BASE}{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.header("authorization", format!("Bearer {API_TOKEN}"));
+        self.send(request.body(body).expect("a request")).await
+    }
+
+    /// Listens on loopback, for stock git; answers the origin.
+    pub async fn listen(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let origin = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(cairn_server::listen::serve(listener, self.edge.clone(), std::future::pending()));
+        origin
+    }
+}
+
+/// Stock git with an environment of its own. Answers what it printed; panics where it fails.
+pub async fn git(dir: &Path, args: &[&str]) -> String {
+    let mut command = std::process::Command::new("git");
+    command.args(args).current_dir(dir).env_clear().env("PATH", std::env::var_os("PATH").expect("a path"));
+    command.env("HOME", dir).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
+    for role in ["AUTHOR", "COMMITTER"] {
+        command.env(format!("GIT_{role}_NAME"), "A").env(format!("GIT_{role}_EMAIL"), "a@x");
+        command.env(format!("GIT_{role}_DATE"), "1700000000 +0000");
+    }
+    let said = format!("git {args:?}");
+    let out =
+        tokio::task::spawn_blocking(move || command.output()).await.expect("it ends").expect("git runs");
+    assert!(out.status.success(), "{said}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
+}

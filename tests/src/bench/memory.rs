@@ -1,12 +1,9 @@
-//! Rows of memory: the server's peak while pushing and cloning, and what idle repositories cost.
-
-use std::time::{Duration, Instant};
+//! Rows of memory: the server's peak while pushing and cloning.
 
 use crate::Result;
 use crate::context::{Context, Source, clients};
 use crate::pkt::FetchRequest;
-use crate::proc::{disk_usage, status_bytes};
-use crate::rates::rate;
+use crate::proc::status_bytes;
 use crate::report::{Bar, Figure, Row, Unit};
 use crate::server::{self, Remote, Server};
 use crate::stock::Input;
@@ -14,10 +11,6 @@ use crate::stock::Input;
 const AT_ONCE: usize = 8;
 const RSS_ONE_BYTES_MAX: f64 = 96.0 * 1_048_576.0;
 const RSS_EIGHT_BYTES_MAX: f64 = 384.0 * 1_048_576.0;
-const RSS_IDLE_BYTES_MAX: f64 = 256.0 * 1_048_576.0;
-const ANSWER_SECONDS_MAX: f64 = 0.005;
-const LOOKUPS: u32 = 1_000;
-const LISTS: u32 = 200;
 
 /// Peak memory of one and of eight pushes and clones; a new process for each.
 pub fn peaks(context: &mut Context) -> Result<Vec<Row>> {
@@ -110,62 +103,4 @@ fn stock_clone_peak(context: &Context, source: &Source, count: usize) -> Result<
     let body = FetchRequest { wants: &source.wants, ..FetchRequest::default() }.body();
     let jobs = vec![vec!["upload-pack", "--stateless-rpc", source.bitmap.as_str()]; count];
     context.git.peak_rss(&jobs, Input::Bytes(&body))
-}
-
-/// Many repositories that nobody uses: memory after a start, list and lookup, files.
-pub fn catalog(context: &mut Context) -> Result<Vec<Row>> {
-    let count = context.repos;
-    eprintln!("measuring a catalog of {count}");
-    let mut server = context.fresh_server()?;
-    let before = disk_usage(&server.data)?.1;
-    let created =
-        rate(&server, count, |client, number| server::create(client, &name(number), "main").map(drop))?;
-    let after_create = status_bytes(server.pid(), "VmRSS")?;
-    context.restart(&mut server)?;
-    server.settle()?;
-    let files = disk_usage(&server.data)?;
-
-    let mut client = server.client();
-    let mut lookup = Vec::new();
-    for number in 0..LOOKUPS {
-        // A stride that is prime walks the whole range.
-        let number = u32::try_from(u64::from(number) * 7_919 % u64::from(count))?;
-        lookup.push(timed(|| server::look_up(&mut client, &name(number)))?);
-    }
-    let mut list = Vec::new();
-    for page in 0..LISTS {
-        // The first page, and deep ones of the default order.
-        let page = if page % 2 == 0 { 1 } else { 1 + page % (count / 50).max(1) };
-        list.push(timed(|| server::list(&mut client, &format!("page={page}&limit=50")))?);
-    }
-    let mut rss = Row::new("catalog-rss", Unit::Bytes, &[Bar::AtMost(RSS_IDLE_BYTES_MAX)]);
-    rss.cairn.push(Ok(status_bytes(server.pid(), "VmRSS")? as f64));
-    rss.notes.push(format!(
-        "{count} repositories made at {created:.0}/s; RSS {} KiB after making them; {} bytes on disk",
-        after_create / 1024,
-        files.0
-    ));
-    let mut empty = Row::new("catalog-files", Unit::Count, &[Bar::AtMost(0.0)]);
-    empty.cairn.push(Ok(files.1.saturating_sub(before) as f64));
-    Ok(vec![rss, latency("catalog-lookup-p99", lookup), latency("catalog-list-p99", list), empty])
-}
-
-fn name(number: u32) -> String {
-    format!("idle-{number:07}")
-}
-
-fn timed(work: impl FnOnce() -> Result<u64>) -> Result<Duration> {
-    let began = Instant::now();
-    work()?;
-    Ok(began.elapsed())
-}
-
-/// A row of the 99th percentile, with the median in its note.
-fn latency(id: &str, mut taken: Vec<Duration>) -> Row {
-    taken.sort_unstable();
-    let at = |hundredth: usize| taken.get(taken.len() * hundredth / 100).copied().unwrap_or_default();
-    let mut row = Row::new(id, Unit::Seconds, &[Bar::AtMost(ANSWER_SECONDS_MAX)]);
-    row.cairn.push(Ok(at(99).as_secs_f64()));
-    row.notes.push(format!("median {:?}, slowest {:?}", at(50), taken.last().copied().unwrap_or_default()));
-    row
 }

@@ -12,11 +12,11 @@ use crate::report::{Bar, Figure, Row, Unit};
 use crate::server::{self, Remote, Server};
 use crate::stock::Input;
 
-const CONNECTIONS: usize = 16;
+pub const CONNECTIONS: usize = 16;
 const CREATES: u32 = 4_000;
 const PUSHES: u32 = 1_000;
 const FSYNC_WINDOW: Duration = Duration::from_millis(700);
-const FSYNC: &str = "4 KiB fdatasync";
+pub const FSYNC: &str = "4 KiB fdatasync";
 
 /// Create, fork and tiny push per second.
 pub fn rows(context: &mut Context) -> Result<Vec<Row>> {
@@ -126,7 +126,7 @@ fn tiny_pushes(context: &mut Context) -> Result<Vec<Vec<u8>>> {
 }
 
 /// Overwrites of one block in the data folder, each made durable, per second.
-fn fsync_rate(folder: &Path) -> Result<f64> {
+pub fn fsync_rate(folder: &Path) -> Result<f64> {
     let path = folder.join("fsync-probe");
     let file = File::create(&path)?;
     let block = [0x5a_u8; 4096];

@@ -173,6 +173,19 @@ pub fn list(client: &mut Client, query: &str) -> Result<u64> {
         .discard()
 }
 
+/// Reads one path below a repository; answers the bytes of the answer.
+pub fn read(client: &mut Client, name: &str, path: &str) -> Result<u64> {
+    client
+        .send("GET", &format!("{REPOS}/{name}/{path}"), API_TOKEN, "", &Payload::None)?
+        .expect_status(200)?
+        .discard()
+}
+
+/// One REST call below a repository; answers the `result`.
+pub fn post(client: &mut Client, name: &str, path: &str, body: &str, wanted: u16) -> Result<Value> {
+    rest(client, "POST", &format!("{REPOS}/{name}/{path}"), Some(body), wanted)
+}
+
 fn remote(name: &str, result: &Value) -> Result<Remote> {
     let text =
         |key: &str| result.get(key).and_then(Value::as_str).ok_or_else(|| format!("the answer has no {key}"));

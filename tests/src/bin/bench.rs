@@ -8,10 +8,16 @@ use std::path::PathBuf;
 use clap::Parser;
 use serde::Serialize;
 
+#[path = "../bench/catalog.rs"]
+mod catalog;
+#[path = "../bench/contents.rs"]
+mod contents;
 #[path = "../bench/context.rs"]
 mod context;
 #[path = "../bench/fetch.rs"]
 mod fetch;
+#[path = "../bench/forks.rs"]
+mod forks;
 #[path = "../bench/http.rs"]
 mod http;
 #[path = "../bench/memory.rs"]
@@ -39,7 +45,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 /// Groups that run when `--rows` is not given; the others take long or much memory.
 const DEFAULT_GROUPS: [&str; 4] = ["push", "fetch", "ls-refs", "rates"];
-const GROUPS: [&str; 6] = ["push", "fetch", "ls-refs", "rates", "memory", "catalog"];
+const GROUPS: [&str; 9] =
+    ["push", "fetch", "ls-refs", "rates", "forks", "file", "commits", "memory", "catalog"];
 
 /// Measure Cairn beside stock git on one repository.
 #[derive(Parser)]
@@ -53,7 +60,7 @@ struct Args {
     /// Where to write the report as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Groups (push, fetch, ls-refs, rates, memory, catalog), ids of fetch rows, or `all`.
+    /// Groups (push, fetch, ls-refs, rates, forks, file, commits, memory, catalog), ids of fetch rows, or `all`.
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Paired rounds per row; the table shows medians.
@@ -138,11 +145,20 @@ fn measure(context: &mut Context, asked: &[String]) -> Vec<Row> {
     if group("rates") {
         take("rates", rates::rows(context));
     }
+    if group("forks") {
+        take("forks", forks::rows(context));
+    }
+    if group("file") {
+        take("file", contents::file(context));
+    }
+    if group("commits") {
+        take("commits", contents::commits(context));
+    }
     if group("memory") {
         take("memory", memory::peaks(context));
     }
     if group("catalog") {
-        take("catalog", memory::catalog(context));
+        take("catalog", catalog::rows(context));
     }
     rows
 }

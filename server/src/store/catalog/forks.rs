@@ -1,6 +1,10 @@
 //! Forks: which prefixes of whose logs a repository stands on, and which files nobody needs any more.
 //!
-//! A chain is stored as 16 bytes of id and the seq in LEB128 for each log below the own one, nearest first.
+//! A chain is stored as 16 bytes of id and the seq in LEB128 for each log below the own one, nearest first. Where
+//! some of these logs are not seen as a whole, there follow a zero byte, how many logs are, of how many one ref is (a
+//! byte each; none of the rest) and the name of that ref: narrowing goes on downwards, so that there is one name alone.
+
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -20,13 +24,29 @@ pub(super) fn encode_chain(below: &[Pin]) -> Option<Vec<u8>> {
         }
         out.push(seq as u8);
     }
+    let whole = below.iter().take_while(|pin| pin.only.is_none()).count();
+    let seen = |pin: &&Pin| pin.only.as_ref().is_some_and(|name| !name.is_empty());
+    let named: Vec<&Pin> = below.iter().skip(whole).take_while(seen).collect();
+    if whole < below.len() {
+        out.extend_from_slice(&[0, whole as u8, named.len() as u8]);
+        out.extend_from_slice(named.first().and_then(|pin| pin.only.as_deref()).unwrap_or_default());
+    }
     (!out.is_empty()).then_some(out)
 }
 
 /// The chain in `bytes`; `None` where they are not one.
 pub(super) fn decode_chain(mut bytes: &[u8]) -> Option<Vec<Pin>> {
-    let mut out = Vec::new();
+    let mut out: Vec<Pin> = Vec::new();
     while !bytes.is_empty() {
+        if let Some(narrow) = bytes.strip_prefix(&[0]) {
+            let (&[whole, named], name) = narrow.split_first_chunk()?;
+            let (name, none): (Arc<[u8]>, Arc<[u8]>) = (name.into(), Arc::from([]));
+            for (at, pin) in out.iter_mut().enumerate().skip(usize::from(whole)) {
+                let is_named = at < usize::from(whole) + usize::from(named);
+                pin.only = Some(Arc::clone(if is_named { &name } else { &none }));
+            }
+            return Some(out);
+        }
         let (id, rest) = bytes.split_at_checked(16)?;
         let len = rest.iter().position(|byte| byte & 0x80 == 0)? + 1;
         let (digits, rest) = rest.split_at_checked(len)?;
@@ -36,7 +56,7 @@ pub(super) fn decode_chain(mut bytes: &[u8]) -> Option<Vec<Pin>> {
             let shift = u32::try_from(7 * at).ok()?;
             seq |= value.checked_shl(shift).filter(|moved| moved >> shift == value)?;
         }
-        out.push(Pin { id: RepoId::from_bytes(id)?, seq: Some(seq) });
+        out.push(Pin::new(RepoId::from_bytes(id)?, Some(seq)));
         bytes = rest;
     }
     Some(out)
@@ -58,15 +78,18 @@ pub(super) fn unpin(conn: &Connection, repo: i64, below: &[Pin]) -> Result<()> {
 }
 
 impl Catalog {
-    /// Makes a fork of `base` as of `seq` of its own log. A base whose own log is not seen (`seq` 0) is left out, so
-    /// that forks of untouched forks stay flat. Branch and hash function are the base's.
-    pub async fn fork_repo(&self, base: RepoId, seq: u64, mut new: NewRepo) -> Result<RepoRow> {
+    /// Makes a fork of `base` that stands on `below`: prefixes of the base's own log and of those that the base stands
+    /// on. Logs of which nothing is seen are left out, so that forks of untouched forks stay flat. Branch and hash
+    /// function are the base's.
+    pub async fn fork_repo(&self, base: RepoId, below: Vec<Pin>, mut new: NewRepo) -> Result<RepoRow> {
         self.write(move |conn| {
             // A base deleted since the caller looked is refused here, before its file can be counted as free.
             let base = repos::by_id(conn, base)?.ok_or(CatalogError::RepoMissing)?;
-            let mut below: Vec<Pin> = base.pins.iter().skip(1).copied().collect();
-            if seq > 0 {
-                below.insert(0, Pin { id: base.id, seq: Some(seq) });
+            let below: Vec<Pin> =
+                below.into_iter().filter(|pin| pin.seq.is_some_and(|seq| seq > 0)).collect();
+            // What the base itself does not pin could be gone already.
+            if below.iter().any(|pin| !base.pins.iter().any(|of_base| of_base.id == pin.id)) {
+                return Err(CatalogError::Corrupt("fork: a log that the base does not stand on"));
             }
             if below.len() > FORK_DEPTH_MAX {
                 return Err(CatalogError::ForkTooDeep { depth: below.len(), max: FORK_DEPTH_MAX });
@@ -112,15 +135,28 @@ impl Catalog {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::{decode_chain, encode_chain};
     use crate::store::{Pin, RepoId};
 
     #[test]
     fn chains_survive_their_bytes_and_bad_bytes_are_refused() {
         let seqs = [0, 1, 127, 128, 300, u64::MAX];
-        let chain: Vec<Pin> = seqs.iter().map(|seq| Pin { id: RepoId::random(), seq: Some(*seq) }).collect();
+        let chain: Vec<Pin> = seqs.iter().map(|seq| Pin::new(RepoId::random(), Some(*seq))).collect();
         let bytes = encode_chain(&chain).expect("not empty");
         assert_eq!(decode_chain(&bytes).as_deref(), Some(chain.as_slice()));
+        let names: [Arc<[u8]>; 2] = [b"refs/heads/main".as_slice().into(), b"refs/heads/x".as_slice().into()];
+        for (first, second) in [(0, 0), (0, 3), (2, 2), (2, 6), (6, 6)] {
+            // Narrowed at two forks, to two names: below the second, nothing is seen.
+            let narrowed = |(at, pin): (usize, &Pin)| {
+                let pin = if at >= first { pin.clone().narrowed(&names[0]) } else { pin.clone() };
+                if at >= second { pin.narrowed(&names[0]).narrowed(&names[1]) } else { pin }
+            };
+            let narrow: Vec<Pin> = chain.iter().enumerate().map(narrowed).collect();
+            let bytes = encode_chain(&narrow).expect("not empty");
+            assert_eq!(decode_chain(&bytes), Some(narrow), "{first} {second}");
+        }
         assert_eq!(encode_chain(&[]), None);
         let mut cut = encode_chain(chain.get(4..5).expect("six rows")).expect("not empty");
         cut.pop();

@@ -1,10 +1,10 @@
 //! Rows of repositories.
 
 use cairn_protocol::object::HashAlgo;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Catalog, CatalogError, Listed, NewToken, Result, Window, forks, namespaces, search, tokens};
+use super::list::{self, RepoPage};
+use super::{Catalog, CatalogError, Listed, NewToken, Result, forks, namespaces, search, tokens};
 use crate::names::Name;
 use crate::store::{Pin, RepoId};
 
@@ -71,61 +71,11 @@ pub struct RepoChange {
     pub read_only: Option<bool>,
 }
 
-/// What a list is ordered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sort {
-    /// When it was made.
-    CreatedAt,
-    /// When anything last changed. Scans the namespace.
-    UpdatedAt,
-    /// When it was last pushed to. Scans the namespace.
-    LastPushAt,
-    /// Its folded name.
-    Name,
-}
-
-impl Sort {
-    /// The column or expression, in terms of `repos r`.
-    const fn column(self) -> &'static str {
-        match self {
-            Self::CreatedAt => "r.n",
-            Self::UpdatedAt => "r.updated_at",
-            Self::LastPushAt => "COALESCE(r.last_push_at, 0)",
-            Self::Name => "r.folded",
-        }
-    }
-}
-
-/// Which way a list runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Least first.
-    Asc,
-    /// Greatest first.
-    Desc,
-}
-
-/// Which repositories of a namespace are wanted.
-#[derive(Clone, Debug)]
-pub struct RepoPage {
-    /// The namespace; a missing one is empty.
-    pub namespace: String,
-    /// Part of the name, in any case.
-    pub search: Option<String>,
-    /// The order.
-    pub sort: Sort,
-    /// The order's direction.
-    pub direction: Direction,
-    /// Go on behind this repository, as the order has it.
-    pub after: Option<RepoId>,
-    /// Which part, counted from `after`.
-    pub window: Window,
-}
-
-const COLUMNS: &str = "r.n, r.id, s.name, COALESCE(r.spelling, r.folded), r.description, r.default_branch,
+pub(super) const COLUMNS: &str =
+    "r.n, r.id, s.name, COALESCE(r.spelling, r.folded), r.description, r.default_branch,
     r.object_format, r.read_only, r.created_at, r.updated_at, r.last_push_at, r.source, r.chain";
 
-fn row_of(row: &Row<'_>) -> rusqlite::Result<Result<RepoRow>> {
+pub(super) fn row_of(row: &Row<'_>) -> rusqlite::Result<Result<RepoRow>> {
     let id: String = row.get(1)?;
     let Some(id) = RepoId::parse(&id) else {
         return Ok(Err(CatalogError::Corrupt("repository id")));
@@ -134,7 +84,7 @@ fn row_of(row: &Row<'_>) -> rusqlite::Result<Result<RepoRow>> {
     let Some(mut below) = forks::decode_chain(chain.as_deref().unwrap_or_default()) else {
         return Ok(Err(CatalogError::Corrupt("fork chain")));
     };
-    below.insert(0, Pin { id, seq: None });
+    below.insert(0, Pin::new(id, None));
     Ok(Ok(RepoRow {
         n: row.get(0)?,
         id,
@@ -305,7 +255,7 @@ impl Catalog {
 
     /// Part of a namespace's repositories.
     pub async fn repos(&self, page: RepoPage) -> Result<Listed<RepoRow>> {
-        self.read(move |conn| list(conn, &page)).await
+        self.read(move |conn| list::list(conn, &page)).await
     }
 
     /// Every live repository in batches of `take`, by ascending id number: pass the last one's `cursor` to go on.
@@ -321,89 +271,4 @@ impl Catalog {
         })
         .await
     }
-}
-
-/// `%part%`, with LIKE's own signs escaped.
-fn like(part: &str) -> String {
-    let mut out = String::from("%");
-    for sign in part.to_ascii_lowercase().chars() {
-        if matches!(sign, '%' | '_' | '\\') {
-            out.push('\\');
-        }
-        out.push(sign);
-    }
-    out.push('%');
-    out
-}
-
-fn list(conn: &Connection, page: &RepoPage) -> Result<Listed<RepoRow>> {
-    let snapshot = conn.unchecked_transaction()?;
-    let mut find = snapshot
-        .prepare_cached("SELECT n, repo_count FROM namespaces WHERE folded = ?1 AND deleted_at IS NULL")?;
-    let space: Option<(i64, i64)> = find
-        .query_row([page.namespace.to_ascii_lowercase()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((space, count)) = space else {
-        return Ok(Listed { items: Vec::new(), total: 0 });
-    };
-    let mut values = vec![Value::from(space)];
-    let (sql, total) = match &page.search {
-        None => (page_sql(page, "r.namespace = ?1 AND r.deleted_at IS NULL", &mut values), count),
-        Some(part) => {
-            values.push(Value::from(like(part)));
-            let filter = search_filter(&snapshot, part, count)?;
-            let sql = format!("SELECT COUNT(*) FROM repos r WHERE {filter}");
-            let total = snapshot.prepare(&sql)?.query_row(params_from_iter(&values), |row| row.get(0))?;
-            (page_sql(page, &filter, &mut values), total)
-        }
-    };
-    let mut rows = snapshot.prepare_cached(&sql)?;
-    let items = rows.query_map(params_from_iter(&values), row_of)?.map(|row| row?).collect::<Result<_>>()?;
-    if page.search.is_some() {
-        // It may name thousands of candidates, and will not come again.
-        rows.discard();
-    }
-    Ok(Listed { items, total: u64::try_from(total).unwrap_or(0) })
-}
-
-/// The rows of namespace `?1` whose folded name is like `?2`.
-fn search_filter(conn: &Connection, part: &str, count: i64) -> Result<String> {
-    let rows = match search::candidates(conn, part, count)? {
-        None => "r.namespace = ?1".to_owned(),
-        Some(found) => {
-            let found: Vec<String> = found.iter().map(i64::to_string).collect();
-            // `+ 0` keeps SQLite from walking the namespace beside the candidates.
-            format!("r.namespace + 0 = ?1 AND r.n IN ({})", found.join(","))
-        }
-    };
-    Ok(format!("{rows} AND r.deleted_at IS NULL AND r.folded LIKE ?2 ESCAPE '\\'"))
-}
-
-/// The statement that reads a page of the rows that `filter` lets through; adds its values to `values`.
-fn page_sql(page: &RepoPage, filter: &str, values: &mut Vec<Value>) -> String {
-    let column = page.sort.column();
-    let (way, beyond) = match page.direction {
-        Direction::Asc => ("ASC", ">"),
-        Direction::Desc => ("DESC", "<"),
-    };
-    let mut behind = String::new();
-    if let Some(after) = page.after {
-        values.push(Value::from(after.to_string()));
-        let (at, anchor) = (values.len(), column.replace("r.", "a."));
-        behind =
-            format!(" AND ({column}, r.n) {beyond} (SELECT {anchor}, a.n FROM repos a WHERE a.id = ?{at})");
-    }
-    let order = match page.sort {
-        Sort::CreatedAt => format!("r.n {way}"),
-        _ => format!("{column} {way}, r.n {way}"),
-    };
-    let (take, skip) = page.window.sql();
-    values.extend([Value::from(take), Value::from(skip)]);
-    let (take_at, skip_at) = (values.len() - 1, values.len());
-    // The inner part sees numbers alone, so that what is skipped or sorted is small.
-    format!(
-        "SELECT {COLUMNS}
-         FROM (SELECT r.n FROM repos r WHERE {filter}{behind} ORDER BY {order} LIMIT ?{take_at} OFFSET ?{skip_at}) p
-         JOIN repos r ON r.n = p.n JOIN namespaces s ON s.n = r.namespace ORDER BY {order}"
-    )
 }

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{CatalogError, Result};
@@ -13,7 +14,7 @@ use crate::limits::{CATALOG_BUSY_MS_MAX, CATALOG_CACHE_KIB, CATALOG_WAL_BYTES_KE
 
 /// What brings the tables from one version to the next: a file of version N has seen the first N steps. A step that
 /// was released is never changed.
-const STEPS: &[&str] = &[TABLES];
+const STEPS: &[&str] = &[TABLES, ORDERS, IDEMPOTENCY];
 
 const TABLES: &str = "
 CREATE TABLE namespaces (
@@ -77,6 +78,31 @@ CREATE TABLE tokens (
 CREATE INDEX tokens_repo ON tokens (repo, created_at);
 ";
 
+/// Orders of lists. An entry of `repos_updated` takes some 18 bytes; one of `repos_pushed` some 12 before the first push,
+/// since a zero takes none, and 18 after it.
+const ORDERS: &str = "
+CREATE INDEX repos_updated ON repos (namespace, updated_at)                WHERE deleted_at IS NULL;
+CREATE INDEX repos_pushed  ON repos (namespace, COALESCE(last_push_at, 0)) WHERE deleted_at IS NULL;
+";
+
+/// id, caller, fingerprint: hashes that take in the API token. ordinal: counts up for each caller. answer: sealed; NULL where
+/// it was too large.
+const IDEMPOTENCY: &str = "
+CREATE TABLE idempotency (
+    n           INTEGER PRIMARY KEY,
+    id          BLOB    NOT NULL,
+    caller      BLOB    NOT NULL,
+    ordinal     INTEGER NOT NULL,
+    created_at  INTEGER NOT NULL,
+    fingerprint BLOB    NOT NULL,
+    salt        BLOB    NOT NULL,
+    answer      BLOB
+);
+CREATE UNIQUE INDEX idempotency_id     ON idempotency (id);
+CREATE UNIQUE INDEX idempotency_caller ON idempotency (caller, ordinal);
+CREATE INDEX        idempotency_age    ON idempotency (created_at);
+";
+
 /// Opens the catalog for writing and brings its tables up to date.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let conn = Connection::open(path)?;
@@ -86,6 +112,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     conn.pragma_update(None, "cache_size", -CATALOG_CACHE_KIB)?;
     conn.pragma_update(None, "journal_size_limit", CATALOG_WAL_BYTES_KEPT)?;
     conn.set_prepared_statement_cache_capacity(64);
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?; // as in `open_reader`
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let (found, known) = (version(&conn)?, STEPS.len() as i64);
     let done = usize::try_from(found).ok().filter(|done| *done <= STEPS.len());
@@ -105,6 +132,8 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection> {
     conn.busy_timeout(Duration::from_millis(CATALOG_BUSY_MS_MAX))?;
     conn.pragma_update(None, "cache_size", -CATALOG_CACHE_KIB)?;
     conn.set_prepared_statement_cache_capacity(64);
+    // Without it, each new value makes SQLite plan the lookups by name again, which costs more than they do.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(conn)
 }
 

@@ -23,20 +23,34 @@ pub(super) fn remove(conn: &Connection, n: i64, folded: &str) -> Result<()> {
     Ok(())
 }
 
-/// The numbers of all repositories that may have `part` in their names; `None` where reading all names of the
-/// namespace, which holds `count`, is the better way: it is small, `part` is shorter than a trigram, or very many match.
-pub(super) fn candidates(conn: &Connection, part: &str, count: i64) -> Result<Option<Vec<i64>>> {
+/// What the trigrams say of a search.
+pub(super) enum Candidates {
+    /// Reading all names of the namespace is the better way: it is small.
+    All,
+    /// These numbers alone, of any namespace, may have the part in their names.
+    Few(Vec<i64>),
+    /// Very many may, or the part is too short for a trigram.
+    Many,
+}
+
+/// The query for names that may hold `part`; `None` where it is shorter than a trigram.
+pub(super) fn query(part: &str) -> Option<String> {
     let signs: Vec<char> = part.to_ascii_lowercase().chars().collect();
-    if count <= SEARCH_SCAN_REPOS_MAX || signs.len() < 3 {
-        return Ok(None);
-    }
     let quoted = |three: &[char]| format!("\"{}\"", three.iter().collect::<String>().replace('"', "\"\""));
     let trigrams: BTreeSet<String> = signs.windows(3).map(quoted).collect();
-    let query = trigrams.into_iter().collect::<Vec<_>>().join(" AND ");
+    (!trigrams.is_empty()).then(|| trigrams.into_iter().collect::<Vec<_>>().join(" AND "))
+}
+
+/// Looks `part` up, for a namespace that holds `count` repositories.
+pub(super) fn candidates(conn: &Connection, part: &str, count: i64) -> Result<Candidates> {
+    if count <= SEARCH_SCAN_REPOS_MAX {
+        return Ok(Candidates::All);
+    }
+    let Some(query) = query(part) else { return Ok(Candidates::Many) };
     let mut find =
         conn.prepare_cached("SELECT rowid FROM repos_trigrams WHERE repos_trigrams MATCH ?1 LIMIT ?2")?;
     let most = SEARCH_CANDIDATES_MAX;
     let found: Vec<i64> =
         find.query_map(params![query, most + 1], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    Ok((found.len() as i64 <= most).then_some(found))
+    Ok(if found.len() as i64 <= most { Candidates::Few(found) } else { Candidates::Many })
 }

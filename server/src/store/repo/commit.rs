@@ -31,6 +31,10 @@ pub enum EntryKind {
     Import,
     /// A merge on the server.
     Merge,
+    /// The start of a fork that differs from its base: its default branch stands at the commit that was asked for.
+    Fork,
+    /// Refs made, moved or deleted through REST.
+    Refs,
     /// The server's own upkeep.
     Maintenance,
 }
@@ -43,6 +47,8 @@ impl EntryKind {
             Self::Commit => "commit",
             Self::Import => "import",
             Self::Merge => "merge",
+            Self::Fork => "fork",
+            Self::Refs => "refs",
             Self::Maintenance => "maintenance",
         }
     }
@@ -124,12 +130,7 @@ pub(crate) fn commit_entry(repo: &Repo, mut entry: NewEntry) -> Result<Committed
         return Err(StoreError::Misuse("the pack is staged in another repository"));
     }
     let snapshot = repo.snapshot(None)?;
-    let bases: Vec<Level<'_>> = snapshot
-        .views()
-        .iter()
-        .skip(1)
-        .filter_map(|view| Some(Level::At(view.file.as_deref()?, view.seq)))
-        .collect();
+    let bases: Vec<Level<'_>> = snapshot.views().iter().skip(1).filter_map(|view| view.level()).collect();
     if repo.files.get(repo.id(), repo.algo)?.is_none() {
         // What cannot succeed makes no file.
         let verdict = judge(&bases, &entry)?;
@@ -282,7 +283,7 @@ fn in_the_way(
     }
     let mut found = None;
     // Few rows a statement: nearly always there is none.
-    refs::scan(levels, &prefix, 8, &mut |row| {
+    refs::scan(levels, (&prefix, b""), 8, &mut |row| {
         if pending.get(row.name.as_slice()) != Some(&None) {
             found = Some(row.name);
         }

@@ -155,6 +155,9 @@ impl RepoFile {
     ) -> Result<Self, StoreError> {
         let conn = schema::connect(path, if access == Access::Write { Use::Write } else { Use::ReadOnly })?;
         schema::check_meta(&conn, algo)?;
+        if access == Access::Write {
+            schema::bring_up_to_date(&conn)?;
+        }
         let packs = Packs::load(&conn)?;
         let (mut writer, mut readers) = (None, Vec::new());
         if access == Access::Write {

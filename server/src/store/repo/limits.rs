@@ -28,6 +28,8 @@ pub const READERS_IDLE_MAX: usize = 4;
 pub const LOOKUP_BATCH: usize = 8_192;
 /// Refs read in one statement.
 pub const REFS_BATCH: usize = 1_000;
+/// Ref changes read in one statement; those of one entry are not parted.
+pub const REF_CHANGES_BATCH: usize = 4_096;
 /// How long a statement waits for another process's lock, in milliseconds.
 pub const BUSY_MS_MAX: u64 = 10_000;
 

@@ -37,8 +37,8 @@ struct LevelRow {
 pub(crate) enum Level<'a> {
     /// The current refs, inside a transaction.
     Held(&'a Connection, HashAlgo),
-    /// The refs as of an entry.
-    At(&'a RepoFile, u64),
+    /// The refs as of an entry; of all of them, or of one name alone.
+    At(&'a RepoFile, u64, Option<&'a [u8]>),
 }
 
 const CURRENT: &str =
@@ -55,8 +55,15 @@ impl Level<'_> {
                 let mut select = conn.prepare_cached(CURRENT)?;
                 collect(*algo, select.query((from, end, count as i64))?)
             }
-            Self::At(_, 0) => Ok(VecDeque::new()),
-            Self::At(file, seq) => file.read(|conn| {
+            Self::At(_, 0, _) => Ok(VecDeque::new()),
+            Self::At(file, seq, Some(only)) => {
+                if *only < from || end.is_some_and(|end| *only >= end) {
+                    return Ok(VecDeque::new());
+                }
+                let behind = [*only, b"\0"].concat();
+                Self::At(file, *seq, None).batch(only, Some(&behind), count)
+            }
+            Self::At(file, seq, None) => file.read(|conn| {
                 // One transaction: an entry between the two statements must not show.
                 let tx = conn.unchecked_transaction()?;
                 let head: Option<i64> =
@@ -118,12 +125,13 @@ impl Cursor<'_> {
     }
 }
 
-/// Calls `each` with every visible ref whose name starts with `prefix`, in order, until it answers false.
+/// Calls `each` with every visible ref whose name starts with `prefix` and is not before `from`, in order, until it
+/// answers false.
 ///
 /// `batch` is how many rows one statement reads.
 pub(crate) fn scan(
     levels: &[Level<'_>],
-    prefix: &[u8],
+    (prefix, from): (&[u8], &[u8]),
     batch: usize,
     each: &mut dyn FnMut(RefRow) -> bool,
 ) -> Result<(), StoreError> {
@@ -133,7 +141,7 @@ pub(crate) fn scan(
         .map(|level| Cursor {
             level: *level,
             waiting: VecDeque::new(),
-            next: prefix.to_vec(),
+            next: prefix.max(from).to_vec(),
             is_done: false,
         })
         .collect();
@@ -165,7 +173,7 @@ pub(crate) fn scan_all(
     prefix: &[u8],
     each: &mut dyn FnMut(RefRow) -> bool,
 ) -> Result<(), StoreError> {
-    scan(levels, prefix, REFS_BATCH, each)
+    scan(levels, (prefix, b""), REFS_BATCH, each)
 }
 
 /// One ref.

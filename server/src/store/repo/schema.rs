@@ -35,6 +35,13 @@ CREATE TABLE reach (source INTEGER NOT NULL, key BLOB NOT NULL, data BLOB NOT NU
     PRIMARY KEY (source, key)) WITHOUT ROWID;
 ";
 
+/// What later programs added to the tables above, in order; `user_version` counts those that a file has. Each must leave
+/// the file readable and writable by programs that do not know it.
+const STEPS: &[&str] = &[
+    // The ref changes of an entry without a scan of all of them.
+    "CREATE INDEX ref_change_seq ON ref_change (seq);",
+];
+
 /// A part of a pack in `chunk`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
@@ -68,6 +75,7 @@ pub(crate) fn template(algo: HashAlgo) -> Result<Vec<u8>, StoreError> {
         "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;",
     )?;
     conn.execute_batch(TABLES)?;
+    bring_up_to_date(&conn)?;
     conn.execute("INSERT INTO meta VALUES ('algo', ?1), ('layout', ?2)", (algo.name(), LAYOUT))?;
     conn.close().map_err(|(_, error)| error)?;
     Ok(fs::read(&path)?)
@@ -138,6 +146,33 @@ pub(crate) fn check_meta(conn: &Connection, algo: HashAlgo) -> Result<(), StoreE
         return Err(StoreError::corrupt(format!("object format {name}, expected {}", algo.name())));
     }
     Ok(())
+}
+
+/// Takes the steps that an older file lacks, all or none. One that knows more steps than we is left as it is.
+pub(crate) fn bring_up_to_date(conn: &Connection) -> Result<(), StoreError> {
+    let steps_done = |conn: &Connection| conn.pragma_query_value(None, "user_version", |row| row.get(0));
+    let known = STEPS.len() as i64;
+    let found: i64 = steps_done(conn)?;
+    if found >= known {
+        return Ok(());
+    }
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let steps = || -> Result<(), StoreError> {
+        // Again inside the transaction: another process may have been faster.
+        let found: i64 = steps_done(conn)?;
+        for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+            conn.execute_batch(step)?;
+        }
+        Ok(conn.pragma_update(None, "user_version", known.max(found))?)
+    };
+    match steps() {
+        Ok(()) => Ok(conn.execute_batch("COMMIT")?),
+        Err(error) => {
+            // The first error says more than one of the roll-back.
+            let _ = conn.execute_batch("ROLLBACK");
+            Err(error)
+        }
+    }
 }
 
 /// Deletes a staged pack; a live one stays.

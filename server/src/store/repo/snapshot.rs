@@ -48,13 +48,17 @@ pub(crate) struct View {
     pub(crate) file: Option<Arc<RepoFile>>,
     pub(crate) seq: u64,
     pub(crate) limit: u32,
+    /// The one ref that is seen of it; `None` for all.
+    pub(crate) only: Option<Arc<[u8]>>,
 }
 
 impl View {
     fn of(file: Option<Arc<RepoFile>>, pin: &Pin, seq: Option<u64>) -> Result<Self, StoreError> {
         let Some(file) = file else {
             return match seq {
-                None | Some(0) => Ok(Self { id: pin.id, file: None, seq: 0, limit: 0 }),
+                None | Some(0) => {
+                    Ok(Self { id: pin.id, file: None, seq: 0, limit: 0, only: pin.only.clone() })
+                }
                 Some(_) => Err(StoreError::MissingFile { repo: pin.id }),
             };
         };
@@ -65,9 +69,17 @@ impl View {
         }
         let limit = packs.limit_at(seq);
         drop(packs);
-        Ok(Self { id: pin.id, file: Some(file), seq, limit })
+        Ok(Self { id: pin.id, file: Some(file), seq, limit, only: pin.only.clone() })
+    }
+
+    /// Its refs, as far as they are seen.
+    pub(crate) fn level(&self) -> Option<Level<'_>> {
+        Some(Level::At(self.file.as_deref()?, self.seq, self.only.as_deref()))
     }
 }
+
+/// A source of a snapshot: its index, whose log it is, its last visible entry, and the one ref that is seen of it.
+pub type Shown = (u16, RepoId, u64, Option<Arc<[u8]>>);
 
 /// A repository as of one entry of its own log.
 #[derive(Clone)]
@@ -101,9 +113,14 @@ impl Snapshot {
 
     /// Names what the snapshot shows: each source that shows something, its index and its last visible entry. Fresh
     /// forks of one base at one entry have the same.
-    pub fn fingerprint(&self) -> Vec<(u16, RepoId, u64)> {
+    pub fn fingerprint(&self) -> Vec<Shown> {
         let shown = self.views.iter().enumerate().filter(|(_, view)| view.seq > 0);
-        shown.map(|(index, view)| (index as u16, view.id, view.seq)).collect()
+        shown.map(|(index, view)| (index as u16, view.id, view.seq, view.only.clone())).collect()
+    }
+
+    /// Whether some refs of the sources are not seen, so that some stored objects may not be either.
+    pub fn is_narrowed(&self) -> bool {
+        self.views.iter().any(|view| view.seq > 0 && view.only.is_some())
     }
 
     /// The hash that names the objects.
@@ -112,12 +129,23 @@ impl Snapshot {
     }
 
     pub(crate) fn levels(&self) -> Vec<Level<'_>> {
-        self.views.iter().filter_map(|view| Some(Level::At(view.file.as_deref()?, view.seq))).collect()
+        self.views.iter().filter_map(View::level).collect()
     }
 
     /// Calls `each` with the refs whose names start with `prefix`, in byte order, until it answers false.
     pub fn refs(&self, prefix: &[u8], each: &mut dyn FnMut(RefRow) -> bool) -> Result<(), StoreError> {
         refs::scan_all(&self.levels(), prefix, each)
+    }
+
+    /// The same from `from` on, in batches of `batch` rows.
+    pub fn refs_from(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        batch: usize,
+        each: &mut dyn FnMut(RefRow) -> bool,
+    ) -> Result<(), StoreError> {
+        refs::scan(&self.levels(), (prefix, from), batch, each)
     }
 
     /// One ref by its full name.

@@ -31,11 +31,11 @@ fn id_of(n: u8) -> RepoId {
 }
 
 fn own(n: u8) -> Pin {
-    Pin { id: id_of(n), seq: None }
+    Pin::new(id_of(n), None)
 }
 
 fn pin(n: u8, seq: u64) -> Pin {
-    Pin { id: id_of(n), seq: Some(seq) }
+    Pin::new(id_of(n), Some(seq))
 }
 
 fn oid(n: u32) -> ObjectId {

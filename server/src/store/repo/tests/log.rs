@@ -179,7 +179,7 @@ fn the_log_tells_who_did_what_when() {
         ("tester", "push", [1; 16], None)
     );
     assert_eq!([9, 10, 29, 99].map(|time| repo.seq_at(time).unwrap()), [0, 1, 2, 3]);
-    let change = &repo.ref_changes(3).unwrap()[0];
+    let change = &repo.ref_changes(3, 9).unwrap()[0];
     assert_eq!((change.name.as_slice(), change.old, change.new), (&b"refs/a"[..], Some(oid(2)), None));
 }
 
@@ -234,4 +234,53 @@ fn pushes_from_many_threads_while_files_open_and_close_lose_nothing() {
     for n in 1..=3 {
         assert_eq!(fsck(&files, SHA1, &[own(n)]), Vec::<String>::new());
     }
+}
+
+#[test]
+fn a_file_of_an_older_program_gets_the_index_of_changes_when_it_is_opened_for_writing() {
+    let mut data = data();
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    ok(&push(&repo, None, vec![create("refs/a", oid(1)), create("refs/b", oid(2))]));
+    ok(&push(&repo, None, vec![create("refs/c", oid(3))]));
+    drop(repo);
+    let path = data.files.path(id_of(1));
+    data.files = Files::open(data.folder.path(), 1);
+    let state =
+        |sql: &str| -> i64 { Connection::open(&path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap() };
+    let indexes = "SELECT count(*) FROM sqlite_schema WHERE name = 'ref_change_seq'";
+    let steps = "SELECT user_version FROM pragma_user_version";
+    assert_eq!((state(indexes), state(steps)), (1, 1), "new files have it");
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch("DROP INDEX ref_change_seq; PRAGMA user_version = 0")
+        .unwrap();
+
+    let beside = Files::open_read_only(data.folder.path(), 4).repo(SHA1, &[own(1)]).unwrap();
+    assert_eq!(beside.ref_changes(2, 9).unwrap().len(), 1, "readers do without");
+    assert_eq!((state(indexes), state(steps)), (0, 0), "and change nothing");
+
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    let names = |seq, count| -> Vec<Vec<u8>> {
+        repo.ref_changes(seq, count).unwrap().into_iter().map(|change| change.name).collect()
+    };
+    assert_eq!(names(1, 9), [b"refs/a".to_vec(), b"refs/b".to_vec()]);
+    assert_eq!(names(1, 1), [b"refs/a".to_vec()]);
+    assert_eq!(repo.ref_changes_count(1).unwrap(), 2);
+    assert_eq!((state(indexes), state(steps)), (1, 1));
+}
+
+#[test]
+fn entries_are_read_backwards_in_pages() {
+    let data = data();
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    for n in 1..=5 {
+        ok(&push(&repo, None, vec![create(&format!("refs/{n}"), oid(n))]));
+    }
+    let seqs = |end, count| -> Vec<u64> {
+        repo.entries_before(end, count).unwrap().into_iter().map(|entry| entry.seq).collect()
+    };
+    assert_eq!(seqs(6, 2), [5, 4]);
+    assert_eq!(seqs(4, 2), [3, 2]);
+    assert_eq!(seqs(2, 9), [1]);
+    assert_eq!(seqs(1, 9), [0_u64; 0]);
 }
