@@ -14,6 +14,8 @@ use cairn_server::boot;
 use cairn_server::clock::Clock;
 use cairn_server::config::Config;
 use cairn_server::edge::Edge;
+use cairn_server::listen::{self, Door};
+use cairn_server::metrics::Metrics;
 use cairn_server::store::repo::{EntryKind, Expected, NewEntry, RefUpdate};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -176,7 +178,8 @@ impl Server {
     pub async fn listen(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        tokio::spawn(cairn_server::listen::serve(listener, self.edge.clone(), std::future::pending()));
+        let door = Door { listener, metrics: Metrics::default(), tls: None };
+        tokio::spawn(listen::serve(door, self.edge.clone(), std::future::pending()));
         origin
     }
 }
