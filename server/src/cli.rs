@@ -2,8 +2,18 @@
 
 mod api_token;
 mod bounds;
+mod clone;
+mod commit;
+mod credential;
+mod http;
 mod maintain;
+mod merge;
+mod ns;
+mod read;
+mod refs;
 mod repo;
+mod show;
+mod target;
 mod token;
 
 use std::net::SocketAddr;
@@ -11,19 +21,25 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use serde_json::Value;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use tracing_subscriber::EnvFilter;
 
+use self::http::Problem;
 use crate::app::App;
 use crate::boot;
 use crate::config::{Config, Given, ImportConfig};
 use crate::limits::{BLOCKING_STOP_MS_MAX, SLOW_REQUEST_MS};
 use crate::peer::Network;
 
-/// Versioned storage that speaks git.
+/// Versioned storage that speaks git
 #[derive(Parser)]
-#[command(name = "cairn", version)]
+#[command(
+    name = "cairn",
+    version,
+    after_help = "serve, fsck and backup work on a data folder; all else asks a server: the one that \
+    CAIRN_URL\nand CAIRN_API_TOKEN name, or the local one whose folder is ./cairn-data."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,12 +49,48 @@ struct Cli {
 enum Command {
     /// Run the server.
     Serve(Serve),
-    /// Make, list, show, fork or delete repositories, with or without a running server.
+    /// Make, list, show or delete namespaces
+    Ns(ns::NsArgs),
+    /// Make, list, show, change, fork or delete repositories
     Repo(repo::RepoArgs),
-    /// Issue tokens that open git.
+    /// Issue, list or revoke tokens that open git
     Token(token::TokenArgs),
     /// Make, list or take back tokens that open REST.
     ApiToken(api_token::ApiTokenArgs),
+    /// Fork a repository: at once, whatever its size
+    Fork(repo::ForkArgs),
+    /// Make a repository out of any git remote
+    Import(repo::ImportArgs),
+    /// Clone with the user's own git, and make git ask for tokens by itself
+    Clone(clone::CloneArgs),
+    /// Commit files without a clone
+    Commit(commit::CommitArgs),
+    /// Show the history of a ref or a file
+    Log(read::LogArgs),
+    /// Print a file
+    Cat(read::CatArgs),
+    /// List a folder
+    Ls(read::LsArgs),
+    /// List, show, move or delete refs
+    Refs(refs::RefsArgs),
+    /// Show what differs between two commits
+    Diff(merge::DiffArgs),
+    /// Merge on the server
+    Merge(merge::MergeArgs),
+    /// Download a tree as one file
+    Archive(read::ArchiveArgs),
+    /// Show what happened to a repository, by whom, and when
+    Activity(read::ActivityArgs),
+    /// Show how much a repository holds
+    Usage(read::UsageArgs),
+    /// Give stock git short-lived tokens: git's credential helper
+    Credential(credential::CredentialArgs),
+    /// Print what makes a shell complete this program's words
+    #[command(after_help = "Example:\n  cairn completions bash >/etc/bash_completion.d/cairn")]
+    Completions {
+        /// bash, zsh, fish and others
+        shell: Shell,
+    },
     /// Check everything under the data folder.
     Fsck(maintain::FsckArgs),
     /// Copy everything to another folder, also while a server runs.
@@ -109,76 +161,93 @@ impl Place {
     }
 }
 
-/// Reads the arguments and does what they ask.
+/// Reads the arguments and does what they ask. Commands that ask a server need no runtime and start none.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let done = match Cli::parse().command {
+        Command::Serve(args) => return local(true, serve(args)),
+        Command::Fsck(args) => return local(false, maintain::fsck(args)),
+        Command::Backup(args) => return local(false, maintain::backup(args)),
+        Command::ApiToken(args) => return local(false, api_token::run(args)),
+        Command::Ns(args) => ns::run(args),
+        Command::Repo(args) => repo::run(args),
+        Command::Token(args) => token::run(args),
+        Command::Fork(args) => repo::fork(args),
+        Command::Import(args) => repo::import(args),
+        Command::Clone(args) => clone::run(args),
+        Command::Commit(args) => commit::run(args),
+        Command::Log(args) => read::log(args),
+        Command::Cat(args) => read::cat(args),
+        Command::Ls(args) => read::ls(args),
+        Command::Refs(args) => refs::run(args),
+        Command::Diff(args) => merge::diff(args),
+        Command::Merge(args) => merge::merge(args),
+        Command::Archive(args) => read::archive(args),
+        Command::Activity(args) => read::activity(args),
+        Command::Usage(args) => read::usage(args),
+        Command::Credential(args) => credential::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "cairn", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Problem::Exit(code)) => code.into(),
+        Err(problem) => {
+            eprintln!("cairn: {problem}");
+            if matches!(problem, Problem::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// Runs what works on the data folder.
+fn local(is_server: bool, work: impl Future<Output = Result<ExitCode, Failure>>) -> ExitCode {
     let filter = EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let mut builder = match cli.command {
-        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
-        _ => tokio::runtime::Builder::new_current_thread(),
+    let mut builder = match is_server {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
     };
     let done = match builder.enable_all().build() {
         Ok(runtime) => {
-            let done = runtime.block_on(command(cli.command));
+            let done = runtime.block_on(work);
             // A thread that waits for a remote must not keep the process; what it would have written is whole or absent.
             runtime.shutdown_timeout(Duration::from_millis(BLOCKING_STOP_MS_MAX));
             done
         }
         Err(error) => Err(error.into()),
     };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("cairn: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        eprintln!("cairn: {error}");
+        ExitCode::FAILURE
+    })
 }
 
-async fn command(command: Command) -> Result<ExitCode, Failure> {
-    match command {
-        Command::Serve(args) => {
-            let given = Given {
-                listen: args.listen,
-                data: args.place.data,
-                public_url: args.place.public_url,
-                api_token: args.api_token,
-                account: args.place.account,
-                imports: ImportConfig {
-                    allow_private: args.import_allow_private,
-                    ca_file: args.import_ca_file,
-                },
-                tls: args.tls_cert.zip(args.tls_key),
-                trusted_proxies: args.trusted_proxy,
-                slow_request_ms: args.slow_request_ms,
-                bounds: args.bounds.into(),
-            };
-            boot::serve(given).await?;
-        }
-        Command::Repo(args) => repo::run(args).await?,
-        Command::Token(args) => token::run(args).await?,
-        Command::ApiToken(args) => api_token::run(args).await?,
-        Command::Fsck(args) => return maintain::fsck(args).await,
-        Command::Backup(args) => maintain::backup(args).await?,
-    }
+async fn serve(args: Serve) -> Result<ExitCode, Failure> {
+    let given = Given {
+        listen: args.listen,
+        data: args.place.data,
+        public_url: args.place.public_url,
+        api_token: args.api_token,
+        account: args.place.account,
+        tls: args.tls_cert.zip(args.tls_key),
+        trusted_proxies: args.trusted_proxy,
+        slow_request_ms: args.slow_request_ms,
+        imports: ImportConfig { allow_private: args.import_allow_private, ca_file: args.import_ca_file },
+        bounds: args.bounds.into(),
+    };
+    boot::serve(given).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// `ns/name`, or a name in the namespace `default`.
-fn split(name: &str) -> (&str, &str) {
-    name.split_once('/').unwrap_or(("default", name))
-}
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
 
-/// Prints a result as JSON, or its fields one a line.
-fn print(json: bool, value: &Value) {
-    match value.as_object() {
-        Some(fields) if !json => {
-            for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                println!("{name}: {text}");
-            }
-        }
-        _ => println!("{value}"),
+    use super::Cli;
+
+    #[test]
+    fn no_two_arguments_of_a_command_have_one_name() {
+        Cli::command().debug_assert();
     }
 }

@@ -159,6 +159,24 @@ pub const BLOCKING_STOP_MS_MAX: u64 = 3_000;
 /// Repository files open at once. Each takes up to four descriptors and some 100 KB.
 pub const OPEN_FILES_MAX: usize = 512;
 
+/// The file of an API token, in bytes: a token is one short line.
+pub const CLI_TOKEN_FILE_BYTES_MAX: u64 = 4_096;
+/// A JSON answer that a command holds, in bytes: a comparison with all its patches fits.
+pub const CLI_ANSWER_BYTES_MAX: u64 = 128 << 20;
+/// How long a command waits for a connection, in seconds.
+pub const CLI_CONNECT_SECONDS_MAX: u64 = 20;
+/// How long a command waits for the next bytes of an answer, in seconds: the server may be importing meanwhile.
+pub const CLI_ANSWER_SECONDS_MAX: u64 = 600;
+/// Pages that a command follows, so that a server cannot lead it on for ever.
+pub const CLI_PAGES_MAX: usize = 10_000;
+/// What a command sends of a commit's files inside its JSON, in bytes; the rest goes as parts that are read while they
+/// are sent. As base64, with its JSON around it, it fits the 32 MiB that the server takes.
+pub const CLI_INLINE_BYTES_MAX: u64 = 4 << 20;
+/// A question in git's credential protocol, in bytes.
+pub const CREDENTIAL_QUESTION_BYTES_MAX: u64 = 64 << 10;
+/// How long a token lives that the credential helper hands to git, in seconds: git asks for a new one each time.
+pub const CREDENTIAL_TTL_SECONDS: u64 = 3_600;
+
 /// An object that reads make in memory without the turn for large ones, its delta bases included.
 pub const READ_BYTES_MAX: u64 = 1 << 20;
 /// An object that reads make in memory at all: the largest that a push may bring.

@@ -1,9 +1,11 @@
 //! `cairn api-token …`: on the data folder, also beside a running server.
 
+use std::process::ExitCode;
+
 use clap::{Args, Subcommand};
 use serde_json::{json, to_value};
 
-use super::{Failure, Place, print};
+use super::{Failure, Place, show};
 use crate::auth::Grant;
 use crate::limits::PAGE_ITEMS_MAX;
 use crate::ops;
@@ -46,7 +48,7 @@ enum What {
     },
 }
 
-pub(super) async fn run(args: ApiTokenArgs) -> Result<(), Failure> {
+pub(super) async fn run(args: ApiTokenArgs) -> Result<ExitCode, Failure> {
     let app = args.place.open()?;
     let grant = Grant::owner();
     match args.what {
@@ -54,7 +56,7 @@ pub(super) async fn run(args: ApiTokenArgs) -> Result<(), Failure> {
             let namespaces = (!namespace.is_empty()).then_some(namespace);
             let wish = ops::api_tokens::Wish { name, right: Some(right), namespaces, ttl_seconds: ttl };
             let (row, text) = ops::api_tokens::create(&app, &grant, wish).await?;
-            print(args.json, &to_value(MadeApiToken::new(&row, text))?);
+            show::fields(args.json, &to_value(MadeApiToken::new(&row, text))?)?;
         }
         What::List => {
             let (mut all, mut skip, now) = (Vec::new(), 0, app.clock.now_ms());
@@ -64,24 +66,17 @@ pub(super) async fn run(args: ApiTokenArgs) -> Result<(), Failure> {
                 skip += listed.items.len() as u64;
                 for row in &listed.items {
                     all.push(to_value(ApiToken::new(row, now))?);
-                    if !args.json {
-                        let scope = row.namespaces.as_ref().map_or("*".into(), |names| names.join(","));
-                        let (id, state, right) = (row.hash.id(), row.state(now).name(), row.right.name());
-                        println!("{id}\t{state}\t{right}\t{scope}\t{}", row.name);
-                    }
                 }
                 if listed.items.is_empty() || skip >= listed.total {
                     break;
                 }
             }
-            if args.json {
-                println!("{}", json!(all));
-            }
+            show::list(args.json, &all, &["id", "name", "right", "namespaces", "state", "expires_at"])?;
         }
         What::Revoke { id } => {
             ops::api_tokens::revoke(&app, &grant, &id).await?;
-            print(args.json, &json!({ "id": id }));
+            show::fields(args.json, &json!({ "id": id }))?;
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

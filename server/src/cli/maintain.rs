@@ -50,7 +50,7 @@ pub(super) async fn fsck(args: FsckArgs) -> Result<ExitCode, Failure> {
     Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-pub(super) async fn backup(args: BackupArgs) -> Result<(), Failure> {
+pub(super) async fn backup(args: BackupArgs) -> Result<ExitCode, Failure> {
     let app = args.place.open()?;
     maintain::backup_all(&app.catalog, &args.to, |to| {
         let (from, to) = (app.config.data.join("repos"), to.join("repos"));
@@ -62,5 +62,5 @@ pub(super) async fn backup(args: BackupArgs) -> Result<(), Failure> {
     } else {
         println!("backed up to {}", args.to.display());
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
