@@ -1,3 +1,10 @@
 //! Mounts any git remote as a working tree: the whole tree at once, contents on first read.
 
+pub mod cache;
+pub mod config;
+pub mod control;
+pub mod gitdir;
+pub mod hydrate;
+pub mod limits;
 pub mod port;
+pub mod repo;
