@@ -3,8 +3,13 @@
 pub mod cache;
 pub mod config;
 pub mod control;
+pub mod errno;
+pub mod fs;
+pub mod fuse;
 pub mod gitdir;
 pub mod hydrate;
 pub mod limits;
+pub mod overlay;
 pub mod port;
 pub mod repo;
+pub mod tree;
