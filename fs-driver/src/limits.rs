@@ -102,3 +102,9 @@ pub const PARKED_REQUESTS_MAX: usize = 65_536;
 pub const SIZES_PER_REQUEST_MAX: usize = 10_000;
 
 const _: () = assert!(XATTR_BYTES_MAX < JOURNAL_FRAME_BYTES_MAX / 2);
+/// Attempts to prepare a mount while the remote does not answer.
+pub const PREPARE_TRIES_MAX: u32 = 4;
+/// Attempts to bring the history in the background.
+pub const HISTORY_TRIES_MAX: u32 = 20;
+/// To wait until a mount is gone after it was asked to end.
+pub const UNMOUNT_DEADLINE: Duration = Duration::from_secs(20);
