@@ -1,12 +1,16 @@
-//! `cairn-fs`: the filesystem driver. Only its command line stands so far.
+//! `cairn-fs`: mounts any git remote as a working tree.
 
+use std::process::ExitCode;
+
+use cairn_fs::cli::{Cli, run};
 use clap::Parser;
 
-/// Mounts any git remote as a working tree (not built yet: see docs/SHORTCOMINGS.md).
-#[derive(Parser)]
-#[command(name = "cairn-fs", version, arg_required_else_help = true)]
-struct Cli {}
-
-fn main() {
-    Cli::parse();
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cairn-fs: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

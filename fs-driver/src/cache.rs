@@ -1,0 +1,4 @@
+//! What is kept of blobs on this machine: contents for all mounts, sizes for all mounts of one remote.
+
+pub mod blobs;
+pub mod sizes;

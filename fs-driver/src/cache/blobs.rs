@@ -1,0 +1,173 @@
+//! Blobs as plain files, `<algo>/ab/<hex>`, shared by all mounts of one user.
+//!
+//! A file appears under its name only when it is whole and its hash was computed. Who uses it holds a shared lock on it, and
+//! eviction takes only what it can lock alone, so that no process evicts what another one uses.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use cairn_protocol::object::{HashAlgo, Hasher, Kind, ObjectId};
+
+use crate::config::private_folder;
+use crate::gitdir::idx::finished;
+use crate::limits::{CACHE_KEPT_PERCENT, CACHE_STAGE_AGE_MAX, CACHE_TOUCH_AFTER};
+use crate::port::{Blob, Pin};
+
+/// The cache.
+pub struct Blobs {
+    folder: PathBuf,
+    bytes_max: u64,
+    /// Bytes filled since the last look at the whole cache.
+    filled_bytes: AtomicU64,
+}
+
+/// The lock goes with the last handle of the file.
+struct Locked(#[allow(dead_code, reason = "holds the lock")] Arc<File>);
+
+impl Pin for Locked {}
+
+/// What an eviction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Files that are left.
+    pub kept: u64,
+    /// Their bytes.
+    pub kept_bytes: u64,
+    /// Files that are gone.
+    pub gone: u64,
+    /// Their bytes.
+    pub gone_bytes: u64,
+}
+
+impl Blobs {
+    /// Opens the cache in `folder`. It is kept below `bytes_max` bytes.
+    pub fn open(folder: &Path, bytes_max: u64) -> io::Result<Self> {
+        private_folder(folder)?;
+        // The first fill looks at what earlier runs left.
+        Ok(Self { folder: folder.to_owned(), bytes_max, filled_bytes: AtomicU64::new(u64::MAX / 2) })
+    }
+
+    fn path(&self, id: &ObjectId) -> PathBuf {
+        let hex = id.to_string();
+        self.folder.join(id.algo().name()).join(hex.get(..2).unwrap_or_default()).join(hex)
+    }
+
+    /// Whether a blob is here.
+    pub fn has(&self, id: &ObjectId) -> bool {
+        self.path(id).exists()
+    }
+
+    /// The size of a blob that is here.
+    pub fn size(&self, id: &ObjectId) -> Option<u64> {
+        fs::metadata(self.path(id)).ok().map(|meta| meta.len())
+    }
+
+    /// A blob that is here, kept from eviction while it is used.
+    pub fn open_blob(&self, id: &ObjectId) -> io::Result<Option<Blob>> {
+        let path = self.path(id);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // An eviction that holds the lock is about to remove the name: the open file stays whole all the same.
+        let _ = file.try_lock_shared();
+        let meta = file.metadata()?;
+        let now = SystemTime::now();
+        let is_old = |used: SystemTime| now.duration_since(used).is_ok_and(|age| age > CACHE_TOUCH_AFTER);
+        if meta.modified().is_ok_and(is_old) {
+            // Only the order of eviction suffers.
+            let _ = file.set_modified(now);
+        }
+        let file = Arc::new(file);
+        Ok(Some(Blob { pin: Arc::new(Locked(Arc::clone(&file))), file, size: meta.len() }))
+    }
+
+    /// Takes a blob in. Refuses content that is not what `id` names.
+    pub fn fill(&self, id: &ObjectId, content: &[u8]) -> io::Result<()> {
+        let mut hasher = Hasher::for_object(id.algo(), Kind::Blob, content.len() as u64);
+        hasher.update(content);
+        let found = finished(hasher)?;
+        if found != *id {
+            let text = format!("content of {found} instead of {id}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        let path = self.path(id);
+        if path.exists() {
+            return Ok(());
+        }
+        let folder = path.parent().expect("a cached file has a folder");
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::Builder::new().prefix("tmp_").tempfile_in(folder)?;
+        file.write_all(content)?;
+        file.persist(&path).map_err(|error| error.error)?;
+        let filled = content.len() as u64;
+        let before = self.filled_bytes.fetch_add(filled, Ordering::Relaxed);
+        if before.saturating_add(filled) > self.bytes_max / 16 {
+            self.filled_bytes.store(0, Ordering::Relaxed);
+            self.evict(self.bytes_max)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what was used longest ago until `bytes_max` holds, if it does not hold already.
+    pub fn evict(&self, bytes_max: u64) -> io::Result<Evicted> {
+        let mut files = Vec::new();
+        let mut done = Evicted::default();
+        for algo in [HashAlgo::Sha1, HashAlgo::Sha256] {
+            for folder in entries(&self.folder.join(algo.name()))? {
+                for file in entries(&folder)? {
+                    let Ok(meta) = fs::symlink_metadata(&file) else { continue };
+                    let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                    let is_stage =
+                        file.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"tmp_"));
+                    if is_stage {
+                        sweep(&file, used);
+                        continue;
+                    }
+                    done.kept += 1;
+                    done.kept_bytes += meta.len();
+                    files.push((used, meta.len(), file));
+                }
+            }
+        }
+        if done.kept_bytes <= bytes_max {
+            return Ok(done);
+        }
+        files.sort_unstable();
+        let aim = bytes_max / 100 * CACHE_KEPT_PERCENT;
+        for (_, bytes, path) in files {
+            if done.kept_bytes <= aim {
+                break;
+            }
+            let Ok(file) = File::open(&path) else { continue };
+            if file.try_lock().is_err() || fs::remove_file(&path).is_err() {
+                continue; // in use, or gone already
+            }
+            done.kept -= 1;
+            done.kept_bytes -= bytes;
+            done.gone += 1;
+            done.gone_bytes += bytes;
+        }
+        Ok(done)
+    }
+}
+
+/// What a crash left. What another process is writing is younger.
+fn sweep(stage: &Path, used: SystemTime) {
+    if used.elapsed().is_ok_and(|age| age > CACHE_STAGE_AGE_MAX) {
+        let _ = fs::remove_file(stage);
+    }
+}
+
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(folder) {
+        Ok(list) => list.map(|entry| entry.map(|entry| entry.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}

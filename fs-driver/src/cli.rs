@@ -1,0 +1,412 @@
+//! The command line.
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cairn_remote::{Credentials, split_credentials};
+use clap::{Args, Parser, Subcommand};
+use indicatif::ProgressBar;
+
+use crate::cache::blobs::Blobs;
+use crate::config::{History, Record, default_cache, login, private_folder, state_of, write_secret};
+use crate::control::{Reply, Request, Status, ask};
+use crate::daemon;
+use crate::limits::{CACHE_BYTES_DEFAULT, UNMOUNT_DEADLINE};
+use crate::mount::clear_stale;
+
+/// Mounts any git remote as a working tree.
+#[derive(Parser)]
+#[command(name = "cairn-fs", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Mounts a remote. A token comes from CAIRN_TOKEN, from --token-file, or from git's credential helpers.
+    Mount(Box<MountArgs>),
+    /// Unmounts. What was changed is kept, and is there again at the next mount upon the same folder.
+    Unmount(Place),
+    /// Tells how one mount or all mounts are.
+    Status(StatusArgs),
+    /// Brings files and folders ahead of all others.
+    Prefetch(PrefetchArgs),
+    /// Lets the background rest.
+    Pause(Place),
+    /// Lets the background go on.
+    Resume(Place),
+    /// Makes the cache of contents smaller.
+    Gc(GcArgs),
+    /// Answers git's fsmonitor hook.
+    #[command(hide = true)]
+    Fsmonitor(HookArgs),
+    /// Answers git's question for credentials.
+    #[command(hide = true)]
+    Credential(HookArgs),
+    #[command(hide = true)]
+    Supervise { state: PathBuf },
+    #[command(hide = true)]
+    Serve { state: PathBuf },
+}
+
+#[derive(Args)]
+struct MountArgs {
+    /// The remote's URL: https or http.
+    remote: String,
+    /// The folder to mount upon; it is made where it does not exist.
+    dir: PathBuf,
+    /// The branch or tag to mount; the remote's HEAD if not given.
+    #[arg(long = "ref", value_name = "REF")]
+    reference: Option<String>,
+    /// Brings so many commits of history, and no more.
+    #[arg(long, value_name = "N", conflicts_with = "history")]
+    depth: Option<u32>,
+    /// Shows the remote as of a sequence number or a time.
+    #[arg(long, value_name = "SEQ|TIME")]
+    at: Option<String>,
+    /// Refuses all changes.
+    #[arg(long)]
+    read_only: bool,
+    /// Refuses any other commit.
+    #[arg(long, value_name = "OID")]
+    require_commit: Option<String>,
+    /// The folder of all caches and of the state of all mounts.
+    #[arg(long, value_name = "DIR", env = "CAIRN_FS_CACHE")]
+    cache: Option<PathBuf>,
+    /// A file that holds the token.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Serves in this process until it is ended.
+    #[arg(long)]
+    foreground: bool,
+    /// Returns at once. Until the mount is ready, the folder shows nothing of it.
+    #[arg(long = "async", conflicts_with = "foreground")]
+    is_async: bool,
+    /// Lets other users look in.
+    #[arg(long)]
+    allow_other: bool,
+    /// How much history to bring: full (in the background), lazy (none until git asks) or a number of commits.
+    #[arg(long, default_value = "full", value_name = "full|lazy|N")]
+    history: String,
+    /// Bytes that the cache of contents may hold.
+    #[arg(long, default_value_t = CACHE_BYTES_DEFAULT, value_name = "BYTES")]
+    cache_limit: u64,
+    /// Bytes per second that the background may fetch.
+    #[arg(long, value_name = "BYTES")]
+    background_rate: Option<u64>,
+}
+
+#[derive(Args)]
+struct Place {
+    /// Where it is mounted.
+    dir: PathBuf,
+    /// The folder of all caches.
+    #[arg(long, value_name = "DIR", env = "CAIRN_FS_CACHE")]
+    cache: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct StatusArgs {
+    /// Where it is mounted; all mounts if not given.
+    dir: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    /// The folder of all caches.
+    #[arg(long, value_name = "DIR", env = "CAIRN_FS_CACHE")]
+    cache: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct PrefetchArgs {
+    /// Where it is mounted.
+    dir: PathBuf,
+    /// Files and folders, from the root of the mount.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// The folder of all caches.
+    #[arg(long, value_name = "DIR", env = "CAIRN_FS_CACHE")]
+    cache: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct GcArgs {
+    /// Bytes that may stay.
+    #[arg(long, default_value_t = CACHE_BYTES_DEFAULT, value_name = "BYTES")]
+    cache_limit: u64,
+    /// The folder of all caches.
+    #[arg(long, value_name = "DIR", env = "CAIRN_FS_CACHE")]
+    cache: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct HookArgs {
+    #[arg(long)]
+    state: PathBuf,
+    asked: Vec<String>,
+}
+
+fn bad(text: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text.into())
+}
+
+/// Runs the command line.
+pub fn run(cli: Cli) -> io::Result<()> {
+    let program = std::env::current_exe()?;
+    match cli.command {
+        What::Mount(args) => mount(*args, &program),
+        What::Unmount(place) => unmount(&place),
+        What::Status(args) => status(&args),
+        What::Prefetch(args) => prefetch(&args),
+        What::Pause(place) => simple(&place, &Request::Pause),
+        What::Resume(place) => simple(&place, &Request::Resume),
+        What::Gc(args) => gc(&args),
+        What::Fsmonitor(args) => fsmonitor(&args),
+        What::Credential(args) => credential(&args),
+        What::Supervise { state } => daemon::supervise(&program, &state),
+        What::Serve { state } => daemon::serve(&program, &state),
+    }
+}
+
+fn cache_of(given: Option<&PathBuf>) -> io::Result<PathBuf> {
+    let cache = given.map_or_else(default_cache, |cache| std::path::absolute(cache))?;
+    private_folder(&cache)?;
+    cache.canonicalize()
+}
+
+/// The folder without symbolic links. It is not touched itself: a dead mount could be there.
+fn place_of(dir: &Path) -> io::Result<PathBuf> {
+    let dir = std::path::absolute(dir)?;
+    match (dir.parent(), dir.file_name()) {
+        (Some(parent), Some(name)) => Ok(parent.canonicalize()?.join(name)),
+        _ => Err(bad(format!("{}: cannot be mounted upon", dir.display()))),
+    }
+}
+
+fn history_of(args: &MountArgs) -> io::Result<History> {
+    let depth = |depth: u32| match depth {
+        0 => Err(bad("a history of 0 commits: at least 1 is needed")),
+        depth => Ok(History::Depth(depth)),
+    };
+    match (args.depth, args.history.as_str()) {
+        (Some(given), _) => depth(given),
+        (None, "full") => Ok(History::Full),
+        (None, "lazy") => Ok(History::Lazy),
+        (None, text) => {
+            depth(text.parse().map_err(|_| bad(format!("history {text:?}: full, lazy or a number")))?)
+        }
+    }
+}
+
+fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
+    if let Some(at) = &args.at {
+        return Err(bad(format!(
+            "--at {at}: git has no way to ask a remote for an earlier state; fork the repository as of then, and mount the fork"
+        )));
+    }
+    let (url, in_url) = split_credentials(&args.remote)
+        .map_err(|error| bad(format!("the remote cannot be used: {error}")))?;
+    let parent = std::path::absolute(&args.dir)?;
+    clear_stale(&parent)?;
+    std::fs::create_dir_all(&parent)?;
+    let record = Record {
+        url,
+        dir: place_of(&args.dir)?,
+        history: history_of(&args)?,
+        reference: args.reference,
+        require_commit: args.require_commit.map(|id| id.to_ascii_lowercase()),
+        read_only: args.read_only,
+        allow_other: args.allow_other,
+        cache: cache_of(args.cache.as_ref())?,
+        cache_bytes_max: args.cache_limit,
+        token_file: args.token_file.map(std::path::absolute).transpose()?,
+        background_bytes_per_second: args.background_rate,
+    };
+    private_folder(&record.state())?;
+    refuse_other(&record)?;
+    keep_token(&record, in_url)?;
+    record.save()?;
+    let state = record.state();
+    if args.foreground {
+        return crate::mount::run(record, program, &mut |mounted| eprintln!("mounted {}", mounted.commit));
+    }
+    let mut supervisor = daemon::start(program, &state)?;
+    if args.is_async {
+        return Ok(());
+    }
+    let bar = if io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    bar.set_message("fetching the commit and its trees");
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let outcome = daemon::wait_ready(&mut supervisor);
+    bar.finish_and_clear();
+    let commit = outcome.inspect_err(|_| {
+        // It ends by itself; a zombie is not left behind while this process lives.
+        let _ = supervisor.wait();
+    })?;
+    eprintln!("mounted {commit} at {}", record.dir.display());
+    Ok(())
+}
+
+/// A state holds changes: it is used for the remote that they were made upon, and by one daemon.
+fn refuse_other(record: &Record) -> io::Result<()> {
+    if ask(&record.state(), &Request::Status).is_ok() {
+        return Err(bad(format!("{}: is mounted already", record.dir.display())));
+    }
+    match Record::load(&record.state()) {
+        Ok(before) if before.url != record.url || before.reference != record.reference => {
+            let (dir, state) = (record.dir.display(), record.state());
+            Err(bad(format!(
+                "{dir}: holds the changes of a mount of {} {}; mount that one, or remove {}",
+                before.url,
+                before.reference.as_deref().unwrap_or("HEAD"),
+                state.display()
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn keep_token(record: &Record, in_url: Option<Credentials>) -> io::Result<()> {
+    let from_env = std::env::var("CAIRN_TOKEN").ok().filter(|token| !token.is_empty());
+    let secret = match (from_env, in_url) {
+        (Some(token), _) => token,
+        (None, Some(Credentials::Basic { user, password })) => format!("{user}:{password}"),
+        (None, Some(Credentials::Bearer(token))) => token,
+        (None, None) => return Ok(()),
+    };
+    write_secret(&record.state().join("token"), &secret)
+}
+
+fn state_for(dir: &Path, cache: Option<&PathBuf>) -> io::Result<PathBuf> {
+    Ok(state_of(&cache_of(cache)?, &place_of(dir)?))
+}
+
+fn asked(state: &Path, request: &Request) -> io::Result<Reply> {
+    match ask(state, request) {
+        Ok(Reply::Error(why)) => Err(io::Error::other(why)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Err(io::Error::new(io::ErrorKind::NotFound, "nothing is mounted there"))
+        }
+        other => other,
+    }
+}
+
+fn simple(place: &Place, request: &Request) -> io::Result<()> {
+    asked(&state_for(&place.dir, place.cache.as_ref())?, request).map(|_| ())
+}
+
+fn unmount(place: &Place) -> io::Result<()> {
+    let state = state_for(&place.dir, place.cache.as_ref())?;
+    let dir = place_of(&place.dir)?;
+    if let Err(error) = asked(&state, &Request::Unmount) {
+        clear_stale(&dir)?;
+        return Err(error);
+    }
+    let deadline = Instant::now() + UNMOUNT_DEADLINE;
+    while crate::control::socket_of(&state).exists() {
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!("{}: is in use", dir.display())));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+fn status(args: &StatusArgs) -> io::Result<()> {
+    let cache = cache_of(args.cache.as_ref())?;
+    let states = match &args.dir {
+        Some(dir) => vec![state_of(&cache, &place_of(dir)?)],
+        None => std::fs::read_dir(cache.join("mounts"))
+            .map(|list| list.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default(),
+    };
+    let mut found = Vec::new();
+    for state in states {
+        match asked(&state, &Request::Status) {
+            Ok(Reply::Status(status)) => found.push(*status),
+            Ok(_) => return Err(io::Error::other("the mount answers something else")),
+            Err(error) if args.dir.is_some() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    let mut out = io::stdout().lock();
+    if args.json {
+        let text = match (&args.dir, found.first()) {
+            (Some(_), Some(one)) => serde_json::to_string_pretty(one)?,
+            _ => serde_json::to_string_pretty(&found)?,
+        };
+        return writeln!(out, "{text}");
+    }
+    found.iter().try_for_each(|status| print_status(&mut out, status))
+}
+
+fn print_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    let hydration = &status.hydration;
+    writeln!(out, "{}: {} ({})", status.dir.display(), status.state, status.remote)?;
+    let branch = status.branch.as_deref().unwrap_or("detached");
+    writeln!(out, "  commit   {} ({branch})", status.commit)?;
+    let fetched = (hydration.fetched_blobs, hydration.fetched_bytes, hydration.requests);
+    writeln!(out, "  fetched  {} files, {} bytes, {} requests", fetched.0, fetched.1, fetched.2)?;
+    writeln!(out, "  to come  {} wanted, {} in the background", hydration.waiting, hydration.background)?;
+    writeln!(out, "  changed  {} files, {} bytes", status.dirty_files, status.dirty_bytes)?;
+    let notes = status.warnings.iter().chain(&hydration.last_error).chain(&status.history_error);
+    notes.into_iter().try_for_each(|note| writeln!(out, "  note     {note}"))
+}
+
+fn prefetch(args: &PrefetchArgs) -> io::Result<()> {
+    let state = state_for(&args.dir, args.cache.as_ref())?;
+    let dir = place_of(&args.dir)?;
+    for path in &args.paths {
+        let inside = path.strip_prefix(&dir).unwrap_or(path);
+        let inside = inside.to_str().ok_or_else(|| bad(format!("{}: not UTF-8", path.display())))?;
+        let inside = inside.trim_matches('/').trim_start_matches("./");
+        let inside = if inside == "." { "" } else { inside };
+        if let Reply::Prefetch(count) = asked(&state, &Request::Prefetch(inside.to_owned()))? {
+            println!("{}: {count} files on their way", path.display());
+        }
+    }
+    Ok(())
+}
+
+fn gc(args: &GcArgs) -> io::Result<()> {
+    let done = Blobs::open(&cache_of(args.cache.as_ref())?.join("blobs"), args.cache_limit)?
+        .evict(args.cache_limit)?;
+    println!(
+        "removed {} files, {} bytes; kept {} files, {} bytes",
+        done.gone, done.gone_bytes, done.kept, done.kept_bytes
+    );
+    Ok(())
+}
+
+/// git's fsmonitor hook, version 2: the new token, NUL, then paths, each with a NUL; `/` for all.
+fn fsmonitor(args: &HookArgs) -> io::Result<()> {
+    let [version, token] = args.asked.as_slice() else { return Err(bad("a version and a token are needed")) };
+    if version != "2" {
+        return Err(bad(format!("version {version} of the hook's protocol: only 2 is spoken")));
+    }
+    let Reply::Changes(next, paths) = asked(&args.state, &Request::Changes(token.clone()))? else {
+        return Err(io::Error::other("the mount answers something else"));
+    };
+    let mut out = next.into_bytes();
+    out.push(0);
+    for path in paths.unwrap_or_else(|| vec![b"/".to_vec()]) {
+        out.extend_from_slice(&path);
+        out.push(0);
+    }
+    io::stdout().lock().write_all(&out)
+}
+
+/// git's credential helper. It only ever answers `get`: what git learns elsewhere is not ours to keep.
+fn credential(args: &HookArgs) -> io::Result<()> {
+    if args.asked.first().map(String::as_str) != Some("get") {
+        return Ok(());
+    }
+    // git waits for its question to be read.
+    io::stdin().lock().take(1 << 16).read_to_end(&mut Vec::new())?;
+    if let Some(login) = login(&Record::load(&args.state)?)? {
+        print!("username={}\npassword={}\n", login.user, login.password);
+    }
+    Ok(())
+}

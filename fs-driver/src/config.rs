@@ -1,0 +1,201 @@
+//! Where things are on the disk, what a mount remembers of how it was asked for, and where its credentials come from.
+//!
+//! No credentials are ever in an argument, in a log, in the mount's record or in git's settings.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use cairn_protocol::object::{HashAlgo, Hasher};
+use cairn_remote::{Credentials, Options};
+use serde::{Deserialize, Serialize};
+
+use crate::gitdir::idx::finished;
+use crate::limits::TOKEN_FILE_BYTES_MAX;
+
+/// How much history a mount brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum History {
+    /// All of it, in the background.
+    Full,
+    /// None but the mounted commit, until git asks.
+    Lazy,
+    /// So many commits, before the mount is ready.
+    Depth(u32),
+}
+
+/// How a mount was asked for. Kept in its state folder, so that it can be started again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The remote, without credentials.
+    pub url: String,
+    /// Where it is mounted.
+    pub dir: PathBuf,
+    /// The branch, tag or full ref name to mount; the remote's HEAD if `None`.
+    pub reference: Option<String>,
+    /// The only commit that may be mounted.
+    pub require_commit: Option<String>,
+    /// How much history to bring.
+    pub history: History,
+    /// Whether writes are refused.
+    pub read_only: bool,
+    /// Whether other users may look in.
+    pub allow_other: bool,
+    /// The root of all caches.
+    pub cache: PathBuf,
+    /// Bytes that the blob cache may hold.
+    pub cache_bytes_max: u64,
+    /// The file that holds the token.
+    pub token_file: Option<PathBuf>,
+    /// Bytes per second that the background may fetch; no bound if `None`.
+    pub background_bytes_per_second: Option<u64>,
+}
+
+impl Record {
+    /// The folder of this mount's state: git dir, overlay, control socket. The same for the same mountpoint.
+    pub fn state(&self) -> PathBuf {
+        state_of(&self.cache, &self.dir)
+    }
+
+    /// The folder of what mounts of this remote share.
+    pub fn store(&self) -> PathBuf {
+        self.cache.join("remotes").join(short_hash(self.url.as_bytes()))
+    }
+
+    /// Writes the record into its state folder.
+    pub fn save(&self) -> io::Result<()> {
+        write_whole(&self.state().join("mount.json"), &serde_json::to_vec_pretty(self)?)
+    }
+
+    /// Reads the record of a state folder.
+    pub fn load(state: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&fs::read(state.join("mount.json"))?)?)
+    }
+}
+
+/// The state folder of what is mounted at `dir`.
+pub fn state_of(cache: &Path, dir: &Path) -> PathBuf {
+    cache.join("mounts").join(short_hash(dir.as_os_str().as_bytes()))
+}
+
+/// 16 hex digits that stand for `bytes` in a file name.
+pub fn short_hash(bytes: &[u8]) -> String {
+    let mut hasher = Hasher::new(HashAlgo::Sha256);
+    hasher.update(bytes);
+    let id = finished(hasher).map(|id| id.to_string()).unwrap_or_default();
+    id.get(..16).unwrap_or_default().to_owned()
+}
+
+/// `$XDG_CACHE_HOME/cairn`, or `~/.cache/cairn`.
+pub fn default_cache() -> io::Result<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .map(|base| base.join("cairn"))
+        .ok_or_else(|| io::Error::other("neither XDG_CACHE_HOME nor HOME is set: say --cache DIR"))
+}
+
+/// Makes a folder that only its owner enters, and refuses one that belongs to somebody else.
+pub fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let meta = fs::symlink_metadata(path)?;
+    let owner = rustix::process::geteuid().as_raw();
+    if !meta.is_dir() || meta.uid() != owner {
+        let text = format!("{}: not a folder of user {owner}", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    if meta.mode() & 0o077 != 0 {
+        let private = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
+        fs::set_permissions(path, private)?;
+    }
+    Ok(())
+}
+
+/// Replaces a file as a whole: after a crash it is the old one or the new one.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
+    let mut file = tempfile::Builder::new().prefix("tmp_").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_data()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Writes a secret where only its owner reads it.
+pub fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(secret.as_bytes())
+}
+
+/// A user and a password, as git wants them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// May be a placeholder: hosts that take tokens ignore it.
+    pub user: String,
+    /// The password or token.
+    pub password: String,
+}
+
+impl From<Login> for Credentials {
+    fn from(login: Login) -> Self {
+        Self::Basic { user: login.user, password: login.password }
+    }
+}
+
+/// A token as a login: all hosts take it as a password. Cairn's tokens end at their `?`.
+fn login_of_token(token: &str) -> Option<Login> {
+    let token = token.trim();
+    let plain = if token.starts_with("art_v1_") { token.split('?').next() } else { Some(token) };
+    let (user, password) = match plain?.split_once(':') {
+        Some((user, password)) if !user.is_empty() => (user, password),
+        _ => ("x-access-token", plain?),
+    };
+    (!password.is_empty()).then(|| Login { user: user.to_owned(), password: password.to_owned() })
+}
+
+fn read_token(path: &Path) -> io::Result<Option<Login>> {
+    let mut text = String::new();
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    File::open(path).map_err(named)?.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(named)?;
+    Ok(login_of_token(&text))
+}
+
+/// The login of a mount: from its token file, or from the copy of what its environment or git's helpers gave.
+pub fn login(record: &Record) -> io::Result<Option<Login>> {
+    if let Some(file) = &record.token_file {
+        return read_token(file);
+    }
+    match read_token(&record.state().join("token")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other,
+    }
+}
+
+/// Asks git's credential helpers. `None` where they know nothing.
+pub fn ask_git(url: &str) -> io::Result<Option<Login>> {
+    let mut child = Command::new("git")
+        .args(["credential", "fill"])
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_ASKPASS", "true")
+        .env("SSH_ASKPASS", "true")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    stdin.write_all(format!("url={url}\n\n").as_bytes())?;
+    drop(stdin);
+    let out = child.wait_with_output()?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
+    let password = field("password=").filter(|password| !password.is_empty());
+    Ok(password.map(|password| Login { user: field("username=").unwrap_or_default(), password }))
+}
+
+/// How a mount's remote is reached.
+pub fn remote_options(record: &Record) -> io::Result<Options> {
+    Ok(Options { credentials: login(record)?.map(Credentials::from), ..Options::default() })
+}

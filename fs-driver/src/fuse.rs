@@ -1,0 +1,114 @@
+//! Serves a working tree to the kernel. Only here is `fuser` named.
+
+mod adapter;
+mod convert;
+mod park;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use fuser::{Config, MountOption, SessionACL, SessionUnmounter};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::fs::Fs;
+use adapter::Adapter;
+
+/// How a working tree is mounted.
+#[derive(Clone, Debug)]
+pub struct MountOptions {
+    /// Whether other users may enter.
+    pub allow_other: bool,
+    /// The source that `/proc/mounts` shows.
+    pub fsname: String,
+    /// Threads that serve the kernel; 0 means one per core, at most four.
+    pub threads: usize,
+}
+
+impl Default for MountOptions {
+    fn default() -> Self {
+        Self { allow_other: false, fsname: "cairn".to_owned(), threads: 0 }
+    }
+}
+
+/// A mounted working tree. Dropping it unmounts.
+pub struct Session {
+    unmounter: Mutex<SessionUnmounter>,
+    end: Arc<End>,
+    fs: Arc<Fs>,
+}
+
+#[derive(Default)]
+struct End {
+    result: Mutex<Option<io::Result<()>>>,
+    told: Condvar,
+}
+
+/// Mounts `fs` at `mountpoint`. It serves when this returns.
+pub fn serve(fs: Arc<Fs>, mountpoint: &Path, options: MountOptions) -> io::Result<Session> {
+    raise_open_files();
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::FSName(options.fsname),
+        MountOption::Subtype("cairn".to_owned()),
+        MountOption::DefaultPermissions,
+        MountOption::NoSuid,
+        MountOption::NoDev,
+        MountOption::NoAtime,
+    ];
+    config.mount_options.push(if fs.options().read_only { MountOption::RO } else { MountOption::RW });
+    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    config.n_threads = Some(if options.threads == 0 { cores.clamp(2, 4) } else { options.threads });
+    config.clone_fd = true;
+    let (adapter, notices) = Adapter::new(Arc::clone(&fs))?;
+    let mut session = fuser::Session::new(adapter, mountpoint, &config)?;
+    let unmounter = Mutex::new(session.unmount_callable());
+    notices.start(session.notifier())?;
+    let end = Arc::new(End::default());
+    let ending = Arc::clone(&end);
+    std::thread::Builder::new().name("cairn-fuse".to_owned()).spawn(move || {
+        let result = session.run();
+        *ending.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        ending.told.notify_all();
+    })?;
+    Ok(Session { unmounter, end, fs })
+}
+
+impl Session {
+    /// Waits until the tree is unmounted by whomever, then makes all changes durable.
+    pub fn wait(&self) -> io::Result<()> {
+        let mut result = self.end.result.lock().unwrap_or_else(PoisonError::into_inner);
+        while result.is_none() {
+            result = self.end.told.wait(result).unwrap_or_else(PoisonError::into_inner);
+        }
+        let served = match result.as_ref() {
+            Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+            _ => Ok(()),
+        };
+        drop(result);
+        self.fs.flush().and(served)
+    }
+
+    /// Unmounts. Files that are open stay usable until they are closed, as far as the kernel allows.
+    pub fn unmount(&self) -> io::Result<()> {
+        self.unmounter.lock().unwrap_or_else(PoisonError::into_inner).unmount()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Err(error) = self.unmount() {
+            log::warn!("cannot unmount: {error}");
+        }
+    }
+}
+
+/// Each open file of the tree takes one of ours.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        log::warn!("cannot raise the number of open files: {error}");
+    }
+}

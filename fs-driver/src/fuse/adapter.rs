@@ -1,0 +1,703 @@
+//! Each request of the kernel: what it asks of the core, and the answer.
+//!
+//! A request that needs what is not local is parked; the thread that read it goes on with the next.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    BackingId, BsdFileFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    KernelConfig, LockOwner, Notifier, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+use rustix::io::Errno as Code;
+
+use super::convert::{attr, errno, kind, nothing, set_time};
+use super::park::{Job, Lot};
+use crate::fs::{Attr, Fail, FileKind, Fs, Need, New, Opened, Rename, Res, SetAttr};
+use crate::limits::{NAME_BYTES_MAX, WRITE_BYTES_MAX};
+use crate::overlay::Ino;
+use crate::{errno as errnos, port};
+
+/// The kernel keeps what it was told for a day: all changes go through it.
+const TTL: Duration = Duration::from_secs(24 * 3600);
+const GENERATION: Generation = Generation(0);
+/// How often an operation is tried again after a fetch. It may need a size, then a blob.
+const ATTEMPTS: u32 = 3;
+
+pub(super) struct Adapter(Arc<Shared>);
+
+struct Shared {
+    fs: Arc<Fs>,
+    lot: Arc<Lot>,
+    notices: Mutex<Sender<Ino>>,
+    passthrough: AtomicBool,
+    /// The kernel wants one id for all that have an inode open.
+    backing: Mutex<HashMap<Ino, Weak<BackingId>>>,
+    backed: Mutex<HashMap<u64, Arc<BackingId>>>,
+}
+
+/// Inodes whose attributes the kernel must forget.
+pub(super) struct Notices(Receiver<Ino>);
+
+impl Notices {
+    /// Tells the kernel from a thread of its own: it may wait for a request that is being served.
+    pub(super) fn start(self, notifier: Notifier) -> io::Result<()> {
+        let tell = move || {
+            for ino in self.0 {
+                if let Err(error) = notifier.inval_inode(INodeNo(ino), -1, 0) {
+                    log::debug!("inode {ino} is not forgotten: {error}");
+                }
+            }
+        };
+        std::thread::Builder::new().name("cairn-notify".to_owned()).spawn(tell).map(drop)
+    }
+}
+
+/// Runs `op`, now or once what it needs has been fetched, and gives `answer` its result or an errno.
+fn run<T, O, A>(shared: &Arc<Shared>, attempts: u32, op: O, answer: A)
+where
+    O: Fn(&Fs) -> Res<T> + Send + 'static,
+    A: FnOnce(&Arc<Shared>, Result<T, i32>) + Send + 'static,
+{
+    let result = catch_unwind(AssertUnwindSafe(|| op(&shared.fs)));
+    let need = match result {
+        Ok(Ok(value)) => return answer(shared, Ok(value)),
+        Ok(Err(Fail::Io(error))) => {
+            let code = errnos::of(&error);
+            if code == Code::IO.raw_os_error() {
+                log::warn!("answered with an input/output error: {error}");
+            }
+            return answer(shared, Err(code));
+        }
+        Ok(Err(Fail::Need(need))) if attempts > 0 => need,
+        Ok(Err(Fail::Need(need))) => {
+            log::warn!("fetched but still missing: {need:?}");
+            return answer(shared, Err(Code::IO.raw_os_error()));
+        }
+        Err(_) => return answer(shared, Err(Code::IO.raw_os_error())),
+    };
+    let again = Arc::clone(shared);
+    let job: Job = Box::new(move |got| match got {
+        Ok(()) => run(&again, attempts - 1, op, answer),
+        Err(error) => {
+            log::warn!("could not be fetched: {error}");
+            answer(&again, Err(Code::IO.raw_os_error()));
+        }
+    });
+    let ticket = shared.lot.park(job);
+    let objects = shared.fs.objects();
+    match need {
+        Need::Sizes(ids) => objects.want_sizes(ids, Box::new(move |got| ticket.end(got))),
+        Need::Blob(id, path) => {
+            // The blob is held until the operation has opened it.
+            let done: port::Done<port::Blob> = Box::new(move |got| match got {
+                Ok(blob) => {
+                    ticket.end(Ok(()));
+                    drop(blob);
+                }
+                Err(error) => ticket.end(Err(error)),
+            });
+            objects.want(id, &path, done);
+        }
+    }
+}
+
+impl Adapter {
+    pub(super) fn new(fs: Arc<Fs>) -> io::Result<(Self, Notices)> {
+        let (send, receive) = channel();
+        let shared = Shared {
+            lot: Lot::new(fs.options().read_deadline)?,
+            fs,
+            notices: Mutex::new(send),
+            passthrough: AtomicBool::new(false),
+            backing: Mutex::default(),
+            backed: Mutex::default(),
+        };
+        Ok((Self(Arc::new(shared)), Notices(receive)))
+    }
+
+    fn run<T, O, A>(&self, op: O, answer: A)
+    where
+        O: Fn(&Fs) -> Res<T> + Send + 'static,
+        A: FnOnce(&Arc<Shared>, Result<T, i32>) + Send + 'static,
+    {
+        run(&self.0, ATTEMPTS, op, answer);
+    }
+
+    fn empty(&self, reply: ReplyEmpty, op: impl Fn(&Fs) -> Res<()> + Send + 'static) {
+        self.run(op, |_, result| match result {
+            Ok(()) => reply.ok(),
+            Err(code) => reply.error(errno(code)),
+        });
+    }
+
+    fn entry(&self, reply: ReplyEntry, op: impl Fn(&Fs) -> Res<Attr> + Send + 'static) {
+        self.run(op, |_, result| match result {
+            Ok(found) => reply.entry(&TTL, &attr(&found), GENERATION),
+            Err(code) => reply.error(errno(code)),
+        });
+    }
+
+    fn attr(&self, reply: ReplyAttr, op: impl Fn(&Fs) -> Res<Attr> + Send + 'static) {
+        self.run(op, |_, result| match result {
+            Ok(found) => reply.attr(&TTL, &attr(&found)),
+            Err(code) => reply.error(errno(code)),
+        });
+    }
+
+    /// For operations that may leave an inode with other names: its count of names changed behind the kernel's back.
+    fn unlinking(&self, reply: ReplyEmpty, op: impl Fn(&Fs) -> Res<Option<Ino>> + Send + 'static) {
+        self.run(op, |shared, result| match result {
+            Ok(left) => {
+                reply.ok();
+                if let Some(ino) = left {
+                    let _ = lock(&shared.notices).send(ino);
+                }
+            }
+            Err(code) => reply.error(errno(code)),
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Tells the kernel of an open file, and lets it read a blob by itself where it can.
+    fn opened(&self, ino: Ino, opened: Opened, reply: ReplyOpen) {
+        let handle = FileHandle(opened.handle);
+        let clean = if opened.clean { FopenFlags::FOPEN_NOFLUSH } else { FopenFlags::empty() };
+        if let Some(blob) = &opened.passthrough {
+            match self.backing(ino, blob, &reply) {
+                Some(id) => {
+                    lock(&self.backed).insert(opened.handle, Arc::clone(&id));
+                    return reply.opened_passthrough(handle, clean, &id);
+                }
+                None => self.fs.no_passthrough(opened.handle),
+            }
+        }
+        reply.opened(handle, FopenFlags::FOPEN_KEEP_CACHE | clean);
+    }
+
+    fn backing(&self, ino: Ino, blob: &port::Blob, reply: &ReplyOpen) -> Option<Arc<BackingId>> {
+        if !self.passthrough.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut backing = lock(&self.backing);
+        if let Some(id) = backing.get(&ino).and_then(Weak::upgrade) {
+            return Some(id);
+        }
+        match reply.open_backing(&*blob.file) {
+            Ok(id) => {
+                let id = Arc::new(id);
+                backing.insert(ino, Arc::downgrade(&id));
+                Some(id)
+            }
+            Err(error) => {
+                log::info!("the kernel does not read files by itself here: {error}");
+                self.passthrough.store(false, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    fn released(&self, ino: Ino, handle: u64) {
+        self.fs.release(handle);
+        let backed = lock(&self.backed).remove(&handle);
+        if backed.is_some() {
+            let mut backing = lock(&self.backing);
+            drop(backed);
+            if backing.get(&ino).is_some_and(|id| id.strong_count() == 0) {
+                backing.remove(&ino);
+            }
+        }
+    }
+}
+
+fn is_write(flags: OpenFlags) -> bool {
+    flags.0 & 0o3 != 0
+}
+
+const O_TRUNC: i32 = 0o1000;
+const O_EXCL: i32 = 0o200;
+const XATTR_CREATE: i32 = 1;
+const XATTR_REPLACE: i32 = 2;
+const SEEK_DATA: i32 = 3;
+const SEEK_HOLE: i32 = 4;
+
+fn send_xattr(reply: ReplyXattr, size: u32, result: Result<Vec<u8>, i32>) {
+    match result {
+        Ok(value) if size == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() > size as usize => reply.error(errno(Code::RANGE.raw_os_error())),
+        Ok(value) => reply.data(&value),
+        Err(code) => reply.error(errno(code)),
+    }
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let wanted = [
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_READDIRPLUS_AUTO,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_CACHE_SYMLINKS,
+            InitFlags::FUSE_ATOMIC_O_TRUNC,
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+            InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+        ];
+        for flag in wanted {
+            if config.add_capabilities(flag).is_err() {
+                log::info!("the kernel does not offer {flag:?}");
+            }
+        }
+        let passthrough = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
+            && config.set_max_stack_depth(1).is_ok();
+        self.0.passthrough.store(passthrough, Ordering::Relaxed);
+        // A kernel that allows less says so; less is what it then gets.
+        let _ = config.set_max_write(WRITE_BYTES_MAX);
+        let _ = config.set_max_background(64);
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let name = name.as_bytes().to_vec();
+        self.run(
+            move |fs| fs.lookup(parent.0, &name),
+            |_, result| match result {
+                Ok(found) => reply.entry(&TTL, &attr(&found), GENERATION),
+                Err(code) if code == Code::NOENT.raw_os_error() => reply.entry(&TTL, &nothing(), GENERATION),
+                Err(code) => reply.error(errno(code)),
+            },
+        );
+    }
+
+    fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
+        self.0.fs.forget(ino.0, count);
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.attr(reply, move |fs| fs.getattr(ino.0));
+    }
+
+    fn setattr(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let set = SetAttr { mode, uid, gid, atime: atime.map(set_time), mtime: mtime.map(set_time) };
+        self.attr(reply, move |fs| {
+            if let Some(size) = size {
+                fs.truncate(ino.0, size)?;
+            }
+            let more = mode.is_some() || uid.is_some() || gid.is_some() || atime.is_some() || mtime.is_some();
+            if more { fs.setattr(ino.0, set) } else { fs.getattr(ino.0) }
+        });
+    }
+
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        self.run(
+            move |fs| fs.readlink(ino.0),
+            |_, result| match result {
+                Ok(target) => reply.data(&target),
+                Err(code) => reply.error(errno(code)),
+            },
+        );
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _: u32,
+        _: u32,
+        reply: ReplyEntry,
+    ) {
+        let (name, owner) = (name.as_bytes().to_vec(), (request.uid(), request.gid()));
+        self.entry(reply, move |fs| {
+            let new = match mode & 0o170_000 {
+                0 | 0o100_000 => New::File,
+                0o010_000 => New::Fifo,
+                0o140_000 => New::Socket,
+                _ => return Err(Code::PERM.into()),
+            };
+            fs.make(parent.0, &name, new, mode, owner)
+        });
+    }
+
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
+        let (name, owner) = (name.as_bytes().to_vec(), (request.uid(), request.gid()));
+        self.entry(reply, move |fs| fs.make(parent.0, &name, New::Dir, mode, owner));
+    }
+
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let (name, owner) = (name.as_bytes().to_vec(), (request.uid(), request.gid()));
+        let target = target.as_os_str().as_bytes().to_vec();
+        self.entry(reply, move |fs| fs.make(parent.0, &name, New::Link(&target), 0o777, owner));
+    }
+
+    fn link(&self, _: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let name = name.as_bytes().to_vec();
+        self.entry(reply, move |fs| fs.link(ino.0, parent.0, &name));
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = name.as_bytes().to_vec();
+        self.unlinking(reply, move |fs| fs.unlink(parent.0, &name));
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = name.as_bytes().to_vec();
+        self.empty(reply, move |fs| fs.rmdir(parent.0, &name));
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let (name, new_name) = (name.as_bytes().to_vec(), new_name.as_bytes().to_vec());
+        self.unlinking(reply, move |fs| {
+            let how = if flags.is_empty() {
+                Rename::Replace
+            } else if flags == RenameFlags::RENAME_NOREPLACE {
+                Rename::NoReplace
+            } else if flags == RenameFlags::RENAME_EXCHANGE {
+                Rename::Exchange
+            } else {
+                return Err(Code::INVAL.into());
+            };
+            fs.rename((parent.0, &name), (new_parent.0, &new_name), how)
+        });
+    }
+
+    fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let (write, truncate) = (is_write(flags), flags.0 & O_TRUNC != 0);
+        self.run(
+            move |fs| fs.open_file(ino.0, write, truncate),
+            move |shared, result| match result {
+                Ok(opened) => shared.opened(ino.0, opened, reply),
+                Err(code) => reply.error(errno(code)),
+            },
+        );
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let (name, owner) = (name.as_bytes().to_vec(), (request.uid(), request.gid()));
+        let write = flags & 0o3 != 0;
+        let op = move |fs: &Fs| {
+            let found = match fs.make(parent.0, &name, New::File, mode, owner) {
+                Err(Fail::Io(error))
+                    if flags & O_EXCL == 0 && error.raw_os_error() == Some(Code::EXIST.raw_os_error()) =>
+                {
+                    fs.lookup(parent.0, &name)?
+                }
+                made => made?,
+            };
+            match fs.open_file(found.ino, write, flags & O_TRUNC != 0) {
+                Ok(opened) => Ok((fs.getattr(found.ino)?, opened)),
+                Err(error) => {
+                    fs.forget(found.ino, 1);
+                    Err(error)
+                }
+            }
+        };
+        self.run(op, |shared, result| match result {
+            Ok((found, opened)) => {
+                if opened.passthrough.is_some() {
+                    shared.fs.no_passthrough(opened.handle);
+                }
+                let flags = FopenFlags::FOPEN_KEEP_CACHE;
+                reply.created(&TTL, &attr(&found), GENERATION, FileHandle(opened.handle), flags);
+            }
+            Err(code) => reply.error(errno(code)),
+        });
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        at: u64,
+        len: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.run(
+            move |fs| Ok(fs.source(handle.0)?.read(at, len as usize)?),
+            |_, result| match result {
+                Ok(data) => reply.data(&data),
+                Err(code) => reply.error(errno(code)),
+            },
+        );
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        at: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        // A file that is open for writing has its content at hand: this never waits for the network.
+        let result = catch_unwind(AssertUnwindSafe(|| self.0.fs.write(handle.0, at, data)));
+        match result {
+            Ok(Ok(count)) => reply.written(count as u32),
+            Ok(Err(Fail::Io(error))) => reply.error(errno(errnos::of(&error))),
+            Ok(Err(Fail::Need(_))) | Err(_) => reply.error(errno(Code::IO.raw_os_error())),
+        }
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        let shared = Arc::clone(&self.0);
+        self.empty(reply, move |_| {
+            shared.released(ino.0, handle.0);
+            Ok(())
+        });
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.empty(reply, move |fs| fs.sync(handle.0));
+    }
+
+    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let flags = FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE;
+        self.run(
+            move |fs| fs.open_dir(ino.0),
+            move |_, result| match result {
+                Ok(handle) => reply.opened(FileHandle(handle), flags),
+                Err(code) => reply.error(errno(code)),
+            },
+        );
+    }
+
+    fn readdir(&self, _: &Request, ino: INodeNo, handle: FileHandle, at: u64, mut reply: ReplyDirectory) {
+        let op = move |fs: &Fs| Ok((fs.list_open(handle.0, at == 0)?, fs.parent(ino.0)));
+        self.run(op, move |_, result| {
+            let (all, parent) = match result {
+                Ok(found) => found,
+                Err(code) => return reply.error(errno(code)),
+            };
+            for place in at.. {
+                let (found, file_kind, name): (Ino, _, &[u8]) = match place {
+                    0 => (ino.0, FileKind::Dir, b"."),
+                    1 => (parent, FileKind::Dir, b".."),
+                    _ => match all.get(place as usize - 2) {
+                        Some(entry) => (entry.ino, entry.kind, &entry.name),
+                        None => break,
+                    },
+                };
+                if reply.add(INodeNo(found), place + 1, kind(file_kind), OsStr::from_bytes(name)) {
+                    break;
+                }
+            }
+            reply.ok();
+        });
+    }
+
+    fn readdirplus(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        at: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let op = move |fs: &Fs| {
+            let parent = fs.getattr(fs.parent(ino.0))?;
+            Ok((fs.list_open(handle.0, at == 0)?, fs.getattr(ino.0)?, parent))
+        };
+        self.run(op, move |shared, result| {
+            let (all, this, parent) = match result {
+                Ok(found) => found,
+                Err(code) => return reply.error(errno(code)),
+            };
+            for place in at.. {
+                // The kernel takes no reference for the first two.
+                let full = match place {
+                    0 => reply.add(ino, 1, ".", &TTL, &attr(&this), GENERATION),
+                    1 => reply.add(INodeNo(parent.ino), 2, "..", &TTL, &attr(&parent), GENERATION),
+                    _ => {
+                        let Some(entry) = all.get(place as usize - 2) else { break };
+                        // It may have been removed since the listing was made.
+                        let Ok((found, known)) = shared.fs.lookup_listed(ino.0, &entry.name) else {
+                            continue;
+                        };
+                        let ttl = if known { TTL } else { Duration::ZERO };
+                        let (number, name) = (INodeNo(found.ino), OsStr::from_bytes(&entry.name));
+                        let full = reply.add(number, place + 1, name, &ttl, &attr(&found), GENERATION);
+                        if full {
+                            shared.fs.forget(found.ino, 1);
+                        }
+                        full
+                    }
+                };
+                if full {
+                    break;
+                }
+            }
+            reply.ok();
+        });
+    }
+
+    fn releasedir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
+        self.empty(reply, move |fs| {
+            fs.release(handle.0);
+            Ok(())
+        });
+    }
+
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.empty(reply, |fs| Ok(fs.sync_journal()?));
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        self.run(
+            |fs| Ok(fs.room()?),
+            |_, result| match result {
+                Ok(room) => reply.statfs(
+                    room.f_blocks,
+                    room.f_bfree,
+                    room.f_bavail,
+                    room.f_files,
+                    room.f_ffree,
+                    room.f_bsize as u32,
+                    NAME_BYTES_MAX as u32,
+                    room.f_frsize as u32,
+                ),
+                Err(code) => reply.error(errno(code)),
+            },
+        );
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
+        let (name, value) = (name.as_bytes().to_vec(), value.to_vec());
+        let (create, replace) = (flags & XATTR_CREATE != 0, flags & XATTR_REPLACE != 0);
+        self.empty(reply, move |fs| fs.setxattr(ino.0, &name, &value, create, replace));
+    }
+
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let name = name.as_bytes().to_vec();
+        self.run(move |fs| fs.getxattr(ino.0, &name), move |_, result| send_xattr(reply, size, result));
+    }
+
+    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        self.run(move |fs| fs.listxattr(ino.0), move |_, result| send_xattr(reply, size, result));
+    }
+
+    fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = name.as_bytes().to_vec();
+        self.empty(reply, move |fs| fs.removexattr(ino.0, &name));
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        at: u64,
+        len: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        self.empty(reply, move |fs| fs.allocate(handle.0, mode, at, len));
+    }
+
+    fn lseek(&self, _: &Request, _: INodeNo, handle: FileHandle, at: i64, whence: i32, reply: ReplyLseek) {
+        let op = move |fs: &Fs| match (u64::try_from(at), whence) {
+            (Ok(at), SEEK_DATA) => fs.seek(handle.0, at, true),
+            (Ok(at), SEEK_HOLE) => fs.seek(handle.0, at, false),
+            (Err(_), SEEK_DATA | SEEK_HOLE) => Err(Code::NXIO.into()),
+            _ => Err(Code::INVAL.into()),
+        };
+        self.run(op, |_, result| match result {
+            Ok(at) => reply.offset(at as i64),
+            Err(code) => reply.error(errno(code)),
+        });
+    }
+
+    /// The kernel copies by reading and writing instead.
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: fuser::CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        reply.error(errno(Code::OPNOTSUPP.raw_os_error()));
+    }
+}

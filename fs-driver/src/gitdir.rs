@@ -1,0 +1,8 @@
+//! git's side of a mount: the objects that mounts of one remote share, the git dir, its index.
+
+pub mod idx;
+pub mod index;
+pub mod layout;
+pub mod pack;
+pub mod receive;
+pub mod store;

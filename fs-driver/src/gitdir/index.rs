@@ -1,0 +1,150 @@
+//! Writes git's index for a tree that nobody touched yet (gitformat-index, version 2, with TREE and FSMN).
+//!
+//! All entries are marked as unchanged since the fsmonitor token, so that git stats nothing and reads nothing. An entry
+//! of unknown size says 0, which makes git compare contents should the mark ever be lost.
+
+use std::io;
+
+use cairn_protocol::object::{HashAlgo, Hasher, Kind, ObjectId, TreeIter};
+
+use super::idx::finished;
+use super::pack::broken;
+use super::store::Store;
+use crate::hydrate::order::Candidate;
+use crate::limits::{INDEX_ENTRIES_MAX, TREE_DEPTH_MAX};
+
+/// Bytes of a name that the flags of an entry can count.
+const FLAG_NAME_BYTES: usize = 0xfff;
+/// Bytes of an entry before its id.
+const STAT_BYTES: usize = 40;
+
+/// A file of the tree, as the index has it.
+struct Item {
+    path: Vec<u8>,
+    id: ObjectId,
+    mode: u32,
+}
+
+/// The files of a tree, and what the index says about its folders.
+pub struct Listing {
+    items: Vec<Item>,
+    cache_tree: Vec<u8>,
+    algo: HashAlgo,
+}
+
+/// Reads the whole tree. `None` where it has more files or deeper folders than an index is prepared for.
+pub fn list(store: &Store, root: &ObjectId) -> io::Result<Option<Listing>> {
+    let mut listing = Listing { items: Vec::new(), cache_tree: Vec::new(), algo: root.algo() };
+    let whole = listing.walk(store, root, &mut Vec::new(), b"", 0)?;
+    Ok(whole.is_some().then_some(listing))
+}
+
+impl Listing {
+    /// The blobs, in the order of the index.
+    pub fn files(&self) -> impl Iterator<Item = Candidate> {
+        let blobs = self.items.iter().filter(|item| item.mode != 0o160_000);
+        blobs.map(|item| Candidate { path: item.path.clone(), id: item.id, size: None })
+    }
+
+    /// Adds a folder. Answers how many files are in it.
+    fn walk(
+        &mut self,
+        store: &Store,
+        id: &ObjectId,
+        path: &mut Vec<u8>,
+        name: &[u8],
+        depth: usize,
+    ) -> io::Result<Option<usize>> {
+        if depth > TREE_DEPTH_MAX {
+            return Ok(None);
+        }
+        let data = store.tree(id)?;
+        let before = self.items.len();
+        let outer = std::mem::take(&mut self.cache_tree);
+        let mut folders = 0;
+        for entry in TreeIter::new(self.algo, &data) {
+            let entry = entry.map_err(broken)?;
+            let entry_id = ObjectId::from_bytes(self.algo, entry.id).ok_or_else(|| broken("a short id"))?;
+            let len = path.len();
+            path.extend_from_slice(entry.name);
+            if entry.is_tree() {
+                path.push(b'/');
+                folders += 1;
+                if self.walk(store, &entry_id, path, entry.name, depth + 1)?.is_none() {
+                    return Ok(None);
+                }
+            } else {
+                let mode = match entry.link_kind() {
+                    Some(Kind::Blob) if entry.is_symlink() => 0o120_000,
+                    Some(Kind::Blob) if entry.mode & 0o100 != 0 => 0o100_755,
+                    Some(Kind::Blob) => 0o100_644,
+                    _ => 0o160_000,
+                };
+                self.items.push(Item { path: path.clone(), id: entry_id, mode });
+            }
+            path.truncate(len);
+            if self.items.len() > INDEX_ENTRIES_MAX {
+                return Ok(None);
+            }
+        }
+        let count = self.items.len() - before;
+        let inner = std::mem::replace(&mut self.cache_tree, outer);
+        self.cache_tree.extend_from_slice(name);
+        self.cache_tree.extend_from_slice(format!("\0{count} {folders}\n").as_bytes());
+        self.cache_tree.extend_from_slice(id.as_bytes());
+        self.cache_tree.extend_from_slice(&inner);
+        Ok(Some(count))
+    }
+
+    /// The bytes of the index. `mtime` is what all files have, in seconds; `token` the fsmonitor token.
+    pub fn encode(
+        &self,
+        mtime: i64,
+        owner: (u32, u32),
+        token: &str,
+        size: &dyn Fn(&ObjectId) -> Option<u64>,
+    ) -> io::Result<Vec<u8>> {
+        let mut out = b"DIRC\0\0\0\x02".to_vec();
+        out.extend_from_slice(&(self.items.len() as u32).to_be_bytes());
+        for item in &self.items {
+            let start = out.len();
+            let size = if item.mode == 0o160_000 { Some(0) } else { size(&item.id) };
+            // Both times, device and inode, mode, owner, size: 32-bit words, cut to size as git does.
+            let seconds = mtime as u32;
+            let words =
+                [seconds, 0, seconds, 0, 0, 0, item.mode, owner.0, owner.1, size.unwrap_or_default() as u32];
+            words.iter().for_each(|word| out.extend_from_slice(&word.to_be_bytes()));
+            debug_assert_eq!(out.len() - start, STAT_BYTES);
+            out.extend_from_slice(item.id.as_bytes());
+            out.extend_from_slice(&(item.path.len().min(FLAG_NAME_BYTES) as u16).to_be_bytes());
+            out.extend_from_slice(&item.path);
+            // One to eight NULs, up to a multiple of eight.
+            let bytes = out.len() - start;
+            out.resize(start + (bytes / 8 + 1) * 8, 0);
+        }
+        extension(&mut out, b"TREE", &self.cache_tree);
+        extension(&mut out, b"FSMN", &fsmonitor(token));
+        let mut hasher = Hasher::new(self.algo);
+        hasher.update(&out);
+        out.extend_from_slice(finished(hasher)?.as_bytes());
+        Ok(out)
+    }
+}
+
+fn extension(out: &mut Vec<u8>, name: &[u8; 4], data: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(&(data.len() as u32).to_be_bytes());
+    out.extend_from_slice(data);
+}
+
+/// Version 2, the token, and the EWAH bitmap of the entries that may have changed: none.
+fn fsmonitor(token: &str) -> Vec<u8> {
+    let mut out = 2_u32.to_be_bytes().to_vec();
+    out.extend_from_slice(token.as_bytes());
+    out.push(0);
+    // Bits, words, one empty running-length word, the position of the last such word.
+    let bitmap = [0_u32, 1, 0, 0, 0];
+    out.extend_from_slice(&((bitmap.len() * 4) as u32).to_be_bytes());
+    bitmap.iter().for_each(|word| out.extend_from_slice(&word.to_be_bytes()));
+    out
+}

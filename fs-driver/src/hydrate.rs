@@ -1,0 +1,7 @@
+//! Brings contents and sizes of blobs from the remote: what is waited for first, the rest in the order in which it is needed.
+
+pub mod hydrator;
+pub mod order;
+pub mod queue;
+pub mod scan;
+pub mod upstream;

@@ -1,0 +1,229 @@
+//! What is wanted, what is under way, and what comes next. No threads, no I/O, no clock: the hydrator holds it under its lock.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::time::Instant;
+
+use cairn_protocol::object::ObjectId;
+
+use super::upstream::Failure;
+use crate::limits::{
+    BACKGROUND_BATCH, BACKGROUND_BATCH_BYTES, FAILURES_UNTIL_DEAD, WAITING_MAX, WANTS_BATCH,
+};
+use crate::port::{Blob, Done};
+
+/// Somebody who waits.
+pub struct Waiter<T> {
+    /// After this it is told that time is up.
+    pub deadline: Instant,
+    /// How it is told.
+    pub done: Done<T>,
+}
+
+struct Want {
+    path: Vec<u8>,
+    waiters: Vec<Waiter<Blob>>,
+    is_under_way: bool,
+}
+
+/// A request for sizes.
+pub struct SizesWant {
+    /// Whose sizes.
+    pub ids: Vec<ObjectId>,
+    /// Who waits for them.
+    pub waiter: Waiter<()>,
+}
+
+/// What a worker does next.
+pub enum Job {
+    /// Fetch these, which somebody waits for, each with the path where it was met.
+    Wanted(Vec<(ObjectId, Vec<u8>)>),
+    /// Ask for sizes.
+    Sizes(Vec<SizesWant>),
+    /// Fetch these, which nobody waits for yet.
+    Background(Vec<ObjectId>),
+}
+
+/// The queues.
+#[derive(Default)]
+pub struct Queue {
+    wants: HashMap<ObjectId, Want>,
+    foreground: VecDeque<ObjectId>,
+    sizes: VecDeque<SizesWant>,
+    background: VecDeque<ObjectId>,
+    in_background: HashSet<ObjectId>,
+    /// One background request at a time, so that the others are free for who waits.
+    is_background_busy: bool,
+    /// Whether the background rests.
+    pub is_paused: bool,
+    /// Before this the background rests, to keep within its bandwidth.
+    pub background_from: Option<Instant>,
+    /// Before this nobody asks the remote for anything.
+    pub open_until: Option<Instant>,
+    /// Failures since the last success.
+    pub failures: u32,
+}
+
+impl Queue {
+    /// Whether the remote is thought to be dead.
+    pub fn is_dead(&self) -> bool {
+        self.failures >= FAILURES_UNTIL_DEAD
+    }
+
+    /// How many blobs are waited for, and how many the background has before it.
+    pub fn lengths(&self) -> (usize, usize) {
+        (self.wants.len(), self.background.len())
+    }
+
+    /// Adds a waiter. Gives it back where too much is waited for.
+    pub fn want(&mut self, id: ObjectId, path: &[u8], waiter: Waiter<Blob>) -> Result<(), Waiter<Blob>> {
+        if let Some(want) = self.wants.get_mut(&id) {
+            want.waiters.push(waiter);
+            return Ok(());
+        }
+        if self.wants.len() >= WAITING_MAX {
+            return Err(waiter);
+        }
+        self.wants.insert(id, Want { path: path.to_vec(), waiters: vec![waiter], is_under_way: false });
+        self.foreground.push_back(id);
+        Ok(())
+    }
+
+    /// Adds a request for sizes.
+    pub fn want_sizes(&mut self, want: SizesWant) {
+        self.sizes.push_back(want);
+    }
+
+    /// Adds blobs to the background, at its front or its end.
+    pub fn push_background(&mut self, ids: impl DoubleEndedIterator<Item = ObjectId>, in_front: bool) {
+        if in_front {
+            for id in ids.rev() {
+                self.background.push_front(id);
+                self.in_background.insert(id);
+            }
+        } else {
+            for id in ids {
+                if self.in_background.insert(id) {
+                    self.background.push_back(id);
+                }
+            }
+        }
+    }
+
+    /// What to do at `now`; `None` while there is nothing to do.
+    pub fn next(&mut self, now: Instant, size: &dyn Fn(&ObjectId) -> u64) -> Option<Job> {
+        if self.open_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        if let Some(wanted) = self.next_wanted() {
+            return Some(Job::Wanted(wanted));
+        }
+        if !self.sizes.is_empty() {
+            return Some(Job::Sizes(self.sizes.drain(..).collect()));
+        }
+        let is_resting = self.is_paused || self.background_from.is_some_and(|from| now < from);
+        if self.is_background_busy || is_resting {
+            return None;
+        }
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < BACKGROUND_BATCH && bytes < BACKGROUND_BATCH_BYTES {
+            let Some(id) = self.background.pop_front() else { break };
+            if self.in_background.remove(&id) && !self.wants.contains_key(&id) {
+                bytes += size(&id);
+                batch.push(id);
+            }
+        }
+        if batch.is_empty() {
+            return None;
+        }
+        self.is_background_busy = true;
+        for id in &batch {
+            self.wants.insert(*id, Want { path: Vec::new(), waiters: Vec::new(), is_under_way: true });
+        }
+        Some(Job::Background(batch))
+    }
+
+    fn next_wanted(&mut self) -> Option<Vec<(ObjectId, Vec<u8>)>> {
+        let mut batch = Vec::new();
+        while batch.len() < WANTS_BATCH {
+            let Some(id) = self.foreground.pop_front() else { break };
+            if let Some(want) = self.wants.get_mut(&id).filter(|want| !want.is_under_way) {
+                want.is_under_way = true;
+                batch.push((id, want.path.clone()));
+            }
+        }
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    /// Marks neighbours that come along as under way. Answers those that are not already.
+    pub fn claim(&mut self, ids: Vec<ObjectId>) -> Vec<ObjectId> {
+        let mut claimed = Vec::new();
+        for id in ids {
+            if let std::collections::hash_map::Entry::Vacant(slot) = self.wants.entry(id) {
+                slot.insert(Want { path: Vec::new(), waiters: Vec::new(), is_under_way: true });
+                claimed.push(id);
+            }
+        }
+        claimed
+    }
+
+    /// A blob is here or never will be: answers who waited for it.
+    pub fn settle(&mut self, id: &ObjectId) -> Vec<Waiter<Blob>> {
+        self.in_background.remove(id);
+        self.wants.remove(id).map(|want| want.waiters).unwrap_or_default()
+    }
+
+    /// A request failed for now: what somebody waits for goes back to the front; the rest to the background.
+    pub fn put_back(&mut self, ids: &[ObjectId]) {
+        for id in ids.iter().rev() {
+            let Some(want) = self.wants.get_mut(id) else { continue };
+            want.is_under_way = false;
+            if want.waiters.is_empty() {
+                self.wants.remove(id);
+                self.push_background(std::iter::once(*id), true);
+            } else {
+                self.foreground.push_front(*id);
+            }
+        }
+    }
+
+    /// The background's request is over.
+    pub fn background_done(&mut self) {
+        self.is_background_busy = false;
+    }
+
+    /// Takes out who has waited too long.
+    pub fn expire(&mut self, now: Instant) -> (Vec<Done<Blob>>, Vec<Done<()>>) {
+        let mut blobs = Vec::new();
+        self.wants.retain(|_, want| {
+            let (late, waiting) = want.waiters.drain(..).partition::<Vec<_>, _>(|w| w.deadline <= now);
+            want.waiters = waiting;
+            blobs.extend(late.into_iter().map(|waiter| waiter.done));
+            want.is_under_way || !want.waiters.is_empty()
+        });
+        let (late, waiting) = self.sizes.drain(..).partition::<VecDeque<_>, _>(|w| w.waiter.deadline <= now);
+        self.sizes = waiting;
+        (blobs, late.into_iter().map(|want| want.waiter.done).collect())
+    }
+
+    /// Ends all waiting.
+    pub fn drain(&mut self) -> (Vec<Done<Blob>>, Vec<Done<()>>) {
+        let wants = self.wants.drain().flat_map(|(_, want)| want.waiters);
+        let blobs = wants.map(|waiter| waiter.done).collect();
+        self.background.clear();
+        self.in_background.clear();
+        self.foreground.clear();
+        (blobs, self.sizes.drain(..).map(|want| want.waiter.done).collect())
+    }
+
+    /// Whether anybody waits.
+    pub fn is_waited_for(&self) -> bool {
+        !self.sizes.is_empty() || self.wants.values().any(|want| !want.waiters.is_empty())
+    }
+}
+
+/// What those who wait are told.
+pub fn error_of(failure: &Failure) -> io::Error {
+    failure.clone().into()
+}

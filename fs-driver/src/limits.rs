@@ -1,0 +1,110 @@
+//! Ceilings of the driver, each with its unit.
+
+use std::time::Duration;
+
+/// One object after inflation, in bytes; it is held in memory while it is checked.
+pub const OBJECT_BYTES_MAX: u64 = 512 << 20;
+/// Objects of one pack that a remote sends.
+pub const PACK_OBJECTS_MAX: u32 = 32 << 20;
+/// Memory for delta bases while a pack is indexed, in bytes.
+pub const INDEX_CACHE_BYTES: u64 = 32 << 20;
+/// Deltas that are followed to read one object; git writes at most 4,095.
+pub const DELTA_DEPTH_MAX: usize = 4_096;
+/// Files that the prepared index names. A larger tree mounts without a prepared index.
+pub const INDEX_ENTRIES_MAX: usize = 2_000_000;
+/// Folders within folders that the prepared index and the background order follow.
+pub const TREE_DEPTH_MAX: usize = 512;
+/// Sizes that are asked for before the mount is ready; those of a larger tree come when they are needed.
+pub const SIZES_AT_MOUNT_MAX: usize = 50_000;
+/// Sizes that one remote's table keeps.
+pub const SIZES_MAX: usize = 8_000_000;
+/// The blob cache of the machine, in bytes, unless `--cache-limit` says otherwise.
+pub const CACHE_BYTES_DEFAULT: u64 = 20 << 30;
+/// What eviction leaves, in hundredths of the limit.
+pub const CACHE_KEPT_PERCENT: u64 = 90;
+/// A cached file's time of use is brought up to date when it is older than this.
+pub const CACHE_TOUCH_AFTER: Duration = Duration::from_secs(60);
+/// Temporary files of the cache that are older than this belong to nobody.
+pub const CACHE_STAGE_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Blobs of one request that somebody waits for.
+pub const WANTS_BATCH: usize = 512;
+/// Neighbours that come along with blobs that somebody waits for.
+pub const NEIGHBOURS_MAX: usize = 256;
+/// A neighbour of more bytes stays where it is.
+pub const NEIGHBOUR_BYTES_MAX: u64 = 1 << 20;
+/// Blobs of one request of the background.
+pub const BACKGROUND_BATCH: usize = 2_048;
+/// Bytes of one request of the background, by known sizes.
+pub const BACKGROUND_BATCH_BYTES: u64 = 16 << 20;
+/// Bytes that a blob of unknown size is taken for.
+pub const UNKNOWN_BLOB_BYTES: u64 = 8 << 10;
+/// Blobs of a folder that a scan brings at once.
+pub const SCAN_BLOBS_MAX: usize = 4_096;
+/// Folders below one folder in which reads missed, before the whole of it is fetched.
+pub const SCAN_FOLDERS_MIN: usize = 3;
+/// Connections to one remote.
+pub const CONNECTIONS_MAX: usize = 4;
+/// The longest wait for a blob, as long as the remote is thought to be alive.
+pub const WANT_DEADLINE: Duration = Duration::from_secs(60);
+/// The longest wait for a blob while the remote is thought to be dead.
+pub const WANT_DEADLINE_DEAD: Duration = Duration::from_secs(5);
+/// Failures one after the other, after which a remote is thought to be dead.
+pub const FAILURES_UNTIL_DEAD: u32 = 5;
+/// The first pause after a failure; it doubles with each further one.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(200);
+/// The longest pause after a failure.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(15);
+/// Blobs that may be waited for at once.
+pub const WAITING_MAX: usize = 1 << 20;
+/// Blobs that the background order holds.
+pub const BACKGROUND_MAX: usize = 1_000_000;
+/// Bytes of one request on the control socket.
+pub const CONTROL_REQUEST_BYTES_MAX: u64 = 4 << 20;
+/// Clients that the control socket serves at once.
+pub const CONTROL_CLIENTS_MAX: usize = 64;
+/// To wait for a request on the control socket.
+pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a path of a Unix socket, less the closing NUL.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Bytes of a file with a token.
+pub const TOKEN_FILE_BYTES_MAX: u64 = 64 << 10;
+/// Restarts of a daemon that dies within `RESTART_CALM` of its start.
+pub const RESTARTS_MAX: u32 = 5;
+/// A daemon that lives this long is thought to be well.
+pub const RESTART_CALM: Duration = Duration::from_secs(60);
+/// Paths of one warning in the status.
+pub const WARNINGS_MAX: usize = 16;
+
+const _: () = assert!(WANTS_BATCH + NEIGHBOURS_MAX <= BACKGROUND_BATCH);
+const _: () = assert!(CACHE_KEPT_PERCENT < 100);
+
+/// A name in a directory (`NAME_MAX`).
+pub const NAME_BYTES_MAX: usize = 255;
+/// The target of a symbolic link (`PATH_MAX`).
+pub const LINK_TARGET_BYTES_MAX: usize = 4096;
+/// Decoded trees that are kept. A tree of a million entries takes about 50 MB.
+pub const TREE_CACHE_BYTES_MAX: usize = 64 << 20;
+/// One frame of the journal. The largest record is an inode with all its extended attributes.
+pub const JOURNAL_FRAME_BYTES_MAX: usize = 1 << 20;
+/// A journal beyond this, and beyond twice the last checkpoint, is folded into a checkpoint.
+pub const JOURNAL_BYTES_MAX: u64 = 16 << 20;
+/// Names and values of one inode's extended attributes together.
+pub const XATTR_BYTES_MAX: usize = 64 << 10;
+/// Paths that the change log remembers; beyond it a reader is told that everything may have changed.
+pub const CHANGED_PATHS_MAX: usize = 100_000;
+/// A file of at least this many bytes is read by the kernel itself where it can (passthrough).
+pub const PASSTHROUGH_BYTES_MIN: u64 = 128 << 10;
+/// Data of one write request.
+pub const WRITE_BYTES_MAX: u32 = 1 << 20;
+/// Requests that wait for the network at once; more are refused with `EIO`.
+pub const PARKED_REQUESTS_MAX: usize = 65_536;
+/// Sizes that are asked for together.
+pub const SIZES_PER_REQUEST_MAX: usize = 10_000;
+
+const _: () = assert!(XATTR_BYTES_MAX < JOURNAL_FRAME_BYTES_MAX / 2);
+/// Attempts to prepare a mount while the remote does not answer.
+pub const PREPARE_TRIES_MAX: u32 = 4;
+/// Attempts to bring the history in the background.
+pub const HISTORY_TRIES_MAX: u32 = 20;
+/// To wait until a mount is gone after it was asked to end.
+pub const UNMOUNT_DEADLINE: Duration = Duration::from_secs(20);

@@ -1,0 +1,254 @@
+//! One mount from preparation to its end, within one process.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::{History, Record, ask_git, login, private_folder, remote_options, write_secret};
+use crate::control::{self, Reply, Request, Status};
+use crate::fs::{DotGit, Fs, Options};
+use crate::fuse::{self, MountOptions};
+use crate::gitdir::index::Listing;
+use crate::hydrate::order::Candidate;
+use crate::hydrate::upstream::{Dial, Failure, dial};
+use crate::limits::{
+    BACKOFF_MAX, BACKOFF_MIN, HISTORY_TRIES_MAX, PREPARE_TRIES_MAX, WANT_DEADLINE, WARNINGS_MAX,
+};
+use crate::port::Objects;
+use crate::repo::{Mounted, Repo, prepare};
+
+/// What the control socket tells of.
+struct Shared {
+    repo: Arc<Repo>,
+    fs: Arc<Fs>,
+    warnings: Mutex<Vec<String>>,
+    history_error: Mutex<Option<String>>,
+    stop: Mutex<Sender<()>>,
+}
+
+/// Mounts, calls `ready`, and serves until the mount is unmounted by whomever, or a signal asks for it.
+pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> io::Result<()> {
+    clear_stale(&record.dir)?;
+    private_folder(&record.cache)?;
+    private_folder(&record.state())?;
+    let mounted = prepare_patiently(&record, program)?;
+    let repo = Repo::open(record.clone(), mounted.clone(), dial_for(&record))?;
+    let listing = repo.list()?;
+    let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let options = Options {
+        dotgit: DotGit::Symlink(repo.gitdir()),
+        read_only: record.read_only,
+        uid: owner.0,
+        gid: owner.1,
+        commit_time: mounted.commit_time(),
+        read_deadline: WANT_DEADLINE + Duration::from_secs(5),
+    };
+    let objects: Arc<dyn Objects> = Arc::<Repo>::clone(&repo);
+    let fs = Fs::open(&record.state().join("overlay"), repo.root(), objects, options)?;
+    if let Some(listing) = &listing {
+        repo.learn_sizes(listing);
+        repo.write_index(listing, owner, &fs.changes_since(0).token.to_string())?;
+    }
+    let (stop, stopped) = channel();
+    let shared = Arc::new(Shared {
+        repo: Arc::clone(&repo),
+        fs: Arc::clone(&fs),
+        warnings: Mutex::default(),
+        history_error: Mutex::default(),
+        stop: Mutex::new(stop.clone()),
+    });
+    let answering = Arc::clone(&shared);
+    control::serve(&record.state(), Arc::new(move |request| answering.answer(request)))?;
+    let how = MountOptions {
+        allow_other: record.allow_other,
+        fsname: record.url.clone(),
+        ..MountOptions::default()
+    };
+    let session = Arc::new(fuse::serve(fs, &record.dir, how)?);
+    stop_on_signals(stop)?;
+    let unmounting = Arc::clone(&session);
+    thread::spawn(move || unmount_when_told(&stopped, &unmounting));
+    ready(&mounted);
+    start_background(&shared, listing, &record)?;
+    let served = session.wait();
+    repo.hydrator().stop();
+    // Nobody is to ask a mount that is gone.
+    let _ = std::fs::remove_file(control::socket_of(&record.state()));
+    served
+}
+
+fn dial_for(record: &Record) -> Dial {
+    let (record, url) = (record.clone(), record.url.clone());
+    dial(url, move || remote_options(&record))
+}
+
+/// Tries again what may go better in a moment; asks git's credential helpers where the remote wants to know who asks.
+fn prepare_patiently(record: &Record, program: &Path) -> Result<Mounted, Failure> {
+    let dial = dial_for(record);
+    let mut has_asked = false;
+    let mut pause = BACKOFF_MIN;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match prepare(record, &dial, program) {
+            Err(failure) if failure.kind == io::ErrorKind::PermissionDenied && !has_asked => {
+                has_asked = true;
+                let found = if login(record)?.is_none() { ask_git(&record.url)? } else { None };
+                let Some(found) = found else { return Err(failure) };
+                write_secret(&record.state().join("token"), &format!("{}:{}", found.user, found.password))?;
+            }
+            Err(failure) if failure.is_transient && tries < PREPARE_TRIES_MAX => {
+                thread::sleep(pause);
+                pause = (pause * 2).min(BACKOFF_MAX);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn stop_on_signals(stop: Sender<()>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    thread::spawn(move || {
+        for _ in signals.forever() {
+            // Gone only when the process ends anyway.
+            let _ = stop.send(());
+        }
+    });
+    Ok(())
+}
+
+fn unmount_when_told(stopped: &Receiver<()>, session: &fuse::Session) {
+    while stopped.recv().is_ok() {
+        match session.unmount() {
+            Ok(()) => return,
+            Err(error) => eprintln!("cannot unmount: {error}"),
+        }
+    }
+}
+
+/// A daemon that was killed leaves a mount behind that answers ENOTCONN: it is taken away.
+pub fn clear_stale(dir: &Path) -> io::Result<()> {
+    let is_stale = |dir: &Path| {
+        let seen = std::fs::symlink_metadata(dir);
+        seen.is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error()))
+    };
+    if is_stale(dir) && rustix::mount::unmount(dir, rustix::mount::UnmountFlags::DETACH).is_err() {
+        let mut helper = Command::new("fusermount3");
+        helper.args(["-u", "-z"]).arg(dir).stdin(Stdio::null()).stdout(Stdio::null());
+        helper.status()?;
+    }
+    match is_stale(dir) {
+        true => Err(io::Error::other(format!(
+            "{}: a dead mount is there, and cannot be taken away",
+            dir.display()
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn start_background(shared: &Arc<Shared>, listing: Option<Listing>, record: &Record) -> io::Result<()> {
+    let about = Arc::clone(shared);
+    thread::Builder::new().name("background".to_owned()).spawn(move || {
+        let Some(listing) = listing else { return };
+        about.repo.start_background(&listing);
+        let files: Vec<_> = listing.files().filter(|file| file.path.ends_with(b".gitattributes")).collect();
+        drop(listing);
+        about.look_at_attributes(&files);
+    })?;
+    if record.history != History::Full {
+        return Ok(());
+    }
+    let (about, dial) = (Arc::clone(shared), dial_for(record));
+    thread::Builder::new().name("history".to_owned()).spawn(move || {
+        let mut pause = BACKOFF_MIN;
+        for _ in 0..HISTORY_TRIES_MAX {
+            let outcome = about.repo.complete_history(&dial);
+            let failure = outcome.as_ref().err().map(|failure| failure.text.clone());
+            *about.history_error.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+            if outcome.is_ok_and(|()| true) {
+                return;
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(BACKOFF_MAX);
+        }
+    })?;
+    Ok(())
+}
+
+/// Attributes that make a checkout write other bytes than the blob's.
+const CONVERSIONS: [&str; 5] = ["filter=", "eol=crlf", "ident", "working-tree-encoding=", "crlf"];
+
+impl Shared {
+    /// Contents are shown as they are stored: where attributes ask for a conversion, the status says so.
+    fn look_at_attributes(&self, files: &[Candidate]) {
+        for file in files.iter().take(WARNINGS_MAX) {
+            let (sender, receiver) = channel();
+            self.repo.want(file.id, &file.path, Box::new(move |found| _ = sender.send(found)));
+            let Ok(Ok(blob)) = receiver.recv() else { continue };
+            let mut content = vec![0; blob.size.min(1 << 20) as usize];
+            if std::os::unix::fs::FileExt::read_exact_at(&*blob.file, &mut content, 0).is_err() {
+                continue;
+            }
+            let text = String::from_utf8_lossy(&content);
+            let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+            let mut words = lines.flat_map(|line| line.split_whitespace().skip(1));
+            let found = words.find(|word| CONVERSIONS.iter().any(|c| word.starts_with(c)));
+            if let Some(word) = found {
+                let path = String::from_utf8_lossy(&file.path);
+                let text =
+                    format!("{path} asks for {word}: contents are shown as they are stored, unconverted");
+                self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+            }
+        }
+    }
+
+    fn answer(&self, request: Request) -> Reply {
+        match request {
+            Request::Status => Reply::Status(Box::new(self.status())),
+            Request::Changes(token) => {
+                // A token of another kind is one that is not known.
+                let changes = self.fs.changes_since(token.parse().unwrap_or(0));
+                Reply::Changes(changes.token.to_string(), changes.paths)
+            }
+            Request::Prefetch(path) => match self.repo.prefetch(path.as_bytes()) {
+                Ok(count) => Reply::Prefetch(count),
+                Err(error) => Reply::Error(error.to_string()),
+            },
+            Request::Pause => self.pause(true),
+            Request::Resume => self.pause(false),
+            Request::Unmount => {
+                let told = self.stop.lock().unwrap_or_else(PoisonError::into_inner).send(());
+                told.map_or_else(|_| Reply::Error("the mount is ending".to_owned()), |()| Reply::Done)
+            }
+        }
+    }
+
+    fn pause(&self, is_paused: bool) -> Reply {
+        self.repo.hydrator().pause(is_paused);
+        Reply::Done
+    }
+
+    fn status(&self) -> Status {
+        let (mounted, record, fs) = (self.repo.mounted(), self.repo.record(), self.fs.status());
+        Status {
+            state: "ready".to_owned(),
+            remote: record.url.clone(),
+            dir: record.dir.clone(),
+            commit: mounted.commit.clone(),
+            branch: mounted.branch.clone(),
+            pid: std::process::id(),
+            hydration: self.repo.progress(),
+            dirty_files: fs.dirty_files,
+            dirty_bytes: fs.upper_bytes,
+            warnings: self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            history_error: self.history_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
