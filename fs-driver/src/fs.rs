@@ -24,7 +24,7 @@ use cairn_protocol::object::ObjectId;
 use rustix::io::Errno;
 
 use crate::overlay::journal::Journal;
-use crate::overlay::{Facts, Inode, Ino, Kind, Meta, Overlay, ROOT, Stamp};
+use crate::overlay::{Facts, Ino, Inode, Kind, Meta, Overlay, ROOT, Stamp};
 use crate::port::{Blob, Objects};
 use crate::tree::Trees;
 
@@ -135,12 +135,8 @@ impl Fs {
             };
             let mut overlay = Overlay::default();
             let facts = state::dir_facts(&options, meta.commit_time, Some(root_tree));
-            let inode = Inode {
-                facts,
-                links: Vec::new(),
-                entries: std::collections::BTreeMap::new(),
-                dirty: false,
-            };
+            let inode =
+                Inode { facts, links: Vec::new(), entries: std::collections::BTreeMap::new(), dirty: false };
             overlay.inodes.insert(ROOT, inode);
             (meta, overlay)
         };
@@ -224,7 +220,11 @@ pub fn stamp(at: SystemTime) -> Stamp {
         Err(before) => {
             let before = before.duration();
             let (secs, nanos) = (-(before.as_secs() as i64), before.subsec_nanos());
-            if nanos == 0 { Stamp { secs, nanos } } else { Stamp { secs: secs - 1, nanos: 1_000_000_000 - nanos } }
+            if nanos == 0 {
+                Stamp { secs, nanos }
+            } else {
+                Stamp { secs: secs - 1, nanos: 1_000_000_000 - nanos }
+            }
         }
     }
 }

@@ -160,12 +160,8 @@ impl Overlay {
                 inode.dirty = false;
             }
             None => {
-                let inode = Inode {
-                    facts: facts.clone(),
-                    links: Vec::new(),
-                    entries: BTreeMap::new(),
-                    dirty: false,
-                };
+                let inode =
+                    Inode { facts: facts.clone(), links: Vec::new(), entries: BTreeMap::new(), dirty: false };
                 self.inodes.insert(ino, inode);
             }
         }

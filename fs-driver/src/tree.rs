@@ -272,7 +272,8 @@ impl Cache {
             return;
         }
         // Half of it at once, so that the sort is paid for by many inserts.
-        let mut by_age: Vec<(u64, ObjectId)> = self.trees.iter().map(|(id, (used, _))| (*used, *id)).collect();
+        let mut by_age: Vec<(u64, ObjectId)> =
+            self.trees.iter().map(|(id, (used, _))| (*used, *id)).collect();
         by_age.sort_unstable_by_key(|(used, _)| *used);
         for (_, id) in by_age {
             if self.bytes <= TREE_CACHE_BYTES_MAX / 2 {

@@ -99,7 +99,9 @@ impl Fs {
     pub(super) fn attr_with_any_size(&self, state: &mut State, ino: Ino) -> Res<(Attr, bool)> {
         let facts = state.facts(ino)?;
         let known = match &facts.kind {
-            Kind::Base(id) | Kind::BaseLink(id) => self.objects.size(id).map(|size| (size, size.div_ceil(512))),
+            Kind::Base(id) | Kind::BaseLink(id) => {
+                self.objects.size(id).map(|size| (size, size.div_ceil(512)))
+            }
             Kind::Upper if ino == DOTGIT => Some((self.dotgit_text().len() as u64, 1)),
             Kind::Upper => {
                 let meta = match state.open(ino).and_then(|open| open.file.as_ref()) {
@@ -114,7 +116,9 @@ impl Fs {
         };
         let (size, blocks) = known.unwrap_or_default();
         let nlink = match state.overlay.inodes.get(&ino) {
-            Some(inode) if !facts.kind.is_dir() || inode.links.is_empty() && ino != 1 => inode.links.len() as u32,
+            Some(inode) if !facts.kind.is_dir() || inode.links.is_empty() && ino != 1 => {
+                inode.links.len() as u32
+            }
             _ => 1,
         };
         let Facts { mode, uid, gid, atime, mtime, ctime, .. } = facts;
@@ -133,7 +137,8 @@ impl Fs {
             let tree = state.trees.get(state.dir_base(parent)?)?;
             let blobs = tree.iter().filter(|entry| entry.kind.git_mode() & 0o170_000 != 0o040_000);
             let blobs = blobs.filter(|entry| !matches!(entry.kind, crate::tree::EntryKind::Gitlink));
-            let missing = blobs.map(|entry| entry.id).filter(|id| *id != own && self.objects.size(id).is_none());
+            let missing =
+                blobs.map(|entry| entry.id).filter(|id| *id != own && self.objects.size(id).is_none());
             ids.extend(missing.take(SIZES_PER_REQUEST_MAX - 1));
         }
         Ok(Need::Sizes(ids))

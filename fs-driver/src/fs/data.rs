@@ -31,13 +31,7 @@ pub(super) struct Handle {
 
 impl Handle {
     pub(super) fn new(ino: Ino, write: bool) -> Self {
-        Self {
-            ino,
-            write,
-            passthrough: false.into(),
-            blob: OnceLock::new(),
-            listing: Mutex::new(None),
-        }
+        Self { ino, write, passthrough: false.into(), blob: OnceLock::new(), listing: Mutex::new(None) }
     }
 }
 

@@ -103,7 +103,10 @@ impl State {
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    log::warn!("{}: the content of a changed file is missing; it is empty now", path.display());
+                    log::warn!(
+                        "{}: the content of a changed file is missing; it is empty now",
+                        path.display()
+                    );
                     File::create(&path)?;
                 }
                 Err(error) => return Err(error),
@@ -213,7 +216,9 @@ impl State {
         let mut ino = self.base_ino(parent, entry.name);
         loop {
             match self.live.get(&ino) {
-                Some(Live { base: Some(at), .. }) if at.parent == parent && *at.name == *entry.name => return ino,
+                Some(Live { base: Some(at), .. }) if at.parent == parent && *at.name == *entry.name => {
+                    return ino;
+                }
                 None if !self.overlay.inodes.contains_key(&ino) => break,
                 // Two paths of one number: one in 2^63 for each pair.
                 _ => ino += 1,

@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BackingId, BsdFileFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
-    LockOwner, Notifier, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
-    Request, TimeOrNow, WriteFlags,
+    BackingId, BsdFileFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    KernelConfig, LockOwner, Notifier, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use rustix::io::Errno as Code;
 
@@ -579,7 +579,9 @@ impl Filesystem for Adapter {
                     _ => {
                         let Some(entry) = all.get(place as usize - 2) else { break };
                         // It may have been removed since the listing was made.
-                        let Ok((found, known)) = shared.fs.lookup_listed(ino.0, &entry.name) else { continue };
+                        let Ok((found, known)) = shared.fs.lookup_listed(ino.0, &entry.name) else {
+                            continue;
+                        };
                         let ttl = if known { TTL } else { Duration::ZERO };
                         let (number, name) = (INodeNo(found.ino), OsStr::from_bytes(&entry.name));
                         let full = reply.add(number, place + 1, name, &ttl, &attr(&found), GENERATION);
