@@ -22,5 +22,9 @@ pub const WRITE_BYTES_MAX: u32 = 1 << 20;
 pub const PARKED_REQUESTS_MAX: usize = 65_536;
 /// Sizes that are asked for together.
 pub const SIZES_PER_REQUEST_MAX: usize = 10_000;
+/// Contents of removed files that wait for the journal to be synced; beyond it, it is synced at once.
+pub const DOOMED_FILES_MAX: usize = 512;
+/// Bytes in them.
+pub const DOOMED_BYTES_MAX: u64 = 64 << 20;
 
 const _: () = assert!(XATTR_BYTES_MAX < JOURNAL_FRAME_BYTES_MAX / 2);

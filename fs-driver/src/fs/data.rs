@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cairn_protocol::object::ObjectId;
 use rustix::fs::{FallocateFlags, SeekFrom};
@@ -160,6 +160,7 @@ impl Fs {
             }
             state.evict(ino);
         }
+        self.reap(state);
     }
 
     /// Where the bytes of an open file are.
@@ -349,12 +350,34 @@ impl Fs {
 
     /// Syncs the journal, after the data of files that it gives names to.
     pub fn sync_journal(&self) -> io::Result<()> {
-        let (journal, publish) = {
+        let (journal, publish, doomed) = {
             let mut state = self.lock();
-            (state.journal.file(), std::mem::take(&mut state.publish))
+            state.doomed_bytes = 0;
+            let publish = std::mem::take(&mut state.publish);
+            (state.journal.file(), publish, std::mem::take(&mut state.doomed))
         };
-        self.sync_uppers(publish)?;
-        journal.sync_data()
+        let synced = self.sync_uppers(publish.iter().copied()).and_then(|()| journal.sync_data());
+        if let Err(error) = synced {
+            let mut state = self.lock();
+            state.publish.extend(publish);
+            state.doomed.extend(doomed);
+            return Err(error);
+        }
+        for ino in doomed {
+            if let Err(error) = fs::remove_file(self.upper_path(ino)) {
+                log::warn!("cannot remove the content of a removed file: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends an operation that may have removed files: their contents go once their removal is durable.
+    pub(super) fn reap(&self, state: MutexGuard<'_, State>) {
+        let due = state.wants_reaping();
+        drop(state);
+        if due && let Err(error) = self.sync_journal() {
+            log::warn!("cannot sync the journal: {error}");
+        }
     }
 
     fn sync_uppers(&self, inos: impl IntoIterator<Item = Ino>) -> io::Result<()> {
