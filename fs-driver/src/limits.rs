@@ -10,6 +10,8 @@ pub const TREE_CACHE_BYTES_MAX: usize = 64 << 20;
 pub const JOURNAL_FRAME_BYTES_MAX: usize = 1 << 20;
 /// A journal beyond this, and beyond twice the last checkpoint, is folded into a checkpoint.
 pub const JOURNAL_BYTES_MAX: u64 = 16 << 20;
+/// Room that is kept for the journal ahead of its end.
+pub const JOURNAL_RESERVE_BYTES: u64 = 1 << 20;
 /// Names and values of one inode's extended attributes together.
 pub const XATTR_BYTES_MAX: usize = 64 << 10;
 /// Paths that the change log remembers; beyond it a reader is told that everything may have changed.

@@ -1,4 +1,5 @@
 //! A daemon that is killed at any moment loses nothing that was synced, and no write that was answered.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "support/fake.rs"]
 mod fake;

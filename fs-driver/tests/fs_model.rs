@@ -1,4 +1,5 @@
 //! The core without a kernel, beside a plain model: random operations, remounts, and journals that are cut anywhere.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "support/fake.rs"]
 mod fake;
@@ -372,7 +373,7 @@ fn a_tree_with_a_thousand_million_paths_is_opened_and_answers() {
     let fs = Fs::open(dir.path(), id, Arc::clone(&fake) as _, options(Duration::from_secs(60))).unwrap();
     let path = "d7/d1/d2/d9/d0/d4/d4/d5/d6/leaf";
     assert_eq!(fs.inode_facts(path.as_bytes()).unwrap().size, Some(4));
-    let first = with(&fs, path, |ino| Ok(ino)).unwrap();
+    let first = with(&fs, path, Ok).unwrap();
     assert_eq!(fs.inode_facts(path.as_bytes()).unwrap().ino, first);
     Op::Rename("d7".into(), "moved".into()).on_fs(&fs).unwrap();
     Op::Write("moved/d1/d2/d9/d0/d4/d4/d5/d6/leaf".into(), 0, b"L".to_vec()).on_fs(&fs).unwrap();
@@ -397,4 +398,15 @@ fn the_base_is_walked_in_the_order_of_gits_index() {
     fs.walk_base(&mut |path, mode, _| seen.push((String::from_utf8(path.to_vec()).unwrap(), mode))).unwrap();
     let want = [("a.c", 0o100_644), ("a/z", 0o100_644), ("a0", 0o100_755), ("b", 0o120_000)];
     assert_eq!(seen, want.map(|(path, mode)| (path.to_owned(), mode)));
+}
+
+#[test]
+fn a_state_has_one_owner_at_a_time() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Arc::new(Fake::default()));
+    let first = open(dir.path(), &fake);
+    let objects = Arc::clone(&fake);
+    let second = Fs::open(dir.path(), first.root_tree(), objects, options(Duration::from_secs(60)));
+    assert_eq!(second.err().unwrap().kind(), std::io::ErrorKind::ResourceBusy);
+    drop(first);
+    open(dir.path(), &fake);
 }

@@ -1,4 +1,5 @@
 //! A real mount over `/dev/fuse`, beside a native directory.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "support/fake.rs"]
 mod fake;
@@ -235,7 +236,7 @@ fn steps() -> Vec<Step> {
             fs::metadata(root.join("big.bin")).map(|meta| meta.len().to_string())
         }),
         ("room beyond the end, a hole, zeros", |root| {
-            let file = OpenOptions::new().read(true).write(true).create(true).open(root.join("room"))?;
+            let file = OpenOptions::new().read(true).write(true).create_new(true).open(root.join("room"))?;
             file.write_all_at(&[7; 65_536], 0)?;
             rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 65_536, 65_536)?;
             let hole = FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE;
@@ -482,4 +483,63 @@ fn random_operations_leave_what_they_leave_on_a_native_directory() {
             }
         }
     }
+}
+
+/// A small file system of its own; dropped, it is unmounted.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let status = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
+            .arg(dir.path())
+            .status()
+            .unwrap();
+        assert!(status.success(), "mount of a small file system");
+        Self(dir)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let status = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status().unwrap();
+        assert!(status.success(), "umount");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_what_is_there_stays_and_can_be_removed() {
+    let small = Small::new();
+    let fake = Arc::new(Fake::default());
+    let tree = fake.tree_of(&[("base", "100644", b"base")]);
+    let state = small.0.path().join("state");
+    let open = || Fs::open(&state, tree, Arc::clone(&fake) as _, options(Duration::from_secs(60))).unwrap();
+    let mountpoint = tempfile::tempdir().unwrap();
+    let root = mountpoint.path();
+    let session = serve(open(), root, MountOptions::default()).unwrap();
+    fs::write(root.join("kept"), b"kept").unwrap();
+    let full = || {
+        let mut file = File::create(root.join("fill")).unwrap();
+        loop {
+            if let Err(error) = file.write_all(&[1; 65_536]) {
+                return error.raw_os_error().unwrap();
+            }
+        }
+    };
+    assert_eq!(full(), rustix::io::Errno::NOSPC.raw_os_error());
+    assert_eq!(fs::read(root.join("kept")).unwrap(), b"kept");
+    fs::rename(root.join("base"), root.join("moved")).unwrap();
+    fs::remove_file(root.join("fill")).unwrap();
+    wait_until("there is room again", || fs::write(root.join("after"), vec![2; 1 << 20]).is_ok());
+    assert_eq!(full(), rustix::io::Errno::NOSPC.raw_os_error());
+    session.unmount().unwrap();
+    session.wait().unwrap();
+    drop(session);
+    let session = serve(open(), root, MountOptions::default()).unwrap();
+    assert_eq!(fs::read(root.join("kept")).unwrap(), b"kept");
+    assert_eq!(fs::read(root.join("moved")).unwrap(), b"base");
+    assert_eq!(fs::read(root.join("after")).unwrap(), vec![2; 1 << 20]);
+    session.unmount().unwrap();
+    session.wait().unwrap();
 }

@@ -105,6 +105,8 @@ impl Fs {
         let mut passthrough = None;
         if let (true, Some(blob)) = (is_base, &blob) {
             let plain = state.open(ino).is_some_and(|open| open.handles > open.passthrough);
+            // While it is copied it is about to be written: its readers must see that.
+            let plain = plain || state.copying.contains(&ino);
             if !write && !truncate && !plain && blob.size >= PASSTHROUGH_BYTES_MIN {
                 passthrough = Some(blob.clone());
             }
@@ -209,7 +211,13 @@ impl Fs {
     /// Writes into an open file.
     pub fn write(&self, handle: u64, at: u64, data: &[u8]) -> Res<usize> {
         let file = self.begin_write(handle)?;
-        Ok(file.write_at(data, at)?)
+        match file.write_at(data, at) {
+            // Removed files may still take up the room.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && self.make_room()? => {
+                Ok(file.write_at(data, at)?)
+            }
+            written => Ok(written?),
+        }
     }
 
     /// Changes how much room a file has (`fallocate`).
@@ -369,6 +377,14 @@ impl Fs {
             }
         }
         Ok(())
+    }
+
+    /// Frees what removed files still take up; `false` where there is nothing.
+    pub(super) fn make_room(&self) -> io::Result<bool> {
+        if self.lock().doomed.is_empty() {
+            return Ok(false);
+        }
+        self.sync_journal().map(|()| true)
     }
 
     /// Ends an operation that may have removed files: their contents go once their removal is durable.

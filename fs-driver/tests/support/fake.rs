@@ -1,5 +1,5 @@
 //! Objects in memory, with switches for what is not local.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -30,6 +30,9 @@ pub struct Fake {
 struct NoPin;
 impl Pin for NoPin {}
 
+/// Path, mode and content.
+pub type FileOf<'a> = (&'a str, &'a str, &'a [u8]);
+
 pub fn id_of(data: &[u8]) -> ObjectId {
     hash_object(HashAlgo::Sha1, Kind::Blob, data).unwrap()
 }
@@ -50,9 +53,9 @@ impl Fake {
     }
 
     /// Makes the trees of files given as path, mode and content.
-    pub fn tree_of(&self, files: &[(&str, &str, &[u8])]) -> ObjectId {
+    pub fn tree_of(&self, files: &[FileOf<'_>]) -> ObjectId {
         let mut here: Vec<(String, String, ObjectId)> = Vec::new();
-        let mut below: BTreeMap<&str, Vec<(&str, &str, &[u8])>> = BTreeMap::new();
+        let mut below: BTreeMap<&str, Vec<FileOf<'_>>> = BTreeMap::new();
         for (path, mode, data) in files {
             match path.split_once('/') {
                 Some((dir, rest)) => below.entry(dir).or_default().push((rest, mode, data)),

@@ -1,5 +1,5 @@
 //! Random operations on files, the same for any directory.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
