@@ -171,7 +171,7 @@ pub fn run(cli: Cli) -> io::Result<()> {
 }
 
 fn cache_of(given: Option<&PathBuf>) -> io::Result<PathBuf> {
-    let cache = given.map_or_else(default_cache, |cache| std::path::absolute(cache))?;
+    let cache = given.map_or_else(default_cache, std::path::absolute)?;
     private_folder(&cache)?;
     cache.canonicalize()
 }

@@ -13,7 +13,7 @@ mod list;
 mod names;
 mod state;
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ use crate::tree::Trees;
 pub use attr::{Attr, FileKind, SetAttr};
 pub use changes::Changes;
 pub use data::{Opened, Source};
-pub use list::{InodeFacts, Listed};
+pub use list::{InodeFacts, Listed, WhilePath};
 pub use names::{New, Rename};
 use state::State;
 
@@ -115,6 +115,8 @@ pub struct Fs {
     state: Mutex<State>,
     /// Told when a copy of a blob into the state directory ends.
     copied: Condvar,
+    /// Locked: one process at a time has a state open.
+    _lock: File,
 }
 
 impl Fs {
@@ -126,6 +128,7 @@ impl Fs {
         options: Options,
     ) -> io::Result<Arc<Self>> {
         make_dirs(state_dir)?;
+        let lock = lock_state(state_dir)?;
         let fresh = || {
             let meta = Meta {
                 generation: 1,
@@ -144,7 +147,14 @@ impl Fs {
         let trees = Trees::new(Arc::clone(&objects));
         let state = State::recover(state_dir, journal, overlay, trees, &options)?;
         let state = Mutex::new(state);
-        Ok(Arc::new(Self { dir: state_dir.to_owned(), objects, options, state, copied: Condvar::new() }))
+        Ok(Arc::new(Self {
+            dir: state_dir.to_owned(),
+            objects,
+            options,
+            state,
+            copied: Condvar::new(),
+            _lock: lock,
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -244,6 +254,18 @@ fn later_than(before: Stamp) -> Stamp {
 fn random_key() -> [u64; 2] {
     use std::hash::{BuildHasher, Hasher, RandomState};
     [RandomState::new().build_hasher().finish(), RandomState::new().build_hasher().finish()]
+}
+
+fn lock_state(state_dir: &Path) -> io::Result<File> {
+    let file = File::create(state_dir.join("lock"))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => {
+            let text = format!("{}: another process has this state open", state_dir.display());
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn make_dirs(state_dir: &Path) -> io::Result<()> {

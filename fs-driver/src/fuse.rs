@@ -3,6 +3,7 @@
 mod adapter;
 mod convert;
 mod park;
+mod shared;
 
 use std::io;
 use std::path::Path;

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cairn_protocol::object::ObjectId;
 use rustix::fs::{FallocateFlags, SeekFrom};
@@ -105,6 +105,8 @@ impl Fs {
         let mut passthrough = None;
         if let (true, Some(blob)) = (is_base, &blob) {
             let plain = state.open(ino).is_some_and(|open| open.handles > open.passthrough);
+            // While it is copied it is about to be written: its readers must see that.
+            let plain = plain || state.copying.contains(&ino);
             if !write && !truncate && !plain && blob.size >= PASSTHROUGH_BYTES_MIN {
                 passthrough = Some(blob.clone());
             }
@@ -160,6 +162,7 @@ impl Fs {
             }
             state.evict(ino);
         }
+        self.reap(state);
     }
 
     /// Where the bytes of an open file are.
@@ -208,7 +211,13 @@ impl Fs {
     /// Writes into an open file.
     pub fn write(&self, handle: u64, at: u64, data: &[u8]) -> Res<usize> {
         let file = self.begin_write(handle)?;
-        Ok(file.write_at(data, at)?)
+        match file.write_at(data, at) {
+            // Removed files may still take up the room.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && self.make_room()? => {
+                Ok(file.write_at(data, at)?)
+            }
+            written => Ok(written?),
+        }
     }
 
     /// Changes how much room a file has (`fallocate`).
@@ -349,12 +358,42 @@ impl Fs {
 
     /// Syncs the journal, after the data of files that it gives names to.
     pub fn sync_journal(&self) -> io::Result<()> {
-        let (journal, publish) = {
+        let (journal, publish, doomed) = {
             let mut state = self.lock();
-            (state.journal.file(), std::mem::take(&mut state.publish))
+            state.doomed_bytes = 0;
+            let publish = std::mem::take(&mut state.publish);
+            (state.journal.file(), publish, std::mem::take(&mut state.doomed))
         };
-        self.sync_uppers(publish)?;
-        journal.sync_data()
+        let synced = self.sync_uppers(publish.iter().copied()).and_then(|()| journal.sync_data());
+        if let Err(error) = synced {
+            let mut state = self.lock();
+            state.publish.extend(publish);
+            state.doomed.extend(doomed);
+            return Err(error);
+        }
+        for ino in doomed {
+            if let Err(error) = fs::remove_file(self.upper_path(ino)) {
+                log::warn!("cannot remove the content of a removed file: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees what removed files still take up; `false` where there is nothing.
+    pub(super) fn make_room(&self) -> io::Result<bool> {
+        if self.lock().doomed.is_empty() {
+            return Ok(false);
+        }
+        self.sync_journal().map(|()| true)
+    }
+
+    /// Ends an operation that may have removed files: their contents go once their removal is durable.
+    pub(super) fn reap(&self, state: MutexGuard<'_, State>) {
+        let due = state.wants_reaping();
+        drop(state);
+        if due && let Err(error) = self.sync_journal() {
+            log::warn!("cannot sync the journal: {error}");
+        }
     }
 
     fn sync_uppers(&self, inos: impl IntoIterator<Item = Ino>) -> io::Result<()> {

@@ -14,6 +14,9 @@ use super::{Attr, DotGit, Fail, FileKind, Fs, Res};
 use crate::overlay::{DOTGIT, Ino, Kind, Name, ROOT, Slot, Stamp};
 use crate::tree::{EntryKind, Tree};
 
+/// Told a path, git's mode and an object; may break off.
+pub type WhilePath<'a> = dyn FnMut(&[u8], u32, ObjectId) -> ControlFlow<()> + 'a;
+
 /// One name of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -113,10 +116,7 @@ impl Fs {
     }
 
     /// As [`Fs::walk_base`], until `each` breaks off: a hostile tree has more paths than anyone can visit.
-    pub fn walk_base_while(
-        &self,
-        each: &mut dyn FnMut(&[u8], u32, ObjectId) -> ControlFlow<()>,
-    ) -> io::Result<()> {
+    pub fn walk_base_while(&self, each: &mut WhilePath<'_>) -> io::Result<()> {
         let (root, trees) = {
             let state = self.lock();
             (state.journal.meta().root, Arc::clone(&state.trees))

@@ -68,6 +68,7 @@ impl Fs {
             live.lookups = live.lookups.saturating_sub(count);
         }
         state.evict(ino);
+        self.reap(state);
     }
 
     /// Makes something new; it is an error if the name is taken.
@@ -95,7 +96,11 @@ impl Fs {
         state.make_explicit(parent, &mut ops)?;
         ops.push(Op::Put(ino, facts));
         ops.push(Op::Link { parent, name: name.into(), ino, at: Some(at) });
-        state.commit(&ops)?;
+        if let Err(error) = state.commit(&ops) {
+            // Nothing names it; where it stays, the next mount sweeps it.
+            let _ = std::fs::remove_file(self.upper_path(ino));
+            return Err(error);
+        }
         state.record_name(parent, name, false);
         state.live.entry(ino).or_default().lookups += 1;
         self.attr(&mut state, ino)
@@ -159,7 +164,7 @@ impl Fs {
         state.commit(&ops)?;
         state.evict(ino);
         let left = with_names(&state, ino);
-        drop(state);
+        self.reap(state);
         self.tell_diverged(&facts);
         Ok(left)
     }
@@ -219,7 +224,7 @@ impl Fs {
             target.into_iter().for_each(|ino| state.evict(ino));
         }
         let left = target.and_then(|ino| with_names(&state, ino));
-        drop(state);
+        self.reap(state);
         replaced.iter().chain([&moved]).for_each(|facts| self.tell_diverged(facts));
         Ok(left)
     }

@@ -15,7 +15,7 @@ use siphasher::sip::SipHasher13;
 use super::changes::ChangeLog;
 use super::data::Handle;
 use super::{DotGit, Options, Res, stamp};
-use crate::limits::NAME_BYTES_MAX;
+use crate::limits::{DOOMED_BYTES_MAX, DOOMED_FILES_MAX, NAME_BYTES_MAX};
 use crate::overlay::journal::Journal;
 use crate::overlay::{DOTGIT, Facts, Ino, Kind, LOCAL_FIRST, Name, Op, Overlay, ROOT, Slot, Stamp};
 use crate::tree::{Entry, EntryKind, Trees};
@@ -63,6 +63,10 @@ pub(super) struct State {
     pub copying: HashSet<Ino>,
     /// Files whose data must be durable before the journal is: a name was moved to them.
     pub publish: HashSet<Ino>,
+    /// Files of removed inodes. They go once the removal is durable: until then a crash may bring their names back.
+    pub doomed: Vec<Ino>,
+    /// Bytes in them.
+    pub doomed_bytes: u64,
     dir: PathBuf,
     options: Options,
     next_ino: Ino,
@@ -123,6 +127,8 @@ impl State {
             changes: ChangeLog::new(),
             copying: HashSet::new(),
             publish: HashSet::new(),
+            doomed: Vec::new(),
+            doomed_bytes: 0,
             dir: dir.to_owned(),
             options: options.clone(),
             next_ino: last.max(LOCAL_FIRST) + 1,
@@ -302,14 +308,18 @@ impl State {
             let gone = self.overlay.inodes.remove(&ino);
             if gone.is_some_and(|inode| inode.facts.kind == Kind::Upper) {
                 self.publish.remove(&ino);
-                if let Err(error) = fs::remove_file(upper_path(&self.dir, ino)) {
-                    log::warn!("cannot remove the content of a removed file: {error}");
-                }
+                self.doomed.push(ino);
+                self.doomed_bytes += fs::metadata(upper_path(&self.dir, ino)).map_or(0, |meta| meta.len());
             }
         }
         if let Some(base) = base {
             self.drop_kid(base.parent);
         }
+    }
+
+    /// Whether enough files wait for their removal to be durable.
+    pub(super) fn wants_reaping(&self) -> bool {
+        self.doomed.len() >= DOOMED_FILES_MAX || self.doomed_bytes >= DOOMED_BYTES_MAX
     }
 
     pub(super) fn open_mut(&mut self, ino: Ino) -> &mut Open {

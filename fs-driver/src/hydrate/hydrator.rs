@@ -421,7 +421,7 @@ impl Inner {
             }
         }
         for want in wanted {
-            (want.waiter.done)(outcome.as_ref().map(|()| ()).map_err(error_of));
+            (want.waiter.done)(outcome.as_ref().copied().map_err(error_of));
         }
     }
 

@@ -10,9 +10,11 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::FallocateFlags;
+
 use super::codec::{Reader, encode};
 use super::{Meta, Op, Overlay, ROOT};
-use crate::limits::{JOURNAL_BYTES_MAX, JOURNAL_FRAME_BYTES_MAX};
+use crate::limits::{JOURNAL_BYTES_MAX, JOURNAL_FRAME_BYTES_MAX, JOURNAL_RESERVE_BYTES};
 
 const CHECKPOINT: &str = "checkpoint";
 const FRAME_HEAD_BYTES: usize = 8;
@@ -24,6 +26,8 @@ pub struct Journal {
     len: u64,
     meta: Meta,
     checkpoint_bytes: u64,
+    /// Up to here the disk has room for the log: on a full disk files can still be removed.
+    reserved: u64,
     broken: bool,
 }
 
@@ -47,8 +51,15 @@ impl Journal {
         let len = replay(&file, &mut overlay)?;
         file.set_len(len)?;
         remove_other_logs(dir, meta.generation)?;
-        let journal =
-            Self { dir: dir.to_owned(), file: Arc::new(file), len, meta, checkpoint_bytes, broken: false };
+        let journal = Self {
+            reserved: 0,
+            dir: dir.to_owned(),
+            file: Arc::new(file),
+            len,
+            meta,
+            checkpoint_bytes,
+            broken: false,
+        };
         Ok((journal, overlay))
     }
 
@@ -63,12 +74,25 @@ impl Journal {
             return Err(io::Error::other("the journal could not be mended after a failed write"));
         }
         let frame = frame(ops)?;
+        self.reserve(frame.len() as u64);
         if let Err(error) = self.file.write_all_at(&frame, self.len) {
             self.broken = self.file.set_len(self.len).is_err();
             return Err(error);
         }
         self.len += frame.len() as u64;
         Ok(())
+    }
+
+    fn reserve(&mut self, more: u64) {
+        let end = self.len + more;
+        // Half of the room is kept for when there is no more.
+        if end + JOURNAL_RESERVE_BYTES / 2 <= self.reserved {
+            return;
+        }
+        let flags = FallocateFlags::KEEP_SIZE;
+        if rustix::fs::fallocate(&*self.file, flags, end, JOURNAL_RESERVE_BYTES).is_ok() {
+            self.reserved = end + JOURNAL_RESERVE_BYTES;
+        }
     }
 
     /// The log, to be synced without a lock held. Whoever syncs it has all that was appended before.
@@ -88,6 +112,7 @@ impl Journal {
         self.checkpoint_bytes = write_checkpoint(&self.dir, &meta, overlay)?;
         let old = log_path(&self.dir, self.meta.generation);
         (self.file, self.len, self.meta, self.broken) = (Arc::new(file), 0, meta, false);
+        self.reserved = 0;
         fs::remove_file(old)
     }
 }
