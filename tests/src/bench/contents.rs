@@ -57,14 +57,15 @@ pub fn commits(context: &mut Context) -> Result<Vec<Row>> {
     for round in 0..context.rounds {
         eprintln!("measuring commits, round {}", round + 1);
         let names: Vec<String> = (0..rates::CONNECTIONS).map(|at| format!("commits-{round}-{at}")).collect();
-        for name in &names {
+        let alone = [format!("commits-{round}-alone")];
+        for name in names.iter().chain(&alone) {
             server::create(&mut server.client(), name, "main")?;
         }
-        for (row, repos) in [(&mut apart, names.len()), (&mut one, 1)] {
+        for (row, names) in [(&mut apart, names.as_slice()), (&mut one, alone.as_slice())] {
             for figure in &mut row.stock {
                 figure.push(fsync_rate(&server.data));
             }
-            row.cairn.push(make(&server, names.get(..repos).unwrap_or_default(), round));
+            row.cairn.push(make(&server, names, round));
         }
     }
     Ok(vec![apart, one])
