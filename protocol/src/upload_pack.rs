@@ -14,7 +14,7 @@ pub use answer::{
     write_section, write_shallow_info, write_shallow_v0, write_wanted_refs,
 };
 pub use v0::parse_v0;
-pub use v2::parse_v2;
+pub use v2::{parse_v2, server_option};
 
 pub use crate::request::RequestError;
 use crate::{

@@ -70,6 +70,7 @@ impl App {
     pub fn served(&self, row: &RepoRow) -> Result<Served, StoreError> {
         Ok(Served {
             repo: self.files.repo(row.object_format, &row.pins)?,
+            as_of: None,
             algo: row.object_format,
             default_branch: row.default_branch.clone(),
             quota: self.quotas.of(row),

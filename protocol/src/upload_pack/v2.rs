@@ -62,6 +62,21 @@ pub fn parse_v2(body: &[u8], algo: HashAlgo) -> Result<Option<V2Request>, Reques
     }))
 }
 
+/// The value of `server-option=<name>=<value>` in the head of a request, the last one where there are several.
+pub fn server_option(body: &[u8], name: &[u8]) -> Result<Option<Vec<u8>>, RequestError> {
+    let mut packets = Packets::new(body);
+    let mut found = None;
+    if body.is_empty() {
+        return Ok(None);
+    }
+    while let packet @ Packet::Data(_) = next(&mut packets)? {
+        let option = packet.line().and_then(|line| line.strip_prefix(b"server-option="));
+        let value = option.and_then(|option| option.strip_prefix(name)?.strip_prefix(b"="));
+        found = value.map(<[u8]>::to_vec).or(found);
+    }
+    Ok(found)
+}
+
 fn next<'a>(packets: &mut Packets<'a>) -> Result<Packet<'a>, RequestError> {
     Ok(packets.next().ok_or(RequestError::Truncated)??)
 }

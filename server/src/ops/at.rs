@@ -62,7 +62,7 @@ pub fn open(app: &App, row: &RepoRow, at: Option<At>) -> Result<(Served, Snapsho
     let moment = moment(app, row, at)?;
     let repo = app.files.repo(row.object_format, &moment.chain)?;
     let snapshot = repo.snapshot(Some(moment.seq))?;
-    Ok((Served { repo, ..served }, snapshot))
+    Ok((Served { repo, as_of: Some(snapshot.seq()), ..served }, snapshot))
 }
 
 /// Where in which log `at` is; the end of the own log where it is `None`. Blocks. `Request` where the log ends before

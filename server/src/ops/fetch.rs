@@ -93,7 +93,7 @@ pub fn advertise(served: &Served, service: Service, version: u8) -> Result<Vec<u
         return Ok(out);
     }
     upload_pack::write_service_header(&mut out, service);
-    let snapshot = served.repo.snapshot(None)?;
+    let snapshot = served.snapshot()?;
     let head = served.head();
     let mut rows = Vec::new();
     if service == Service::UploadPack
@@ -126,7 +126,7 @@ pub fn serve_v2(served: &Served, body: &[u8]) -> Result<Answer, OpError> {
 }
 
 fn ls_refs(served: &Served, request: LsRefs, out: &mut Vec<u8>) -> Result<(), OpError> {
-    let snapshot = served.repo.snapshot(None)?;
+    let snapshot = served.snapshot()?;
     let mut prefixes = request.ref_prefixes;
     prefixes.sort();
     // A prefix behind one of its own prefixes adds nothing; the rest are disjoint and in order.
@@ -159,7 +159,7 @@ fn ls_refs(served: &Served, request: LsRefs, out: &mut Vec<u8>) -> Result<(), Op
 }
 
 fn object_info(served: &Served, request: &ObjectInfo, out: &mut Vec<u8>) -> Result<(), OpError> {
-    let snapshot = served.repo.snapshot(None)?;
+    let snapshot = served.snapshot()?;
     let visible = visible_set(served, &snapshot)?;
     let mut sizes = Vec::with_capacity(request.ids.len());
     for id in &request.ids {
@@ -273,7 +273,7 @@ fn fetch_v2(served: &Served, request: &FetchRequest) -> Result<Answer, OpError> 
     if request.wants.is_empty() && request.want_refs.is_empty() && !request.wait_for_done {
         return Ok(Answer::Whole(out));
     }
-    let snapshot = served.repo.snapshot(None)?;
+    let snapshot = served.snapshot()?;
     let resolved = resolve(served, &snapshot, request)?;
     if !request.done && !request.haves.is_empty() {
         let ready = !request.wait_for_done && is_ready(served, &snapshot, &resolved)?;
@@ -313,7 +313,7 @@ pub fn serve_v0(served: &Served, body: &[u8]) -> Result<Answer, OpError> {
     let Some(request) = upload_pack::parse_v0(body, served.algo)? else {
         return Ok(Answer::Whole(Vec::new()));
     };
-    let snapshot = served.repo.snapshot(None)?;
+    let snapshot = served.snapshot()?;
     let resolved = resolve(served, &snapshot, &request)?;
     let mut out = Vec::new();
     let mut planned = None;

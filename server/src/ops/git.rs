@@ -12,13 +12,15 @@ use cairn_protocol::walk::WalkError;
 use super::plans::{Plans, Visible};
 use super::quota::Quota;
 use crate::store::StoreError;
-use crate::store::repo::Repo;
+use crate::store::repo::{Repo, Snapshot};
 
 /// A repository that a caller may use, with what its operations share.
 #[derive(Clone)]
 pub struct Served {
     /// Its log and pinned sources.
     pub repo: Repo,
+    /// The entry as of which it is read; its last one where that is `None`.
+    pub as_of: Option<u64>,
     /// Its object format.
     pub algo: HashAlgo,
     /// Its default branch, without `refs/heads/`.
@@ -32,6 +34,11 @@ pub struct Served {
 }
 
 impl Served {
+    /// The repository as of the moment that was asked for.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.repo.snapshot(self.as_of)
+    }
+
     /// What `HEAD` points to.
     pub fn head(&self) -> RefName {
         RefName::new(format!("refs/heads/{}", self.default_branch).as_bytes())

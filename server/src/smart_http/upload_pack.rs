@@ -4,14 +4,16 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use cairn_protocol::pktline;
-use cairn_protocol::upload_pack::Service;
+use cairn_protocol::upload_pack::{Service, server_option};
 
 use super::body::{PackBody, blocking};
 use super::{enter, failed, protocol_version, result};
 use crate::app::App;
 use crate::auth::Read;
-use crate::ops::OpError;
+use crate::ops::at::{self, At};
 use crate::ops::fetch::{self, Answer};
+use crate::ops::{OpError, Served};
+use crate::store::catalog::RepoRow;
 
 /// Answers one request of a fetch.
 pub async fn serve(
@@ -25,11 +27,11 @@ pub async fn serve(
 }
 
 async fn answer(app: App, names: (String, String), request: Request) -> Result<Response, Response> {
-    let (served, _, headers, inflow) = enter::<Read>(&app, names, request, Service::UploadPack).await?;
+    let (served, access, headers, inflow) = enter::<Read>(&app, names, request, Service::UploadPack).await?;
     let version = protocol_version(&headers);
     let body = inflow.collect().await?;
     let work = move || match version {
-        2 => fetch::serve_v2(&served, &body),
+        2 => fetch::serve_v2(&as_of(&app, &access.row, served, &body)?, &body),
         _ => fetch::serve_v0(&served, &body),
     };
     let body = match blocking(work).await {
@@ -40,6 +42,14 @@ async fn answer(app: App, names: (String, String), request: Request) -> Result<R
         Err(error) => Body::from(err_line(&error)),
     };
     Ok(result(Service::UploadPack, body))
+}
+
+/// `git clone --server-option=at=<entry or time>`: the repository as it was then.
+fn as_of(app: &App, row: &RepoRow, served: Served, body: &[u8]) -> Result<Served, OpError> {
+    let Some(text) = server_option(body, b"at")? else { return Ok(served) };
+    let at = At::parse(&String::from_utf8_lossy(&text))
+        .map_err(|error| OpError::Request(format!("at {error}")))?;
+    Ok(at::open(app, row, Some(at))?.0)
 }
 
 fn err_line(error: &OpError) -> Vec<u8> {
