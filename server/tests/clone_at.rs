@@ -20,7 +20,8 @@ async fn clone(stock: &Stock, name: &str, token: &str, at: &str) -> Result<Strin
     let option = format!("--server-option=at={at}");
     let run = move || {
         let refs = "+refs/heads/*:refs/remotes/origin/*";
-        let fetched = stock::git(&local.path, 1_700_000_000).args(["fetch", "-q", &option, "origin", refs]).output();
+        let fetched =
+            stock::git(&local.path, 1_700_000_000).args(["fetch", "-q", &option, "origin", refs]).output();
         let fetched = fetched.expect("git runs");
         match fetched.status.success() {
             true => Ok(local.git(&["rev-parse", "refs/remotes/origin/main"])),

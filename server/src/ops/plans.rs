@@ -120,6 +120,20 @@ impl Visible {
     }
 }
 
+/// Takes in what a snapshot shows: part of every key of what was made from it.
+pub fn hash_shown(hash: &mut Sha256, snapshot: &Snapshot) {
+    for (index, id, seq, only) in snapshot.fingerprint() {
+        hash.update(index.to_le_bytes());
+        hash.update(id.as_bytes());
+        hash.update(seq.to_le_bytes());
+        if let Some(name) = only {
+            hash.update(b"only");
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(&name);
+        }
+    }
+}
+
 /// The key of a fetch. Everything that changes the pack's bytes is in it.
 pub fn key(algo: HashAlgo, snapshot: &Snapshot, request: &FetchRequest, walk: &WalkRequest) -> PlanKey {
     let mut hash = Sha256::new();
@@ -149,15 +163,6 @@ pub fn key(algo: HashAlgo, snapshot: &Snapshot, request: &FetchRequest, walk: &W
         }
     }
     hash.update(format!("{:?}", walk.filter));
-    for (index, id, seq, only) in snapshot.fingerprint() {
-        hash.update(index.to_le_bytes());
-        hash.update(id.as_bytes());
-        hash.update(seq.to_le_bytes());
-        if let Some(name) = only {
-            hash.update(b"only");
-            hash.update((name.len() as u64).to_le_bytes());
-            hash.update(&name);
-        }
-    }
+    hash_shown(&mut hash, snapshot);
     hash.finalize().into()
 }

@@ -7,6 +7,7 @@ use super::cache::NameKey;
 use super::tree::read_tree;
 use super::{Halt, Reading};
 use crate::limits::RAW_REF_PARTS_MAX;
+use crate::ops::plans::hash_shown;
 use crate::ops::view::TreePlace;
 
 /// What a name stood for.
@@ -34,16 +35,7 @@ pub fn key(reading: &Reading, what: &str, parts: &[&[u8]]) -> NameKey {
     part(reading.view.served.default_branch.as_bytes());
     part(reading.view.served.algo.name().as_bytes());
     parts.iter().for_each(|bytes| part(bytes));
-    for (index, id, seq, only) in reading.view.snapshot.fingerprint() {
-        hash.update(index.to_le_bytes());
-        hash.update(id.as_bytes());
-        hash.update(seq.to_le_bytes());
-        if let Some(name) = only {
-            hash.update(b"only");
-            hash.update((name.len() as u64).to_le_bytes());
-            hash.update(&name);
-        }
-    }
+    hash_shown(&mut hash, &reading.view.snapshot);
     hash.finalize().into()
 }
 
