@@ -2,6 +2,7 @@
 
 mod adapter;
 mod convert;
+pub mod objects;
 mod park;
 mod shared;
 

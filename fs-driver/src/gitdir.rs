@@ -3,6 +3,7 @@
 pub mod idx;
 pub mod index;
 pub mod layout;
+pub mod loose;
 pub mod pack;
 pub mod receive;
 pub mod store;

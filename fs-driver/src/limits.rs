@@ -114,3 +114,6 @@ pub const PREPARE_TRIES_MAX: u32 = 4;
 pub const HISTORY_TRIES_MAX: u32 = 20;
 /// To wait until a mount is gone after it was asked to end.
 pub const UNMOUNT_DEADLINE: Duration = Duration::from_secs(20);
+/// Blobs that git is shown as objects at hand; the paths of all of them stay in memory. Those of a larger commit are left
+/// to git's own fetching.
+pub const VIEW_OBJECTS_MAX: usize = 500_000;

@@ -14,12 +14,16 @@ use signal_hook::iterator::Signals;
 use crate::config::{History, Record, ask_git, login, private_folder, remote_options, write_secret};
 use crate::control::{self, Reply, Request, Status};
 use crate::fs::{DotGit, Fs, Options};
+use crate::fuse::objects::ObjectFolder;
 use crate::fuse::{self, MountOptions};
 use crate::gitdir::index::Listing;
+use crate::gitdir::layout::view_of;
+use crate::gitdir::loose::Names;
 use crate::hydrate::order::Candidate;
 use crate::hydrate::upstream::{Dial, Failure, dial};
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, HISTORY_TRIES_MAX, PREPARE_TRIES_MAX, WANT_DEADLINE, WARNINGS_MAX,
+    BACKOFF_MAX, BACKOFF_MIN, HISTORY_TRIES_MAX, PREPARE_TRIES_MAX, VIEW_OBJECTS_MAX, WANT_DEADLINE,
+    WARNINGS_MAX,
 };
 use crate::port::Objects;
 use crate::repo::{Mounted, Repo, prepare};
@@ -40,7 +44,7 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     private_folder(&record.state())?;
     let mounted = prepare_patiently(&record, program)?;
     let repo = Repo::open(record.clone(), mounted.clone(), dial_for(&record))?;
-    let listing = repo.list()?;
+    let listing = repo.list()?.map(Arc::new);
     let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let options = Options {
         dotgit: DotGit::Symlink(repo.gitdir()),
@@ -52,7 +56,7 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     };
     let objects: Arc<dyn Objects> = Arc::<Repo>::clone(&repo);
     let fs = Fs::open(&record.state().join("overlay"), repo.root(), objects, options)?;
-    if let Some(listing) = &listing {
+    if let Some(listing) = listing.as_deref() {
         repo.learn_sizes(listing);
         repo.write_index(listing, owner, &fs.changes_since(0).token.to_string())?;
     }
@@ -71,6 +75,7 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
         fsname: record.url.clone(),
         ..MountOptions::default()
     };
+    let folder = show_objects(&repo, listing.as_ref(), how.fsname.as_str())?;
     let session = Arc::new(fuse::serve(fs, &record.dir, how)?);
     stop_on_signals(stop)?;
     let unmounting = Arc::clone(&session);
@@ -78,10 +83,27 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     ready(&mounted);
     start_background(&shared, listing, &record)?;
     let served = session.wait();
+    drop(folder);
     repo.hydrator().stop();
     // Nobody is to ask a mount that is gone.
     let _ = std::fs::remove_file(control::socket_of(&record.state()));
     served
+}
+
+/// Shows git the blobs as objects. Without that, git fetches them itself before it commits.
+fn show_objects(
+    repo: &Arc<Repo>,
+    listing: Option<&Arc<Listing>>,
+    fsname: &str,
+) -> io::Result<Option<ObjectFolder>> {
+    let place = view_of(&repo.record().state());
+    clear_stale(&place)?;
+    let Some(listing) = listing.filter(|listing| listing.len() <= VIEW_OBJECTS_MAX) else { return Ok(None) };
+    private_folder(&place)?;
+    let objects: Arc<dyn Objects> = Arc::<Repo>::clone(repo);
+    let deadline = WANT_DEADLINE + Duration::from_secs(5);
+    let names = Names::new(Arc::clone(listing));
+    fuse::objects::serve(names, objects, &place, fsname, deadline).map(Some)
 }
 
 fn dial_for(record: &Record) -> Dial {
@@ -153,7 +175,7 @@ pub fn clear_stale(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn start_background(shared: &Arc<Shared>, listing: Option<Listing>, record: &Record) -> io::Result<()> {
+fn start_background(shared: &Arc<Shared>, listing: Option<Arc<Listing>>, record: &Record) -> io::Result<()> {
     let about = Arc::clone(shared);
     thread::Builder::new().name("background".to_owned()).spawn(move || {
         let Some(listing) = listing else { return };

@@ -46,6 +46,27 @@ impl Listing {
         blobs.map(|item| Candidate { path: item.path.clone(), id: item.id, size: None })
     }
 
+    /// The blobs, each with its place in the listing.
+    pub fn blobs(&self) -> impl Iterator<Item = (ObjectId, u32)> {
+        let blobs = self.items.iter().zip(0_u32..).filter(|(item, _)| item.mode != 0o160_000);
+        blobs.map(|(item, place)| (item.id, place))
+    }
+
+    /// The path at a place.
+    pub fn path(&self, place: u32) -> &[u8] {
+        self.items.get(place as usize).map_or(b"", |item| &item.path)
+    }
+
+    /// How many files and submodules there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether the tree is empty.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// Adds a folder. Answers how many files are in it.
     fn walk(
         &mut self,

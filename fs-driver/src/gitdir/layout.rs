@@ -54,7 +54,12 @@ pub fn create(plan: &Plan<'_>, facts: &Facts) -> io::Result<()> {
     for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"] {
         fs::create_dir_all(at(folder))?;
     }
-    write_whole(&at("objects/info/alternates"), &line(plan.objects.as_os_str().as_encoded_bytes())?)?;
+    // The second is empty but for as long as it is mounted.
+    let view = view_of(plan.state);
+    private_folder(&view)?;
+    let alternates = [plan.objects, &view].map(|folder| line(folder.as_os_str().as_encoded_bytes()));
+    let [packs, view] = alternates;
+    write_whole(&at("objects/info/alternates"), &[packs?, view?].concat())?;
     write_shallow(plan.gitdir, facts)?;
     let mut packed = b"# pack-refs with: sorted \n".to_vec();
     let mut refs: Vec<(String, ObjectId)> = plan.refs.iter().map(|(n, id)| (local_name(n), *id)).collect();
@@ -182,6 +187,11 @@ pub fn add_refs(gitdir: &Path, refs: &[(String, ObjectId)]) -> io::Result<()> {
         true => Ok(()),
         false => Err(io::Error::other(String::from_utf8_lossy(&out.stderr).trim().to_owned())),
     }
+}
+
+/// Where git finds the blobs of the mounted commit as objects.
+pub fn view_of(state: &Path) -> PathBuf {
+    state.join("objects")
 }
 
 /// The git dir of a state folder.
