@@ -117,3 +117,5 @@ pub const UNMOUNT_DEADLINE: Duration = Duration::from_secs(20);
 /// Blobs that git is shown as objects at hand; the paths of all of them stay in memory. Those of a larger commit are left
 /// to git's own fetching.
 pub const VIEW_OBJECTS_MAX: usize = 500_000;
+/// Files `.gitignore` and `.gitattributes` that are brought before the mount is ready.
+pub const RULES_AT_MOUNT_MAX: usize = 10_000;

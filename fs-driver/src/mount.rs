@@ -58,6 +58,10 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     let fs = Fs::open(&record.state().join("overlay"), repo.root(), objects, options)?;
     if let Some(listing) = listing.as_deref() {
         repo.learn_sizes(listing);
+        if let Err(error) = repo.bring_rules(listing) {
+            // They come when they are needed.
+            log::warn!("the .gitignore files could not be brought ahead: {error}");
+        }
         repo.write_index(listing, owner, &fs.changes_since(0).token.to_string())?;
     }
     let (stop, stopped) = channel();

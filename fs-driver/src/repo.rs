@@ -22,7 +22,7 @@ use crate::hydrate::hydrator::{Hydrator, Parts, Progress};
 use crate::hydrate::order::{Candidate, order};
 use crate::hydrate::scan::Tree;
 use crate::hydrate::upstream::{Dial, Failure, Upstream};
-use crate::limits::{BACKGROUND_MAX, SIZES_AT_MOUNT_MAX};
+use crate::limits::{BACKGROUND_MAX, RULES_AT_MOUNT_MAX, SIZES_AT_MOUNT_MAX};
 use crate::port::{Blob, Done, Objects};
 
 /// Makes a fetch bring all history: git's own word for it.
@@ -337,6 +337,25 @@ impl Repo {
         self.want_sizes(ids, Box::new(move |outcome| _ = sender.send(outcome)));
         // An index without sizes is right, too: it only costs a comparison should the fsmonitor be lost.
         let _ = receiver.recv();
+    }
+
+    /// Brings what git reads to answer `git status`, and what says how files are shown: in few requests and before the
+    /// mount is ready, instead of one after the other later.
+    pub fn bring_rules(&self, listing: &Listing) -> io::Result<()> {
+        let is_rule = |path: &[u8]| {
+            let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+            name == b".gitattributes" || name == b".gitignore"
+        };
+        let rules = listing.files().filter(|file| is_rule(&file.path) && !self.blobs.has(&file.id));
+        let mut ids: Vec<_> = rules.map(|file| file.id).take(RULES_AT_MOUNT_MAX).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if !self.mounted.is_partial || ids.is_empty() {
+            return Ok(());
+        }
+        let (sender, receiver) = sync_channel(1);
+        self.hydrator.want_contents(&ids, Box::new(move |outcome| _ = sender.send(outcome)));
+        receiver.recv().map_err(io::Error::other)?
     }
 
     /// Writes the index, unless git has one already. `token` is the fsmonitor's.

@@ -1,0 +1,58 @@
+//! `git status` in a new mount: what it asks of the remote, and what stays right when the mount comes and goes.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "support/world.rs"]
+mod world;
+
+use std::fs;
+
+use world::World;
+
+const TREE: &str = "
+    mkdir -p src/deep docs empty-ignore
+    for n in 1 2 3 4 5 6 7 8 9; do echo \"int f$n;\" > src/f$n.c; echo \"deep $n\" > src/deep/d$n.txt; done
+    echo '*.o' > .gitignore; echo '/local' > src/.gitignore; echo '*.tmp' > src/deep/.gitignore
+    echo '*.c diff=cpp' > .gitattributes
+    mkdir data; seq 1 3000 | split -l 1 -a 4 - data/x
+    echo readme > README; ln -s README link; echo guide > docs/guide.md
+    git add -A; git commit -qm first
+    echo more >> README; git commit -qam second";
+
+/// Requests of the command `fetch`.
+fn fetches(world: &World) -> usize {
+    world.front.asked().iter().filter(|asked| asked.is_command("fetch")).count()
+}
+
+#[test]
+fn the_first_status_and_the_first_commit_of_a_cold_mount_fetch_no_blob() {
+    let world = World::start(TREE);
+    // One byte a second: the background brings one batch, and no second one for as long as the test runs.
+    world.mount(&["--background-rate", "1", "--history", "lazy"]);
+    world.done(&["pause", world.mountpoint().to_str().unwrap()]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    // What was under way when the pause came.
+    while world.status()["hydration"]["waiting"].as_u64() != Some(0) {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    let before = (world.front.asked().len(), world.status()["hydration"]["fetched_blobs"].clone());
+    let dir = world.mountpoint();
+    for args in [&["status", "--porcelain"][..], &["status", "-uall", "--porcelain=v2"]] {
+        let out = world.git.run(&dir, args);
+        assert!(out.ok() && out.text().is_empty(), "{args:?}: {} {}", out.text(), out.errors());
+    }
+    fs::write(dir.join("new"), "n\n").unwrap();
+    for args in [&["add", "new"][..], &["commit", "-qm", "new"], &["status", "--porcelain"]] {
+        let out = world.git.run(&dir, args);
+        assert!(out.ok() && out.text().is_empty(), "{args:?}: {} {}", out.text(), out.errors());
+    }
+    let after = (world.front.asked().len(), world.status()["hydration"]["fetched_blobs"].clone());
+    assert_eq!(after, before, "status and commit asked the remote for something");
+    // The judge sees a fetch where there is one.
+    let missed = fetches(&world);
+    for entry in fs::read_dir(dir.join("data")).unwrap() {
+        assert!(fs::read(entry.unwrap().path()).unwrap().ends_with(b"\n"));
+    }
+    assert!(fetches(&world) > missed, "a cold read asks the remote");
+}
