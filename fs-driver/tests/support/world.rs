@@ -1,5 +1,7 @@
 //! Stock git as the remote, the real binary with a real mount, and a native clone beside it.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
