@@ -119,3 +119,7 @@ pub const UNMOUNT_DEADLINE: Duration = Duration::from_secs(20);
 pub const VIEW_OBJECTS_MAX: usize = 500_000;
 /// Files `.gitignore` and `.gitattributes` that are brought before the mount is ready.
 pub const RULES_AT_MOUNT_MAX: usize = 10_000;
+/// Bytes of one attribute file; a larger one is not followed.
+pub const ATTRIBUTES_BYTES_MAX: usize = 1 << 20;
+/// Bytes of all attribute files of a tree together.
+pub const ATTRIBUTES_TOTAL_BYTES_MAX: usize = 16 << 20;

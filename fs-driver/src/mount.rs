@@ -11,6 +11,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::attributes::view::Converted;
 use crate::config::{History, Record, ask_git, login, private_folder, remote_options, write_secret};
 use crate::control::{self, Reply, Request, Status};
 use crate::fs::{DotGit, Fs, Options};
@@ -19,11 +20,9 @@ use crate::fuse::{self, MountOptions};
 use crate::gitdir::index::Listing;
 use crate::gitdir::layout::view_of;
 use crate::gitdir::loose::Names;
-use crate::hydrate::order::Candidate;
 use crate::hydrate::upstream::{Dial, Failure, dial};
 use crate::limits::{
     BACKOFF_MAX, BACKOFF_MIN, HISTORY_TRIES_MAX, PREPARE_TRIES_MAX, VIEW_OBJECTS_MAX, WANT_DEADLINE,
-    WARNINGS_MAX,
 };
 use crate::port::Objects;
 use crate::repo::{Mounted, Repo, prepare};
@@ -54,21 +53,22 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
         commit_time: mounted.commit_time(),
         read_deadline: WANT_DEADLINE + Duration::from_secs(5),
     };
-    let objects: Arc<dyn Objects> = Arc::<Repo>::clone(&repo);
-    let fs = Fs::open(&record.state().join("overlay"), repo.root(), objects, options)?;
+    if let Some(Err(error)) = listing.as_deref().map(|listing| repo.bring_rules(listing)) {
+        // They come when they are needed.
+        log::warn!("the .gitignore files could not be brought ahead: {error}");
+    }
+    let view = Arc::new(repo.view(listing.as_deref())?);
+    let objects: Arc<dyn Objects> = Arc::<Converted>::clone(&view);
+    let fs = Fs::open(&record.state().join("overlay"), view.root(), objects, options)?;
     if let Some(listing) = listing.as_deref() {
         repo.learn_sizes(listing);
-        if let Err(error) = repo.bring_rules(listing) {
-            // They come when they are needed.
-            log::warn!("the .gitignore files could not be brought ahead: {error}");
-        }
-        repo.write_index(listing, owner, &fs.changes_since(0).token.to_string())?;
+        repo.write_index(listing, &view, owner, &fs.changes_since(0).token.to_string())?;
     }
     let (stop, stopped) = channel();
     let shared = Arc::new(Shared {
         repo: Arc::clone(&repo),
         fs: Arc::clone(&fs),
-        warnings: Mutex::default(),
+        warnings: Mutex::new(view.warnings().to_vec()),
         history_error: Mutex::default(),
         stop: Mutex::new(stop.clone()),
     });
@@ -184,9 +184,6 @@ fn start_background(shared: &Arc<Shared>, listing: Option<Arc<Listing>>, record:
     thread::Builder::new().name("background".to_owned()).spawn(move || {
         let Some(listing) = listing else { return };
         about.repo.start_background(&listing);
-        let files: Vec<_> = listing.files().filter(|file| file.path.ends_with(b".gitattributes")).collect();
-        drop(listing);
-        about.look_at_attributes(&files);
     })?;
     if record.history != History::Full {
         return Ok(());
@@ -208,33 +205,7 @@ fn start_background(shared: &Arc<Shared>, listing: Option<Arc<Listing>>, record:
     Ok(())
 }
 
-/// Attributes that make a checkout write other bytes than the blob's.
-const CONVERSIONS: [&str; 5] = ["filter=", "eol=crlf", "ident", "working-tree-encoding=", "crlf"];
-
 impl Shared {
-    /// Contents are shown as they are stored: where attributes ask for a conversion, the status says so.
-    fn look_at_attributes(&self, files: &[Candidate]) {
-        for file in files.iter().take(WARNINGS_MAX) {
-            let (sender, receiver) = channel();
-            self.repo.want(file.id, &file.path, Box::new(move |found| _ = sender.send(found)));
-            let Ok(Ok(blob)) = receiver.recv() else { continue };
-            let mut content = vec![0; blob.size.min(1 << 20) as usize];
-            if std::os::unix::fs::FileExt::read_exact_at(&*blob.file, &mut content, 0).is_err() {
-                continue;
-            }
-            let text = String::from_utf8_lossy(&content);
-            let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-            let mut words = lines.flat_map(|line| line.split_whitespace().skip(1));
-            let found = words.find(|word| CONVERSIONS.iter().any(|c| word.starts_with(c)));
-            if let Some(word) = found {
-                let path = String::from_utf8_lossy(&file.path);
-                let text =
-                    format!("{path} asks for {word}: contents are shown as they are stored, unconverted");
-                self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text);
-            }
-        }
-    }
-
     fn answer(&self, request: Request) -> Reply {
         match request {
             Request::Status => Reply::Status(Box::new(self.status())),

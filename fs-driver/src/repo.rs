@@ -1,5 +1,7 @@
 //! A mounted commit: prepares it from the remote, and answers the filesystem's questions about its objects.
 
+mod shown;
+
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use cairn_protocol::object::{HashAlgo, Kind, ObjectId, commit_links, tag_target}
 use cairn_remote::FetchWish;
 use serde::{Deserialize, Serialize};
 
+use crate::attributes::view::Converted;
 use crate::cache::blobs::Blobs;
 use crate::cache::sizes::Sizes;
 use crate::config::{History, Record, private_folder, write_whole};
@@ -22,7 +25,7 @@ use crate::hydrate::hydrator::{Hydrator, Parts, Progress};
 use crate::hydrate::order::{Candidate, order};
 use crate::hydrate::scan::Tree;
 use crate::hydrate::upstream::{Dial, Failure, Upstream};
-use crate::limits::{BACKGROUND_MAX, RULES_AT_MOUNT_MAX, SIZES_AT_MOUNT_MAX};
+use crate::limits::{BACKGROUND_MAX, SIZES_AT_MOUNT_MAX};
 use crate::port::{Blob, Done, Objects};
 
 /// Makes a fetch bring all history: git's own word for it.
@@ -339,31 +342,20 @@ impl Repo {
         let _ = receiver.recv();
     }
 
-    /// Brings what git reads to answer `git status`, and what says how files are shown: in few requests and before the
-    /// mount is ready, instead of one after the other later.
-    pub fn bring_rules(&self, listing: &Listing) -> io::Result<()> {
-        let is_rule = |path: &[u8]| {
-            let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-            name == b".gitattributes" || name == b".gitignore"
-        };
-        let rules = listing.files().filter(|file| is_rule(&file.path) && !self.blobs.has(&file.id));
-        let mut ids: Vec<_> = rules.map(|file| file.id).take(RULES_AT_MOUNT_MAX).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        if !self.mounted.is_partial || ids.is_empty() {
-            return Ok(());
-        }
-        let (sender, receiver) = sync_channel(1);
-        self.hydrator.want_contents(&ids, Box::new(move |outcome| _ = sender.send(outcome)));
-        receiver.recv().map_err(io::Error::other)?
-    }
-
     /// Writes the index, unless git has one already. `token` is the fsmonitor's.
-    pub fn write_index(&self, listing: &Listing, owner: (u32, u32), token: &str) -> io::Result<()> {
+    pub fn write_index(
+        &self,
+        listing: &Listing,
+        view: &Converted,
+        owner: (u32, u32),
+        token: &str,
+    ) -> io::Result<()> {
         if self.gitdir().join("index").exists() {
             return Ok(());
         }
-        let bytes = listing.encode(self.mounted.time, owner, token, &|id| self.size(id))?;
+        // git compares contents where a size is 0: it may hold or not.
+        let size = |path: &[u8], id: &ObjectId| if view.has(path) { None } else { self.size(id) };
+        let bytes = listing.encode(self.mounted.time, owner, token, &size)?;
         layout::write_index(&self.gitdir(), &bytes)
     }
 

@@ -46,6 +46,12 @@ impl Listing {
         blobs.map(|item| Candidate { path: item.path.clone(), id: item.id, size: None })
     }
 
+    /// The blobs that are not targets of symbolic links.
+    pub fn regular_files(&self) -> impl Iterator<Item = Candidate> {
+        let files = self.items.iter().filter(|item| item.mode & 0o170_000 == 0o100_000);
+        files.map(|item| Candidate { path: item.path.clone(), id: item.id, size: None })
+    }
+
     /// The blobs, each with its place in the listing.
     pub fn blobs(&self) -> impl Iterator<Item = (ObjectId, u32)> {
         let blobs = self.items.iter().zip(0_u32..).filter(|(item, _)| item.mode != 0o160_000);
@@ -123,13 +129,13 @@ impl Listing {
         mtime: i64,
         owner: (u32, u32),
         token: &str,
-        size: &dyn Fn(&ObjectId) -> Option<u64>,
+        size: &dyn Fn(&[u8], &ObjectId) -> Option<u64>,
     ) -> io::Result<Vec<u8>> {
         let mut out = b"DIRC\0\0\0\x02".to_vec();
         out.extend_from_slice(&(self.items.len() as u32).to_be_bytes());
         for item in &self.items {
             let start = out.len();
-            let size = if item.mode == 0o160_000 { Some(0) } else { size(&item.id) };
+            let size = if item.mode == 0o160_000 { Some(0) } else { size(&item.path, &item.id) };
             // Both times, device and inode, mode, owner, size: 32-bit words, cut to size as git does.
             let seconds = mtime as u32;
             let words =
