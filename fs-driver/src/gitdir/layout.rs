@@ -134,10 +134,11 @@ fn config(plan: &Plan<'_>) -> io::Result<String> {
     text.push_str("\tuntrackedCache = true\n");
     let hook = quoted(&format!("{program} fsmonitor --state {state}"));
     text.push_str(&format!("\tfsmonitor = {hook}\n\tfsmonitorHookVersion = 2\n"));
-    text.push_str("[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[extensions]\n");
-    text.push_str(&format!("\tobjectFormat = {}\n", plan.algo.name()));
-    if plan.is_partial {
-        text.push_str("\tpartialClone = origin\n");
+    text.push_str("[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n");
+    // As git clone has it: that the remote is a promisor says enough, and other clients refuse extensions that they
+    // do not know.
+    if plan.algo != HashAlgo::Sha1 {
+        text.push_str(&format!("[extensions]\n\tobjectFormat = {}\n", plan.algo.name()));
     }
     text.push_str(&format!("[remote \"origin\"]\n\turl = {}\n", quoted(plan.url)));
     text.push_str("\tfetch = +refs/heads/*:refs/remotes/origin/*\n");
