@@ -123,3 +123,5 @@ pub const RULES_AT_MOUNT_MAX: usize = 10_000;
 pub const ATTRIBUTES_BYTES_MAX: usize = 1 << 20;
 /// Bytes of all attribute files of a tree together.
 pub const ATTRIBUTES_TOTAL_BYTES_MAX: usize = 16 << 20;
+/// Bytes of the changes that one mount leaves for the next; beyond it git looks at everything once.
+pub const CHANGES_BYTES_MAX: u64 = 64 << 20;

@@ -56,3 +56,46 @@ fn the_first_status_and_the_first_commit_of_a_cold_mount_fetch_no_blob() {
     }
     assert!(fetches(&world) > missed, "a cold read asks the remote");
 }
+
+/// What a trace of git says: how many files it looked at.
+fn lstats(trace: &str) -> u64 {
+    let counts = trace.lines().filter_map(|line| line.split_once("sum_lstat:"));
+    counts.map(|(_, count)| count.trim().parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn the_first_status_after_a_remount_looks_at_what_changed_alone() {
+    let world = World::start(TREE);
+    world.mount(&[]);
+    let dir = world.mountpoint();
+    let status = |file: &str| {
+        let script = format!("GIT_TRACE2_PERF=$OUT/{file} git status --porcelain");
+        let out = world.shell(&dir, &script);
+        let trace = fs::read_to_string(world.dir.path().join("out-mounted").join(file)).unwrap();
+        (out.text(), lstats(&trace))
+    };
+    assert_eq!(status("before").0, "");
+    fs::write(dir.join("src/f1.c"), "changed before\n").unwrap();
+    world.unmount();
+    world.mount(&[]);
+    let (told, looks) = status("after");
+    assert_eq!(told, " M src/f1.c");
+    assert!(looks <= 2, "git looked at {looks} files");
+    fs::write(dir.join("src/f2.c"), "changed after\n").unwrap();
+    fs::remove_file(dir.join("README")).unwrap();
+    assert_eq!(status("later").0, " D README\n M src/f1.c\n M src/f2.c");
+
+    // After a crash everything is looked at once, and nothing is missed.
+    fs::write(dir.join("src/f3.c"), "changed before the crash\n").unwrap();
+    let pid = world.status()["pid"].clone();
+    let killed = world.shell(&dir, &format!("kill -9 {pid}"));
+    assert!(killed.ok(), "{}", killed.errors());
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !world.is_served_by_another_than(&pid) {
+        assert!(std::time::Instant::now() < deadline, "no other daemon came");
+        std::thread::yield_now();
+    }
+    let (told, looks) = status("crashed");
+    assert_eq!(told, " D README\n M src/f1.c\n M src/f2.c\n M src/f3.c");
+    assert!(looks > 3_000, "git looked at {looks} files");
+}

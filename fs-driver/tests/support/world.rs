@@ -106,6 +106,13 @@ impl World {
         serde_json::from_slice(&out.stdout).unwrap()
     }
 
+    /// Whether the mount is served, and by another process than `pid`.
+    pub fn is_served_by_another_than(&self, pid: &serde_json::Value) -> bool {
+        let out = self.driver(&["status", "--json", self.mountpoint().to_str().unwrap()]);
+        let found = serde_json::from_slice::<serde_json::Value>(&out.stdout);
+        out.status.success() && found.is_ok_and(|status| status["pid"] != *pid)
+    }
+
     /// Waits until all branches and tags are in the mount.
     pub fn await_history(&self) {
         let remote = self.host.path("mounted");
