@@ -7,3 +7,4 @@ pub mod loose;
 pub mod pack;
 pub mod receive;
 pub mod store;
+pub mod untracked;

@@ -353,9 +353,10 @@ impl Repo {
         if self.gitdir().join("index").exists() {
             return Ok(());
         }
+        let location = self.record.dir.as_os_str().as_encoded_bytes();
         // git compares contents where a size is 0: it may hold or not.
         let size = |path: &[u8], id: &ObjectId| if view.has(path) { None } else { self.size(id) };
-        let bytes = listing.encode(self.mounted.time, owner, token, &size)?;
+        let bytes = listing.encode(self.mounted.time, owner, token, location, &size)?;
         layout::write_index(&self.gitdir(), &bytes)
     }
 

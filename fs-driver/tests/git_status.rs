@@ -99,3 +99,78 @@ fn the_first_status_after_a_remount_looks_at_what_changed_alone() {
     assert_eq!(told, " D README\n M src/f1.c\n M src/f2.c\n M src/f3.c");
     assert!(looks > 3_000, "git looked at {looks} files");
 }
+
+#[test]
+fn the_index_of_a_new_mount_is_taken_by_git_with_all_its_extensions() {
+    let world = World::start(TREE);
+    world.mount(&[]);
+    let dir = world.mountpoint();
+    let out = world.shell(
+        &dir,
+        "GIT_TRACE2_PERF=$OUT/trace git status; git fsck --no-dangling 2>&1; git ls-files --debug README | grep -c size; \
+         git update-index --test-untracked-cache > $OUT/test 2>&1; true",
+    );
+    assert!(out.errors().is_empty(), "{}", out.errors());
+    assert!(out.text().contains("working tree clean"), "{}", out.text());
+    let trace = fs::read_to_string(world.dir.path().join("out-mounted/trace")).unwrap();
+    let says = |what: &str| {
+        trace.lines().find_map(|line| line.split_once(what)).map(|(_, rest)| rest.trim().to_owned())
+    };
+    // git opened no folder, created no cache of its own, and looked at none of the files.
+    assert_eq!(says("opendir:").as_deref(), Some("0"), "{trace}");
+    assert_eq!(says("gitignore-invalidation:").as_deref(), Some("0"), "{trace}");
+    assert_eq!(says("directory-invalidation:").as_deref(), Some("0"), "{trace}");
+    assert_eq!(lstats(&trace), 0, "{trace}");
+
+    // What is new is found, in new folders, in known ones and in the root, and so is what is ignored no more.
+    let steps = [
+        ("mkdir -p src/deep/new; echo > src/deep/new/f; git status --porcelain", "?? src/deep/new/"),
+        ("echo > src/x.o; git status --porcelain", "?? src/deep/new/"),
+        ("echo > root; git status --porcelain", "?? root\n?? src/deep/new/"),
+        ("rm .gitignore; git status --porcelain", " D .gitignore\n?? root\n?? src/deep/new/\n?? src/x.o"),
+        ("git checkout -q .; rm -r src/deep/new root; git status --porcelain", ""),
+        ("echo '*.c' >> $(git rev-parse --git-dir)/info/exclude; echo > y.c; git status --porcelain", ""),
+        ("git mv docs papers; git status --porcelain", "R  docs/guide.md -> papers/guide.md"),
+        ("git status --porcelain -uall --ignored", "R  docs/guide.md -> papers/guide.md\n!! src/x.o\n!! y.c"),
+    ];
+    for (step, want) in steps {
+        let out = world.shell(&dir, step);
+        assert_eq!((out.text(), out.errors()), (want.to_owned(), String::new()), "{step}");
+    }
+}
+
+/// A commit with names that git refuses to check out, made from parts since git does not make one.
+const HOSTILE: &str = r#"
+    echo fine > fine; mkdir -p d; echo in > d/in; git add -A; git commit -qm fine
+    blob=$(echo evil | git hash-object -w --stdin)
+    inner=$(printf '100644 blob %s\tconfig\n' $blob | git mktree)
+    tree=$(printf '100644 blob %s\t.GIT\n040000 tree %s\t.git\n040000 tree %s\td\n100644 blob %s\tfine\n100644 blob %s\tgit~1\n' \
+        $blob $inner $(git rev-parse HEAD:d) $(git rev-parse HEAD:fine) $blob | git mktree)
+    git update-ref HEAD $(git commit-tree -p HEAD -m hostile $tree)"#;
+
+#[test]
+fn names_that_git_refuses_are_no_changes_and_commits_keep_them() {
+    let world = World::start(HOSTILE);
+    let seed = world.dir.path().join("seed");
+    let tree = world.git.run(&seed, &["ls-tree", "-r", "HEAD"]).text();
+    assert_eq!(tree.lines().count(), 5, "{tree}");
+    world.mount(&[]);
+    let dir = world.mountpoint();
+    let names: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "only .git, d and fine: {names:?}");
+    let steps = [
+        ("git status --porcelain", ""),
+        ("git -c core.fsmonitor=false -c core.untrackedCache=false status --porcelain", ""),
+        ("echo more >> fine; git status --porcelain", " M fine"),
+        ("git commit -qam more; git status --porcelain", ""),
+        ("git diff --name-status HEAD~1", "M\tfine"),
+        (
+            "git add -A; git commit -qm again --allow-empty; git rev-parse HEAD:.git/config HEAD:git~1 HEAD:.GIT | uniq | wc -l",
+            "1",
+        ),
+    ];
+    for (step, want) in steps {
+        let out = world.shell(&dir, step);
+        assert_eq!((out.text().as_str(), out.errors().as_str()), (want, ""), "{step}");
+    }
+}
