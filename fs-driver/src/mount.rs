@@ -72,8 +72,6 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
         history_error: Mutex::default(),
         stop: Mutex::new(stop.clone()),
     });
-    let answering = Arc::clone(&shared);
-    control::serve(&record.state(), Arc::new(move |request| answering.answer(request)))?;
     let how = MountOptions {
         allow_other: record.allow_other,
         fsname: record.url.clone(),
@@ -81,6 +79,9 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     };
     let folder = show_objects(&repo, listing.as_ref(), how.fsname.as_str())?;
     let session = Arc::new(fuse::serve(fs, &record.dir, how)?);
+    // Who is answered finds the tree. Until then git's hook fails, and git looks at everything.
+    let answering = Arc::clone(&shared);
+    control::serve(&record.state(), Arc::new(move |request| answering.answer(request)))?;
     stop_on_signals(stop)?;
     let unmounting = Arc::clone(&session);
     thread::spawn(move || unmount_when_told(&stopped, &unmounting));

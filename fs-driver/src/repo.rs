@@ -356,7 +356,9 @@ impl Repo {
         let location = self.record.dir.as_os_str().as_encoded_bytes();
         // git compares contents where a size is 0: it may hold or not.
         let size = |path: &[u8], id: &ObjectId| if view.has(path) { None } else { self.size(id) };
-        let bytes = listing.encode(self.mounted.time, owner, token, location, &size)?;
+        let bytes = listing.encode(self.mounted.time, owner, token, location, &size, &|path, id| {
+            view.ignore_name(path, id)
+        })?;
         layout::write_index(&self.gitdir(), &bytes)
     }
 

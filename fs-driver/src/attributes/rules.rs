@@ -107,7 +107,9 @@ impl<'a> Rules<'a> {
 
     /// Whether no path can have a conversion.
     pub fn are_empty(sources: &Sources) -> bool {
-        sources.files.is_empty() && sources.global.is_empty() && sources.autocrlf != "true"
+        sources.files.is_empty()
+            && sources.global.is_empty()
+            && !matches!(sources.autocrlf.as_str(), "true" | "input")
     }
 
     /// Goes into a folder, whose path is empty or ends with a slash. Answers whether [`Rules::leave`] is due.
@@ -129,15 +131,7 @@ impl<'a> Rules<'a> {
 
     /// The conversion of a file, and the filter that it names.
     pub fn of(&mut self, path: &[u8]) -> (Conversion, Option<String>) {
-        self.outcome.reset();
-        self.search.pattern_matching_relative_path(
-            path.into(),
-            Case::Sensitive,
-            Some(false),
-            &mut self.outcome,
-        );
-        let states: Vec<State> =
-            self.outcome.iter_selected().map(|found| State::from(found.assignment.state)).collect();
+        let states = self.states(path);
         let [text, crlf, eol, ident, encoding, filter] = &states[..] else { return Default::default() };
         let encoding = encoding.value().filter(|name| !is_utf8(name));
         let conversion = Conversion {
@@ -146,6 +140,32 @@ impl<'a> Rules<'a> {
             encoding: encoding.map(str::to_owned),
         };
         (conversion, filter.value().map(str::to_owned))
+    }
+
+    /// Whether git may store other bytes than those in the work tree.
+    pub fn may_be_stored_otherwise(&mut self, path: &[u8]) -> bool {
+        let states = self.states(path);
+        let [text, crlf, eol, ident, encoding, _] = &states[..] else { return false };
+        let is_text = match if text.is_line_action() { text } else { crlf } {
+            State::Unset => false,
+            action if action.is_line_action() => true,
+            _ => {
+                matches!(eol.value(), Some("lf" | "crlf"))
+                    || matches!(self.sources.autocrlf.as_str(), "true" | "input")
+            }
+        };
+        is_text || *ident == State::Set || encoding.value().is_some_and(|name| !is_utf8(name))
+    }
+
+    fn states(&mut self, path: &[u8]) -> Vec<State> {
+        self.outcome.reset();
+        self.search.pattern_matching_relative_path(
+            path.into(),
+            Case::Sensitive,
+            Some(false),
+            &mut self.outcome,
+        );
+        self.outcome.iter_selected().map(|found| State::from(found.assignment.state)).collect()
     }
 
     /// As git's `convert_attrs` decides.

@@ -16,7 +16,7 @@ use super::convert::{Conversion, is_known};
 use super::rules::{Rules, Sources};
 use crate::cache::sizes::Sizes;
 use crate::gitdir::pack::broken;
-use crate::limits::{OBJECT_BYTES_MAX, TREE_DEPTH_MAX, WARNINGS_MAX};
+use crate::limits::{ATTRIBUTES_BYTES_MAX, OBJECT_BYTES_MAX, TREE_DEPTH_MAX, WARNINGS_MAX};
 use crate::port::{Blob, Done, Objects, Pin};
 
 /// Objects with the names of converted files.
@@ -27,6 +27,8 @@ pub struct Converted {
     blobs: HashMap<ObjectId, (ObjectId, Arc<Conversion>)>,
     /// In the order of the index.
     paths: Vec<Vec<u8>>,
+    /// Files `.gitignore` that git may store otherwise than it sees them, and as what they are shown.
+    ignores: HashMap<Vec<u8>, ObjectId>,
     warnings: Vec<String>,
     sizes: Arc<Sizes>,
     /// Where converted contents are put, without a name.
@@ -55,8 +57,8 @@ impl Converted {
     ) -> io::Result<Self> {
         let sizes = Arc::new(Sizes::open(&folder.join("converted-sizes"), inner.algo())?);
         let folder = folder.to_owned();
-        let (trees, blobs, paths, warnings) = Default::default();
-        let made = Self { inner, root, trees, blobs, paths, warnings, sizes, folder };
+        let (trees, blobs, paths, ignores, warnings) = Default::default();
+        let made = Self { inner, root, trees, blobs, paths, ignores, warnings, sizes, folder };
         if Rules::are_empty(sources) {
             return Ok(made);
         }
@@ -73,6 +75,17 @@ impl Converted {
     /// Whether the file at a path may be shown otherwise than it is stored.
     pub fn has(&self, path: &[u8]) -> bool {
         self.paths.binary_search_by(|known| known.as_slice().cmp(path)).is_ok()
+    }
+
+    /// What git takes for the name of a `.gitignore`: its object's, unless the object may be made of other bytes than the
+    /// file's. Then it hashes what it reads, to which it has added a line feed by then. `None` where that is not here.
+    pub fn ignore_name(&self, path: &[u8], id: &ObjectId) -> Option<ObjectId> {
+        let Some(shown) = self.ignores.get(path) else { return Some(*id) };
+        let blob = self.open(shown).filter(|blob| blob.size <= ATTRIBUTES_BYTES_MAX as u64)?;
+        let mut content = vec![0; blob.size as usize];
+        blob.file.read_exact_at(&mut content, 0).ok()?;
+        content.push(b'\n');
+        hash_object(id.algo(), Kind::Blob, &content).ok()
     }
 
     /// What is asked for and not done.
@@ -133,10 +146,13 @@ impl Maker<'_> {
         if let Some(encoding) = conversion.encoding.take_if(|encoding| !is_known(encoding)) {
             self.warn(format!("working-tree-encoding={encoding}"));
         }
+        let name = if conversion.is_none() { id } else { conversion.name(&id)? };
+        if is_ignore_file(&self.path) && self.rules.may_be_stored_otherwise(&self.path) {
+            self.made.ignores.insert(self.path.clone(), name);
+        }
         if conversion.is_none() {
             return Ok(None);
         }
-        let name = conversion.name(&id)?;
         self.made.blobs.entry(name).or_insert_with(|| (id, Arc::new(conversion)));
         self.made.paths.push(self.path.clone());
         Ok(Some(name))
@@ -152,6 +168,10 @@ impl Maker<'_> {
             .push(format!("{path} and others like it ask for {what}: they are shown as they are stored"));
         self.filters.push(what);
     }
+}
+
+fn is_ignore_file(path: &[u8]) -> bool {
+    path.strip_suffix(b".gitignore").is_some_and(|folder| folder.is_empty() || folder.ends_with(b"/"))
 }
 
 /// Converts a blob into a file without a name.

@@ -55,6 +55,8 @@ pub fn list(store: &Store, root: &ObjectId) -> io::Result<Option<Listing>> {
         // The first of equal names is the one that the mount shows.
         listing.items.sort_by(|a, b| a.path.cmp(&b.path));
         listing.items.dedup_by(|later, first| later.path == first.path);
+        // Their places are others now.
+        listing.folders.iter_mut().for_each(|folder| folder.ignore = None);
     }
     Ok(whole.is_some().then_some(listing))
 }
@@ -133,7 +135,7 @@ impl Listing {
             } else {
                 let mode = mode_of(&entry);
                 if entry.name == b".gitignore" && mode & 0o170_000 == 0o100_000 {
-                    self.folders[here].ignore = Some(entry_id);
+                    self.folders[here].ignore = Some(self.items.len());
                 }
                 self.items.push(Item { path: path.clone(), id: entry_id, mode, is_hidden });
             }
@@ -152,7 +154,8 @@ impl Listing {
     }
 
     /// The bytes of the index. `mtime` is what all files have, in seconds; `token` the fsmonitor token; `location` where
-    /// the work tree is.
+    /// the work tree is; `size` the size of a file, where it is known; `ignore` what git takes for the name of a
+    /// `.gitignore`.
     pub fn encode(
         &self,
         mtime: i64,
@@ -160,6 +163,7 @@ impl Listing {
         token: &str,
         location: &[u8],
         size: &dyn Fn(&[u8], &ObjectId) -> Option<u64>,
+        ignore: &dyn Fn(&[u8], &ObjectId) -> Option<ObjectId>,
     ) -> io::Result<Vec<u8>> {
         let version: u32 = if self.items.iter().any(|item| item.is_hidden) { 3 } else { 2 };
         let mut out = b"DIRC".to_vec();
@@ -190,7 +194,8 @@ impl Listing {
         if self.is_regular {
             extension(&mut out, b"TREE", &self.cache_tree);
         }
-        extension(&mut out, b"UNTR", &untracked::encode(&self.folders, self.algo, location));
+        let ignore = |place: usize| self.items.get(place).and_then(|item| ignore(&item.path, &item.id));
+        extension(&mut out, b"UNTR", &untracked::encode(&self.folders, self.algo, location, &ignore));
         extension(&mut out, b"FSMN", &fsmonitor(token));
         let mut hasher = Hasher::new(self.algo);
         hasher.update(&out);

@@ -16,12 +16,18 @@ pub struct Folder {
     pub name: Vec<u8>,
     /// The places of those in it.
     pub kids: Vec<usize>,
-    /// Its `.gitignore`.
-    pub ignore: Option<ObjectId>,
+    /// The place of its `.gitignore` among the files.
+    pub ignore: Option<usize>,
 }
 
-/// The extension for the folders of a tree, the root first. `location` is where the work tree is.
-pub fn encode(folders: &[Folder], algo: HashAlgo, location: &[u8]) -> Vec<u8> {
+/// The extension for the folders of a tree, the root first. `location` is where the work tree is; `ignore` what git takes
+/// for the name of the `.gitignore` at a place.
+pub fn encode(
+    folders: &[Folder],
+    algo: HashAlgo,
+    location: &[u8],
+    ignore: &dyn Fn(usize) -> Option<ObjectId>,
+) -> Vec<u8> {
     let system = rustix::system::uname();
     let ident = [b"Location ", location, b", system ", system.sysname().to_bytes(), b"\0"].concat();
     let mut out = varint(ident.len() as u64);
@@ -45,7 +51,11 @@ pub fn encode(folders: &[Folder], algo: HashAlgo, location: &[u8]) -> Vec<u8> {
     bitmap(&mut out, 0, &|_| false);
     bitmap(&mut out, all, &|place| order.get(place).is_some_and(|folder| folder.ignore.is_some()));
     out.resize(out.len() + all * STAT_BYTES, 0);
-    order.iter().filter_map(|folder| folder.ignore).for_each(|id| out.extend_from_slice(id.as_bytes()));
+    for place in order.iter().filter_map(|folder| folder.ignore) {
+        // One that git does not expect only makes it read the folder.
+        let id = ignore(place).unwrap_or(ObjectId::null(algo));
+        out.extend_from_slice(id.as_bytes());
+    }
     out.push(0);
     out
 }
