@@ -386,6 +386,10 @@ fn fsmonitor(args: &HookArgs) -> io::Result<()> {
     if version != "2" {
         return Err(bad(format!("version {version} of the hook's protocol: only 2 is spoken")));
     }
+    // A linked work tree asks as well, with the same settings: nothing is known of that one.
+    if std::env::current_dir()? != Record::load(&args.state)?.dir {
+        return io::stdout().lock().write_all(&[token.as_bytes(), b"\0/\0"].concat());
+    }
     let Reply::Changes(next, paths) = asked(&args.state, &Request::Changes(token.clone()))? else {
         return Err(io::Error::other("the mount answers something else"));
     };

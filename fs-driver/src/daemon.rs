@@ -17,6 +17,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::Record;
+use crate::gitdir::layout::view_of;
 use crate::limits::{RESTART_CALM, RESTARTS_MAX};
 use crate::mount::{clear_stale, run};
 
@@ -100,15 +101,20 @@ pub fn supervise(program: &Path, state: &Path) -> io::Result<()> {
         let status = child.wait()?;
         daemon.store(0, Ordering::SeqCst);
         if status.success() || is_stopping.load(Ordering::SeqCst) {
-            return clear_stale(&record.dir);
+            return clear_all(&record);
         }
         deaths = if started.elapsed() > RESTART_CALM { 1 } else { deaths + 1 };
         if !was_ready && deaths == 1 || deaths > RESTARTS_MAX {
-            clear_stale(&record.dir)?;
+            clear_all(&record)?;
             return Err(io::Error::other(format!("the daemon ended with {status}")));
         }
         eprintln!("the daemon ended with {status}, and is started again");
     }
+}
+
+fn clear_all(record: &Record) -> io::Result<()> {
+    clear_stale(&view_of(&record.state()))?;
+    clear_stale(&record.dir)
 }
 
 fn pass_on(id: u32) {

@@ -206,6 +206,20 @@ impl Fs {
         self.sync_all()
     }
 
+    /// Ends well: makes all durable, and keeps for the next mount which paths changed. Nothing may change any more.
+    pub fn finish(&self) -> io::Result<()> {
+        self.sync_all()?;
+        let encoded = {
+            let mut state = self.lock();
+            state.record_open_for_write();
+            state.changes.encode()
+        };
+        if let Err(error) = changes::keep(&self.dir, &encoded) {
+            log::warn!("what changed is not kept, and git will look at everything once: {error}");
+        }
+        Ok(())
+    }
+
     fn upper_path(&self, ino: Ino) -> PathBuf {
         state::upper_path(&self.dir, ino)
     }

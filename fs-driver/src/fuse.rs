@@ -2,6 +2,7 @@
 
 mod adapter;
 mod convert;
+pub mod objects;
 mod park;
 mod shared;
 
@@ -88,7 +89,7 @@ impl Session {
             _ => Ok(()),
         };
         drop(result);
-        self.fs.flush().and(served)
+        self.fs.finish().and(served)
     }
 
     /// Unmounts. Files that are open stay usable until they are closed, as far as the kernel allows.

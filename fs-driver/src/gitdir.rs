@@ -3,6 +3,8 @@
 pub mod idx;
 pub mod index;
 pub mod layout;
+pub mod loose;
 pub mod pack;
 pub mod receive;
 pub mod store;
+pub mod untracked;

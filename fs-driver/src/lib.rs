@@ -1,5 +1,6 @@
 //! Mounts any git remote as a working tree: the whole tree at once, contents on first read.
 
+pub mod attributes;
 pub mod cache;
 pub mod cli;
 pub mod config;

@@ -114,3 +114,14 @@ pub const PREPARE_TRIES_MAX: u32 = 4;
 pub const HISTORY_TRIES_MAX: u32 = 20;
 /// To wait until a mount is gone after it was asked to end.
 pub const UNMOUNT_DEADLINE: Duration = Duration::from_secs(20);
+/// Blobs that git is shown as objects at hand; the paths of all of them stay in memory. Those of a larger commit are left
+/// to git's own fetching.
+pub const VIEW_OBJECTS_MAX: usize = 500_000;
+/// Files `.gitignore` and `.gitattributes` that are brought before the mount is ready.
+pub const RULES_AT_MOUNT_MAX: usize = 10_000;
+/// Bytes of one attribute file; a larger one is not followed.
+pub const ATTRIBUTES_BYTES_MAX: usize = 1 << 20;
+/// Bytes of all attribute files of a tree together.
+pub const ATTRIBUTES_TOTAL_BYTES_MAX: usize = 16 << 20;
+/// Bytes of the changes that one mount leaves for the next; beyond it git looks at everything once.
+pub const CHANGES_BYTES_MAX: u64 = 64 << 20;

@@ -11,15 +11,18 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::attributes::view::Converted;
 use crate::config::{History, Record, ask_git, login, private_folder, remote_options, write_secret};
 use crate::control::{self, Reply, Request, Status};
 use crate::fs::{DotGit, Fs, Options};
+use crate::fuse::objects::ObjectFolder;
 use crate::fuse::{self, MountOptions};
 use crate::gitdir::index::Listing;
-use crate::hydrate::order::Candidate;
+use crate::gitdir::layout::view_of;
+use crate::gitdir::loose::Names;
 use crate::hydrate::upstream::{Dial, Failure, dial};
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, HISTORY_TRIES_MAX, PREPARE_TRIES_MAX, WANT_DEADLINE, WARNINGS_MAX,
+    BACKOFF_MAX, BACKOFF_MIN, HISTORY_TRIES_MAX, PREPARE_TRIES_MAX, VIEW_OBJECTS_MAX, WANT_DEADLINE,
 };
 use crate::port::Objects;
 use crate::repo::{Mounted, Repo, prepare};
@@ -40,7 +43,7 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     private_folder(&record.state())?;
     let mounted = prepare_patiently(&record, program)?;
     let repo = Repo::open(record.clone(), mounted.clone(), dial_for(&record))?;
-    let listing = repo.list()?;
+    let listing = repo.list()?.map(Arc::new);
     let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let options = Options {
         dotgit: DotGit::Symlink(repo.gitdir()),
@@ -50,38 +53,62 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
         commit_time: mounted.commit_time(),
         read_deadline: WANT_DEADLINE + Duration::from_secs(5),
     };
-    let objects: Arc<dyn Objects> = Arc::<Repo>::clone(&repo);
-    let fs = Fs::open(&record.state().join("overlay"), repo.root(), objects, options)?;
-    if let Some(listing) = &listing {
+    if let Some(Err(error)) = listing.as_deref().map(|listing| repo.bring_rules(listing)) {
+        // They come when they are needed.
+        log::warn!("the .gitignore files could not be brought ahead: {error}");
+    }
+    let view = Arc::new(repo.view(listing.as_deref())?);
+    let objects: Arc<dyn Objects> = Arc::<Converted>::clone(&view);
+    let fs = Fs::open(&record.state().join("overlay"), view.root(), objects, options)?;
+    if let Some(listing) = listing.as_deref() {
         repo.learn_sizes(listing);
-        repo.write_index(listing, owner, &fs.changes_since(0).token.to_string())?;
+        repo.write_index(listing, &view, owner, &fs.changes_since(0).token.to_string())?;
     }
     let (stop, stopped) = channel();
     let shared = Arc::new(Shared {
         repo: Arc::clone(&repo),
         fs: Arc::clone(&fs),
-        warnings: Mutex::default(),
+        warnings: Mutex::new(view.warnings().to_vec()),
         history_error: Mutex::default(),
         stop: Mutex::new(stop.clone()),
     });
-    let answering = Arc::clone(&shared);
-    control::serve(&record.state(), Arc::new(move |request| answering.answer(request)))?;
     let how = MountOptions {
         allow_other: record.allow_other,
         fsname: record.url.clone(),
         ..MountOptions::default()
     };
+    let folder = show_objects(&repo, listing.as_ref(), how.fsname.as_str())?;
     let session = Arc::new(fuse::serve(fs, &record.dir, how)?);
+    // Who is answered finds the tree. Until then git's hook fails, and git looks at everything.
+    let answering = Arc::clone(&shared);
+    control::serve(&record.state(), Arc::new(move |request| answering.answer(request)))?;
     stop_on_signals(stop)?;
     let unmounting = Arc::clone(&session);
     thread::spawn(move || unmount_when_told(&stopped, &unmounting));
     ready(&mounted);
     start_background(&shared, listing, &record)?;
     let served = session.wait();
+    drop(folder);
     repo.hydrator().stop();
     // Nobody is to ask a mount that is gone.
     let _ = std::fs::remove_file(control::socket_of(&record.state()));
     served
+}
+
+/// Shows git the blobs as objects. Without that, git fetches them itself before it commits.
+fn show_objects(
+    repo: &Arc<Repo>,
+    listing: Option<&Arc<Listing>>,
+    fsname: &str,
+) -> io::Result<Option<ObjectFolder>> {
+    let place = view_of(&repo.record().state());
+    clear_stale(&place)?;
+    let Some(listing) = listing.filter(|listing| listing.len() <= VIEW_OBJECTS_MAX) else { return Ok(None) };
+    private_folder(&place)?;
+    let objects: Arc<dyn Objects> = Arc::<Repo>::clone(repo);
+    let deadline = WANT_DEADLINE + Duration::from_secs(5);
+    let names = Names::new(Arc::clone(listing));
+    fuse::objects::serve(names, objects, &place, fsname, deadline).map(Some)
 }
 
 fn dial_for(record: &Record) -> Dial {
@@ -153,14 +180,11 @@ pub fn clear_stale(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn start_background(shared: &Arc<Shared>, listing: Option<Listing>, record: &Record) -> io::Result<()> {
+fn start_background(shared: &Arc<Shared>, listing: Option<Arc<Listing>>, record: &Record) -> io::Result<()> {
     let about = Arc::clone(shared);
     thread::Builder::new().name("background".to_owned()).spawn(move || {
         let Some(listing) = listing else { return };
         about.repo.start_background(&listing);
-        let files: Vec<_> = listing.files().filter(|file| file.path.ends_with(b".gitattributes")).collect();
-        drop(listing);
-        about.look_at_attributes(&files);
     })?;
     if record.history != History::Full {
         return Ok(());
@@ -182,33 +206,7 @@ fn start_background(shared: &Arc<Shared>, listing: Option<Listing>, record: &Rec
     Ok(())
 }
 
-/// Attributes that make a checkout write other bytes than the blob's.
-const CONVERSIONS: [&str; 5] = ["filter=", "eol=crlf", "ident", "working-tree-encoding=", "crlf"];
-
 impl Shared {
-    /// Contents are shown as they are stored: where attributes ask for a conversion, the status says so.
-    fn look_at_attributes(&self, files: &[Candidate]) {
-        for file in files.iter().take(WARNINGS_MAX) {
-            let (sender, receiver) = channel();
-            self.repo.want(file.id, &file.path, Box::new(move |found| _ = sender.send(found)));
-            let Ok(Ok(blob)) = receiver.recv() else { continue };
-            let mut content = vec![0; blob.size.min(1 << 20) as usize];
-            if std::os::unix::fs::FileExt::read_exact_at(&*blob.file, &mut content, 0).is_err() {
-                continue;
-            }
-            let text = String::from_utf8_lossy(&content);
-            let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-            let mut words = lines.flat_map(|line| line.split_whitespace().skip(1));
-            let found = words.find(|word| CONVERSIONS.iter().any(|c| word.starts_with(c)));
-            if let Some(word) = found {
-                let path = String::from_utf8_lossy(&file.path);
-                let text =
-                    format!("{path} asks for {word}: contents are shown as they are stored, unconverted");
-                self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text);
-            }
-        }
-    }
-
     fn answer(&self, request: Request) -> Reply {
         match request {
             Request::Status => Reply::Status(Box::new(self.status())),

@@ -1,5 +1,7 @@
 //! A mounted commit: prepares it from the remote, and answers the filesystem's questions about its objects.
 
+mod shown;
+
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use cairn_protocol::object::{HashAlgo, Kind, ObjectId, commit_links, tag_target}
 use cairn_remote::FetchWish;
 use serde::{Deserialize, Serialize};
 
+use crate::attributes::view::Converted;
 use crate::cache::blobs::Blobs;
 use crate::cache::sizes::Sizes;
 use crate::config::{History, Record, private_folder, write_whole};
@@ -340,11 +343,22 @@ impl Repo {
     }
 
     /// Writes the index, unless git has one already. `token` is the fsmonitor's.
-    pub fn write_index(&self, listing: &Listing, owner: (u32, u32), token: &str) -> io::Result<()> {
+    pub fn write_index(
+        &self,
+        listing: &Listing,
+        view: &Converted,
+        owner: (u32, u32),
+        token: &str,
+    ) -> io::Result<()> {
         if self.gitdir().join("index").exists() {
             return Ok(());
         }
-        let bytes = listing.encode(self.mounted.time, owner, token, &|id| self.size(id))?;
+        let location = self.record.dir.as_os_str().as_encoded_bytes();
+        // git compares contents where a size is 0: it may hold or not.
+        let size = |path: &[u8], id: &ObjectId| if view.has(path) { None } else { self.size(id) };
+        let bytes = listing.encode(self.mounted.time, owner, token, location, &size, &|path, id| {
+            view.ignore_name(path, id)
+        })?;
         layout::write_index(&self.gitdir(), &bytes)
     }
 

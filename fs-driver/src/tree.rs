@@ -185,10 +185,18 @@ fn compare(a: (&[u8], bool), b: (&[u8], bool)) -> Ordering {
     a.0[..len].cmp(&b.0[..len]).then_with(|| end(a).cmp(&end(b))).then_with(longer)
 }
 
-#[derive(Default)]
-struct Doubts {
-    names: bool,
-    order: bool,
+/// What is odd about a tree.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Doubts {
+    /// It has names that git refuses.
+    pub names: bool,
+    /// It is out of order, or has a name twice.
+    pub order: bool,
+}
+
+/// Looks for what git would not have made.
+pub fn looks_odd(algo: HashAlgo, raw: &[u8]) -> Doubts {
+    Doubts::of(algo, raw)
 }
 
 impl Doubts {

@@ -415,7 +415,7 @@ fn a_large_file_that_is_being_read_can_be_written_and_keeps_its_old_bytes_for_th
 }
 
 #[test]
-fn changes_are_told_since_a_token_and_a_token_of_an_earlier_mount_is_too_old() {
+fn changes_are_told_since_a_token_over_a_remount_and_not_over_a_crash() {
     let mut mount = Mount::new(Duration::from_secs(60));
     let fs = Arc::clone(mount.fs.as_ref().unwrap());
     let start = fs.changes_since(0);
@@ -437,7 +437,21 @@ fn changes_are_told_since_a_token_and_a_token_of_an_earlier_mount_is_too_old() {
     drop(fs);
     mount.unmount();
     mount.mount(Duration::from_secs(60));
-    assert_eq!(mount.fs.as_ref().unwrap().changes_since(first.token).paths, None);
+    let fs = Arc::clone(mount.fs.as_ref().unwrap());
+    let later = fs.changes_since(first.token);
+    assert_eq!(later.paths, Some(vec![b"run.sh".to_vec()]), "what an earlier mount saw is known");
+    fs::write(mount.root().join("README"), b"y").unwrap();
+    wait_until("the file is closed", || fs.status().open_files == 0);
+    assert_eq!(fs.changes_since(later.token).paths, Some(vec![b"README".to_vec()]));
+    let gone = Arc::downgrade(&fs);
+    drop(fs);
+    // The session goes without a word, as with a daemon that is killed.
+    mount.session = None;
+    mount.fs = None;
+    wait_until("the state is closed", || gone.strong_count() == 0);
+    mount.mount(Duration::from_secs(60));
+    let fs = mount.fs.as_ref().unwrap();
+    assert_eq!(fs.changes_since(later.token).paths, None, "what a crash may have lost is not known");
 }
 
 #[test]

@@ -124,7 +124,7 @@ impl State {
             trees: Arc::new(trees),
             live: HashMap::new(),
             handles: HashMap::new(),
-            changes: ChangeLog::new(),
+            changes: ChangeLog::take(dir)?,
             copying: HashSet::new(),
             publish: HashSet::new(),
             doomed: Vec::new(),

@@ -54,7 +54,12 @@ pub fn create(plan: &Plan<'_>, facts: &Facts) -> io::Result<()> {
     for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"] {
         fs::create_dir_all(at(folder))?;
     }
-    write_whole(&at("objects/info/alternates"), &line(plan.objects.as_os_str().as_encoded_bytes())?)?;
+    // The second is empty but for as long as it is mounted.
+    let view = view_of(plan.state);
+    private_folder(&view)?;
+    let alternates = [plan.objects, &view].map(|folder| line(folder.as_os_str().as_encoded_bytes()));
+    let [packs, view] = alternates;
+    write_whole(&at("objects/info/alternates"), &[packs?, view?].concat())?;
     write_shallow(plan.gitdir, facts)?;
     let mut packed = b"# pack-refs with: sorted \n".to_vec();
     let mut refs: Vec<(String, ObjectId)> = plan.refs.iter().map(|(n, id)| (local_name(n), *id)).collect();
@@ -129,10 +134,11 @@ fn config(plan: &Plan<'_>) -> io::Result<String> {
     text.push_str("\tuntrackedCache = true\n");
     let hook = quoted(&format!("{program} fsmonitor --state {state}"));
     text.push_str(&format!("\tfsmonitor = {hook}\n\tfsmonitorHookVersion = 2\n"));
-    text.push_str("[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[extensions]\n");
-    text.push_str(&format!("\tobjectFormat = {}\n", plan.algo.name()));
-    if plan.is_partial {
-        text.push_str("\tpartialClone = origin\n");
+    text.push_str("[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n");
+    // As git clone has it: that the remote is a promisor says enough, and other clients refuse extensions that they
+    // do not know.
+    if plan.algo != HashAlgo::Sha1 {
+        text.push_str(&format!("[extensions]\n\tobjectFormat = {}\n", plan.algo.name()));
     }
     text.push_str(&format!("[remote \"origin\"]\n\turl = {}\n", quoted(plan.url)));
     text.push_str("\tfetch = +refs/heads/*:refs/remotes/origin/*\n");
@@ -182,6 +188,11 @@ pub fn add_refs(gitdir: &Path, refs: &[(String, ObjectId)]) -> io::Result<()> {
         true => Ok(()),
         false => Err(io::Error::other(String::from_utf8_lossy(&out.stderr).trim().to_owned())),
     }
+}
+
+/// Where git finds the blobs of the mounted commit as objects.
+pub fn view_of(state: &Path) -> PathBuf {
+    state.join("objects")
 }
 
 /// The git dir of a state folder.

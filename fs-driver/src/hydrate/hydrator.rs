@@ -146,7 +146,8 @@ impl Hydrator {
         self.inner.changed.notify_all();
     }
 
-    fn want_contents(&self, ids: &[ObjectId], done: Done<()>) {
+    /// Asks for contents, without their neighbours.
+    pub fn want_contents(&self, ids: &[ObjectId], done: Done<()>) {
         // The last one to come, or the first one to fail, tells.
         let left = Arc::new(Mutex::new((ids.len(), Some(done))));
         for id in ids {
