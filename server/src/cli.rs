@@ -5,6 +5,7 @@ mod bounds;
 mod clone;
 mod commit;
 mod credential;
+mod export;
 mod http;
 mod maintain;
 mod merge;
@@ -37,7 +38,7 @@ use crate::peer::Network;
 #[command(
     name = "cairn",
     version,
-    after_help = "serve, fsck and backup work on a data folder; all else asks a server: the one that \
+    after_help = "serve, fsck, backup, restore and export work on a data folder; all else asks a server: the one that \
     CAIRN_URL\nand CAIRN_API_TOKEN name, or the local one whose folder is ./cairn-data."
 )]
 struct Cli {
@@ -93,8 +94,12 @@ enum Command {
     },
     /// Check everything under the data folder.
     Fsck(maintain::FsckArgs),
-    /// Copy everything to another folder, also while a server runs.
+    /// Copy everything to another folder, also while a server runs; again, what changed.
     Backup(maintain::BackupArgs),
+    /// Make a data folder out of a backup, or put one repository of it back.
+    Restore(maintain::RestoreArgs),
+    /// Write repositories as bundles, which stock git clones and fetches from
+    Export(export::ExportArgs),
 }
 
 #[derive(Args)]
@@ -167,6 +172,8 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => return local(true, serve(args)),
         Command::Fsck(args) => return local(false, maintain::fsck(args)),
         Command::Backup(args) => return local(false, maintain::backup(args)),
+        Command::Restore(args) => return local(false, maintain::restore(args)),
+        Command::Export(args) => return local(false, export::export(args)),
         Command::ApiToken(args) => return local(false, api_token::run(args)),
         Command::Ns(args) => ns::run(args),
         Command::Repo(args) => repo::run(args),

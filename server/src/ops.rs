@@ -10,6 +10,7 @@ pub mod compare;
 pub mod create;
 pub mod delete;
 pub mod engine;
+pub mod export;
 pub mod fetch;
 pub mod fork;
 pub mod git;

@@ -93,7 +93,7 @@ pub(crate) fn create_file(path: &Path, template: &[u8]) -> Result<(), StoreError
 }
 
 /// `create_dir_all`, with each new name made durable in its parent.
-fn create_folders(folder: &Path) -> Result<(), StoreError> {
+pub(crate) fn create_folders(folder: &Path) -> Result<(), StoreError> {
     if folder.is_dir() {
         return Ok(());
     }
