@@ -16,6 +16,7 @@ mod repo;
 mod show;
 mod target;
 mod token;
+mod top;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -100,6 +101,8 @@ enum Command {
     Restore(maintain::RestoreArgs),
     /// Write repositories as bundles, which stock git clones and fetches from
     Export(export::ExportArgs),
+    /// Watch what a server does
+    Top(top::TopArgs),
 }
 
 #[derive(Args)]
@@ -174,6 +177,7 @@ pub fn run() -> ExitCode {
         Command::Backup(args) => return local(false, maintain::backup(args)),
         Command::Restore(args) => return local(false, maintain::restore(args)),
         Command::Export(args) => return local(false, export::export(args)),
+        Command::Top(args) => top::run(args),
         Command::ApiToken(args) => return local(false, api_token::run(args)),
         Command::Ns(args) => ns::run(args),
         Command::Repo(args) => repo::run(args),

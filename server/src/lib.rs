@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod names;
 pub mod ops;
 pub mod peer;
+pub mod process;
 pub mod random;
 pub mod rate;
 pub mod rest;

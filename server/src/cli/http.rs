@@ -135,6 +135,20 @@ impl Client {
         self.send("POST", path, &[], Payload::Json(body))
     }
 
+    /// The text at a path below the origin.
+    pub(super) fn text(&self, path: &str) -> Result<String, Problem> {
+        let request = Request::builder().uri(format!("{}{path}", self.origin));
+        let request = request.header(header::AUTHORIZATION, &self.authorization);
+        let answer = self.agent.run(built(request.body(SendBody::none()))?);
+        let mut response =
+            answer.map_err(|error| Problem::Failed(format!("{} cannot be reached: {error}", self.origin)))?;
+        let bytes = body(&mut response)?;
+        match response.status().is_success() {
+            true => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            false => Err(refused(response.status().as_u16(), &bytes)),
+        }
+    }
+
     /// The JSON of an answer that says that all went well; null for an empty one.
     pub(super) fn send(
         &self,
