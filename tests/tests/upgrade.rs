@@ -77,7 +77,7 @@ fn folders_of_earlier_releases_are_read_and_written() {
             let remote = with_new_token(&server, name);
             let home = tempfile::tempdir().unwrap();
             let git = server.git(home.path(), &[&remote]);
-            assert_eq!(git.run(home.path(), &["ls-remote", &remote.url]).text(), *want, "{name}");
+            assert_eq!(git.run(home.path(), &["ls-remote", &remote.url]).text(), want.trim_end(), "{name}");
             assert_clones(&git, home.path(), &remote.url, "before");
             let (status, row) = server.rest("GET", &format!("/namespaces/t/repos/{name}"), &Value::Null);
             assert_eq!(status, 200, "{row}");
