@@ -25,3 +25,4 @@ pub mod router;
 pub mod smart_http;
 pub mod store;
 pub mod tls;
+pub mod trace;

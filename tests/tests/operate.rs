@@ -96,3 +96,23 @@ fn a_backup_taken_while_pushing_restores_to_a_state_that_was() {
     assert!(pushed.contains(&tip), "{tip} was never pushed");
     assert_clones(&git, dir.path(), &remote.url, "clone");
 }
+
+#[test]
+fn top_shows_what_a_server_did() {
+    let server = Server::start();
+    let remote = server.create("watched");
+    let mut chain = Chain::new("refs/heads/main", 3, 20_000);
+    let step = chain.next_step();
+    assert!(chain.push(&remote, &step));
+    for place in [server.origin().to_owned(), server.data().to_string_lossy().into_owned()] {
+        let mut top = Command::new(host::cairn_binary());
+        top.args(["top", "--once", &place]).env("CAIRN_API_TOKEN", host::API_TOKEN);
+        let out = top.output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
+        assert!(text.contains("repositories 1 "), "{text}");
+        let row = text.lines().find(|line| line.ends_with("git-receive-pack") && line.contains("POST"));
+        assert!(row.is_some_and(|row| row.trim_start().starts_with("1.0 ")), "{text}");
+        assert!(!text.contains("resident 0.0"), "{text}");
+    }
+}

@@ -102,23 +102,8 @@ impl Client {
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Problem::Usage("the API token is empty or holds more than one word".into()));
         }
-        let mut tls =
-            TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
-        if origin.starts_with("https://") {
-            tls = tls.root_certs(RootCerts::from(authorities()));
-        }
-        let config = Agent::config_builder()
-            .tls_config(tls.build())
-            .user_agent(concat!("cairn/", env!("CARGO_PKG_VERSION")))
-            .http_status_as_error(false)
-            // A redirect would carry the token elsewhere.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_connect(Some(Duration::from_secs(CLI_CONNECT_SECONDS_MAX)))
-            .timeout_per_read(Some(Duration::from_secs(CLI_ANSWER_SECONDS_MAX)))
-            .build();
         Ok(Self {
-            agent: config.into(),
+            agent: agent(origin.starts_with("https://")),
             origin: origin.to_owned(),
             base: format!("{origin}/client/v4/accounts/{}/artifacts", part(account)),
             authorization: format!("Bearer {token}"),
@@ -225,6 +210,24 @@ impl Client {
         items.truncate(count_max);
         Ok(items)
     }
+}
+
+/// What sends requests. It follows no redirect, which would carry a token elsewhere.
+pub(crate) fn agent(is_https: bool) -> Agent {
+    let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
+    if is_https {
+        tls = tls.root_certs(RootCerts::from(authorities()));
+    }
+    let config = Agent::config_builder()
+        .tls_config(tls.build())
+        .user_agent(concat!("cairn/", env!("CARGO_PKG_VERSION")))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_connect(Some(Duration::from_secs(CLI_CONNECT_SECONDS_MAX)))
+        .timeout_per_read(Some(Duration::from_secs(CLI_ANSWER_SECONDS_MAX)))
+        .build();
+    config.into()
 }
 
 /// The route of a repository, and what follows it.

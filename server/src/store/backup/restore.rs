@@ -19,10 +19,11 @@ pub fn restore(from: &Path, to: &Path) -> Result<u64, BackupError> {
         other => other.ok(),
     };
     match fs::read_dir(to) {
-        Ok(mut entries) => match entries.next() {
-            Some(_) => return Err(BackupError::NotEmpty(to.to_owned())),
-            None => {}
-        },
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                return Err(BackupError::NotEmpty(to.to_owned()));
+            }
+        }
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
