@@ -5,6 +5,7 @@ mod bounds;
 mod clone;
 mod commit;
 mod credential;
+mod export;
 mod http;
 mod maintain;
 mod merge;
@@ -15,6 +16,7 @@ mod repo;
 mod show;
 mod target;
 mod token;
+mod top;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,7 +25,8 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use tracing_subscriber::EnvFilter;
+
+pub(crate) use self::http::agent;
 
 use self::http::Problem;
 use crate::app::App;
@@ -31,13 +34,14 @@ use crate::boot;
 use crate::config::{Config, Given, ImportConfig};
 use crate::limits::{BLOCKING_STOP_MS_MAX, SLOW_REQUEST_MS};
 use crate::peer::Network;
+use crate::trace;
 
 /// Versioned storage that speaks git
 #[derive(Parser)]
 #[command(
     name = "cairn",
     version,
-    after_help = "serve, fsck and backup work on a data folder; all else asks a server: the one that \
+    after_help = "serve, fsck, backup, restore and export work on a data folder; all else asks a server: the one that \
     CAIRN_URL\nand CAIRN_API_TOKEN name, or the local one whose folder is ./cairn-data."
 )]
 struct Cli {
@@ -93,8 +97,14 @@ enum Command {
     },
     /// Check everything under the data folder.
     Fsck(maintain::FsckArgs),
-    /// Copy everything to another folder, also while a server runs.
+    /// Copy everything to another folder, also while a server runs; again, what changed.
     Backup(maintain::BackupArgs),
+    /// Make a data folder out of a backup, or put one repository of it back.
+    Restore(maintain::RestoreArgs),
+    /// Write repositories as bundles, which stock git clones and fetches from
+    Export(export::ExportArgs),
+    /// Watch what a server does
+    Top(top::TopArgs),
 }
 
 #[derive(Args)]
@@ -123,6 +133,10 @@ struct Serve {
     /// Log requests that take longer, in milliseconds.
     #[arg(long, env = "CAIRN_SLOW_REQUEST_MS", default_value_t = SLOW_REQUEST_MS)]
     slow_request_ms: u64,
+    /// The origin of an OpenTelemetry collector that takes traces as OTLP over HTTP, such as http://127.0.0.1:4318. Without
+    /// it, the standard OTEL_ variables say whether and where traces go.
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
     #[command(flatten)]
     bounds: bounds::BoundsArgs,
     #[command(flatten)]
@@ -164,10 +178,16 @@ impl Place {
 /// Reads the arguments and does what they ask. Commands that ask a server need no runtime and start none.
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Serve(args) => return local(true, serve(args)),
-        Command::Fsck(args) => return local(false, maintain::fsck(args)),
-        Command::Backup(args) => return local(false, maintain::backup(args)),
-        Command::ApiToken(args) => return local(false, api_token::run(args)),
+        Command::Serve(args) => {
+            let endpoint = args.otlp_endpoint.clone();
+            return local(Some(endpoint.as_deref()), serve(args));
+        }
+        Command::Fsck(args) => return local(None, maintain::fsck(args)),
+        Command::Backup(args) => return local(None, maintain::backup(args)),
+        Command::Restore(args) => return local(None, maintain::restore(args)),
+        Command::Export(args) => return local(None, export::export(args)),
+        Command::Top(args) => top::run(args),
+        Command::ApiToken(args) => return local(None, api_token::run(args)),
         Command::Ns(args) => ns::run(args),
         Command::Repo(args) => repo::run(args),
         Command::Token(args) => token::run(args),
@@ -200,11 +220,20 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Runs what works on the data folder.
-fn local(is_server: bool, work: impl Future<Output = Result<ExitCode, Failure>>) -> ExitCode {
-    let filter = EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let mut builder = match is_server {
+/// Runs what works on the data folder. `server`: where a server sends its traces, as far as its arguments say.
+fn local(server: Option<Option<&str>>, work: impl Future<Output = Result<ExitCode, Failure>>) -> ExitCode {
+    let traces = match server {
+        Some(endpoint) => trace::start(endpoint),
+        None => trace::start_logs(),
+    };
+    let traces = match traces {
+        Ok(traces) => traces,
+        Err(error) => {
+            eprintln!("cairn: traces: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut builder = match server.is_some() {
         true => tokio::runtime::Builder::new_multi_thread(),
         false => tokio::runtime::Builder::new_current_thread(),
     };
@@ -217,6 +246,7 @@ fn local(is_server: bool, work: impl Future<Output = Result<ExitCode, Failure>>)
         }
         Err(error) => Err(error.into()),
     };
+    traces.stop();
     done.unwrap_or_else(|error| {
         eprintln!("cairn: {error}");
         ExitCode::FAILURE

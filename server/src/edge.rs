@@ -15,11 +15,13 @@ use axum::extract::MatchedPath;
 use axum::http::{HeaderName, HeaderValue, Request, Response, Uri};
 use axum::response::IntoResponse;
 use tower_service::Service;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::app::App;
 use crate::error::{Error, http};
 use crate::peer::{self, Peer};
-use crate::{random, router};
+use crate::{random, router, trace};
 
 /// The whole server as a service.
 #[derive(Clone)]
@@ -60,13 +62,17 @@ where
         if let Some(uri) = without_doubled_slashes(request.uri()) {
             *request.uri_mut() = uri;
         }
+        let id = random::hex(&random::bytes::<12>());
+        let span = span(&request, &id);
         if let Some(socket) = self.socket {
+            if peer::is_trusted(socket, &self.app.config.trusted_proxies) {
+                trace::continue_trace(&span, request.headers());
+            }
             let peer = peer::client(socket, request.headers(), &self.app.config.trusted_proxies);
             request.extensions_mut().insert(peer);
         }
         let (mut router, app) = (self.router.clone(), self.app.clone());
         Box::pin(async move {
-            let id = random::hex(&random::bytes::<12>());
             let (method, path, start) =
                 (request.method().clone(), request.uri().path().to_owned(), Instant::now());
             let (metrics, held) = (&app.metrics, app.metrics.request());
@@ -77,11 +83,12 @@ where
                     bytes_in.inc_by(bytes);
                 })
             });
-            let mut response = match caught(Service::call(&mut router, request)).await {
-                Some(Ok(response)) => response,
-                Some(Err(never)) => match never {},
-                None => Error::internal("the handler panicked").into_response(),
-            };
+            let mut response =
+                match caught(Service::call(&mut router, request)).instrument(span.clone()).await {
+                    Some(Ok(response)) => response,
+                    Some(Err(never)) => match never {},
+                    None => Error::internal("the handler panicked").into_response(),
+                };
             if let Some(error) = response.extensions().get::<Error>() {
                 metrics.refused(error.code.number);
             }
@@ -93,6 +100,7 @@ where
                 Some(route) if status != 405 => format!("{method} {}", route.as_str()),
                 _ => "none".to_owned(),
             };
+            trace::answered(&span, &operation, status);
             metrics.answered(operation, status, took);
             tracing::debug!(request_id = id, %method, path, status, ?took, peer, "answered");
             if took.as_millis() >= u128::from(app.config.slow_request_ms) {
@@ -101,7 +109,7 @@ where
             let bytes_out = metrics.bytes_out();
             let mut response = response.map(|body| {
                 counted(body, move |bytes| {
-                    let _held = &held; // until the body is done or given up
+                    let _held = (&held, &span); // until the body is done or given up
                     bytes_out.inc_by(bytes);
                 })
             });
@@ -111,6 +119,18 @@ where
             Ok(response)
         })
     }
+}
+
+/// What traces show of a request: from its head to the end of the answer's body.
+fn span(request: &Request<Body>, id: &str) -> tracing::Span {
+    tracing::debug_span!(
+        "request",
+        otel.kind = "server",
+        http.request.method = %request.method(),
+        http.response.status_code = Empty,
+        url.path = request.uri().path(),
+        cairn.request_id = id,
+    )
 }
 
 /// Calls `each` with the length of every piece of `body`. A body whose length is known keeps it.

@@ -328,3 +328,8 @@ pub const IDEMPOTENCY_ANSWER_BYTES_MAX: usize = 256 << 10;
 pub const IDEMPOTENCY_ROWS_MAX: i64 = 100_000;
 /// Old answers that are swept whenever one is kept.
 pub const IDEMPOTENCY_SWEEP_ROWS: i64 = 16;
+
+/// What a collector of traces may answer.
+pub const TRACE_ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// How long a stopping server waits for the last traces to be sent.
+pub const TRACE_STOP_MS_MAX: u64 = 5_000;

@@ -3,7 +3,7 @@
 //! Label sets are bounded: operations are the routes of `router`, codes those of `error/code`. Names of repositories,
 //! namespaces and tokens are never labels.
 
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -56,12 +56,22 @@ fn seconds() -> Histogram {
 pub struct Now {
     /// Repository files open.
     pub open_files: u64,
+    /// How often a repository file was asked for that was open, and one that had to be opened.
+    pub file_asks: [u64; 2],
     /// Changes that wait for the catalog's writer.
     pub catalog_queue: u64,
     /// Live repositories.
     pub repositories: u64,
     /// Live namespaces.
     pub namespaces: u64,
+    /// Bytes of packs of live repositories.
+    pub stored_bytes: u64,
+    /// Large packs that are indexed.
+    pub index_turns_taken: u64,
+    /// Bytes of memory that the process holds.
+    pub resident_bytes: u64,
+    /// Descriptors that the process has open.
+    pub open_descriptors: u64,
 }
 
 /// The counters. Clones share them.
@@ -168,6 +178,11 @@ impl Metrics {
 
     /// Everything, as text.
     pub fn text(&self, now: Now) -> String {
+        for (found, total) in [("hit", now.file_asks[0]), ("miss", now.file_asks[1])] {
+            let counter = self.caches.get_or_create_owned(&Cached { cache: "files", found });
+            // Counted elsewhere: this takes over what came since the last look.
+            counter.inner().fetch_max(total, Ordering::Relaxed);
+        }
         let mut all = Registry::with_prefix("cairn");
         all.register("requests", "Requests by method, route and status", self.requests.clone());
         let help = "Seconds from a request's head to the answer's head";
@@ -192,6 +207,10 @@ impl Metrics {
             ("catalog_queue", "Changes that wait for the catalog's writer", now.catalog_queue),
             ("repositories", "Live repositories", now.repositories),
             ("namespaces", "Live namespaces", now.namespaces),
+            ("stored_bytes", "Bytes of packs of live repositories", now.stored_bytes),
+            ("index_turns_taken", "Large packs that are indexed", now.index_turns_taken),
+            ("resident_bytes", "Bytes of memory that the process holds", now.resident_bytes),
+            ("open_descriptors", "Descriptors that the process has open", now.open_descriptors),
         ] {
             let gauge = Gauge::<i64, AtomicI64>::default();
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

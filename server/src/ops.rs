@@ -10,6 +10,7 @@ pub mod compare;
 pub mod create;
 pub mod delete;
 pub mod engine;
+pub mod export;
 pub mod fetch;
 pub mod fork;
 pub mod git;
@@ -65,7 +66,7 @@ pub async fn edited(app: &App, grant: &Grant<Edit>, namespace: &str, name: &str)
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::result::Result<T, OpError> + Send + 'static,
 ) -> Result<T> {
-    Ok(tokio::task::spawn_blocking(work).await.map_err(Error::internal)??)
+    Ok(tokio::task::spawn_blocking(crate::trace::carried(work)).await.map_err(Error::internal)??)
 }
 
 /// The rule for names of new repositories.

@@ -57,9 +57,14 @@ impl Network {
     }
 }
 
+/// Whether what comes over a connection from `socket` is believed.
+pub fn is_trusted(socket: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.holds(socket))
+}
+
 /// The client of a request that came over a connection from `socket`.
 pub fn client(socket: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Peer {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.holds(address));
+    let is_trusted = |address: IpAddr| is_trusted(address, trusted);
     let mut client = socket;
     let fields = headers.get_all("x-forwarded-for").into_iter().rev();
     let hops = fields.flat_map(|field| field.to_str().unwrap_or("?").rsplit(','));

@@ -1,5 +1,6 @@
 //! Where bytes live. Nothing outside this module knows that a repository is a local SQLite file.
 
+pub mod backup;
 pub mod catalog;
 pub mod files;
 pub mod id;

@@ -56,6 +56,12 @@ async fn commits_errors_bytes_and_repositories_are_counted() {
     assert!((value("cairn_errors_total{code=\"10200\"}").await - 1.0).abs() < f64::EPSILON);
     assert!(value("cairn_answer_body_bytes_total").await > 100.0);
     assert!(value("cairn_request_body_bytes_total").await >= 12.0);
+    assert!(value("cairn_cache_asks_total{cache=\"files\",found=\"miss\"}").await >= 1.0);
+    assert!(value("cairn_cache_asks_total{cache=\"files\",found=\"hit\"}").await >= 1.0);
+    assert!(value("cairn_resident_bytes ").await > 1e6);
+    assert!(value("cairn_open_descriptors ").await > 3.0);
+    assert!(value("cairn_stored_bytes ").await >= 0.0);
+    assert!(value("cairn_index_turns_taken ").await.abs() < f64::EPSILON);
     // The request that asks is one itself.
     assert!((value("cairn_requests_in_flight").await - 1.0).abs() < f64::EPSILON);
 }

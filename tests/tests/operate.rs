@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use cairn_conformance::http;
-use cairn_conformance::wire::{self, Command};
+use cairn_conformance::wire::{self, Command as RefCommand};
+use cairn_conformance::{host, http};
 use cairn_tests::Server;
 use cairn_tests::chain::Chain;
 use cairn_tests::server::{assert_clones, assert_sound, cairn};
 use std::io::{BufReader, Write};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -18,7 +19,7 @@ fn sigterm_lets_a_push_under_way_finish_and_exits_with_zero() {
     let remote = server.create("drain");
     let mut chain = Chain::new("refs/heads/main", 1, 400_000);
     let step = chain.next_step();
-    let command = Command { old: &step.old, new: &step.new, name: b"refs/heads/main" };
+    let command = RefCommand { old: &step.old, new: &step.new, name: b"refs/heads/main" };
     let body = wire::push_body(&[command], "report-status", &step.pack);
     let (authority, path) = http::split_url(&remote.url).unwrap();
     let mut stream = http::connect(authority).unwrap();
@@ -59,7 +60,7 @@ fn a_backup_taken_while_pushing_restores_to_a_state_that_was() {
     let server = Server::start();
     let dir = tempfile::tempdir().unwrap();
     let copy = tempfile::tempdir().unwrap();
-    let place = copy.path().join("data");
+    let place = copy.path().join("backup");
     let remote = server.create("busy");
     let mut chain = Chain::new("refs/heads/main", 3, 20_000);
     let step = chain.next_step();
@@ -82,10 +83,11 @@ fn a_backup_taken_while_pushing_restores_to_a_state_that_was() {
         assert!(status.success(), "{text}");
         pushed
     });
-    assert_sound(&place);
     let restored = tempfile::tempdir().unwrap();
-    std::fs::remove_dir(restored.path()).unwrap();
-    std::fs::rename(&place, restored.path()).unwrap();
+    let args = ["restore", &place.to_string_lossy(), &restored.path().to_string_lossy()].map(str::to_owned);
+    let out = Command::new(host::cairn_binary()).args(args).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_sound(restored.path());
     let restored = Server::start_on(restored);
     let remote = restored.again(&remote);
     let git = restored.git(dir.path(), &[&remote]);
@@ -93,4 +95,24 @@ fn a_backup_taken_while_pushing_restores_to_a_state_that_was() {
     let tip = listed.split('\t').next().unwrap_or_default().to_owned();
     assert!(pushed.contains(&tip), "{tip} was never pushed");
     assert_clones(&git, dir.path(), &remote.url, "clone");
+}
+
+#[test]
+fn top_shows_what_a_server_did() {
+    let server = Server::start();
+    let remote = server.create("watched");
+    let mut chain = Chain::new("refs/heads/main", 3, 20_000);
+    let step = chain.next_step();
+    assert!(chain.push(&remote, &step));
+    for place in [server.origin().to_owned(), server.data().to_string_lossy().into_owned()] {
+        let mut top = Command::new(host::cairn_binary());
+        top.args(["top", "--once", &place]).env("CAIRN_API_TOKEN", host::API_TOKEN);
+        let out = top.output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
+        assert!(text.contains("repositories 1 "), "{text}");
+        let row = text.lines().find(|line| line.ends_with("git-receive-pack") && line.contains("POST"));
+        assert!(row.is_some_and(|row| row.trim_start().starts_with("1.0 ")), "{text}");
+        assert!(!text.contains("resident 0.0"), "{text}");
+    }
 }

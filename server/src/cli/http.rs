@@ -102,23 +102,8 @@ impl Client {
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Problem::Usage("the API token is empty or holds more than one word".into()));
         }
-        let mut tls =
-            TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
-        if origin.starts_with("https://") {
-            tls = tls.root_certs(RootCerts::from(authorities()));
-        }
-        let config = Agent::config_builder()
-            .tls_config(tls.build())
-            .user_agent(concat!("cairn/", env!("CARGO_PKG_VERSION")))
-            .http_status_as_error(false)
-            // A redirect would carry the token elsewhere.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_connect(Some(Duration::from_secs(CLI_CONNECT_SECONDS_MAX)))
-            .timeout_per_read(Some(Duration::from_secs(CLI_ANSWER_SECONDS_MAX)))
-            .build();
         Ok(Self {
-            agent: config.into(),
+            agent: agent(origin.starts_with("https://")),
             origin: origin.to_owned(),
             base: format!("{origin}/client/v4/accounts/{}/artifacts", part(account)),
             authorization: format!("Bearer {token}"),
@@ -133,6 +118,20 @@ impl Client {
     /// The answer to a POST of JSON.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Problem> {
         self.send("POST", path, &[], Payload::Json(body))
+    }
+
+    /// The text at a path below the origin.
+    pub(super) fn text(&self, path: &str) -> Result<String, Problem> {
+        let request = Request::builder().uri(format!("{}{path}", self.origin));
+        let request = request.header(header::AUTHORIZATION, &self.authorization);
+        let answer = self.agent.run(built(request.body(SendBody::none()))?);
+        let mut response =
+            answer.map_err(|error| Problem::Failed(format!("{} cannot be reached: {error}", self.origin)))?;
+        let bytes = body(&mut response)?;
+        match response.status().is_success() {
+            true => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            false => Err(refused(response.status().as_u16(), &bytes)),
+        }
     }
 
     /// The JSON of an answer that says that all went well; null for an empty one.
@@ -211,6 +210,24 @@ impl Client {
         items.truncate(count_max);
         Ok(items)
     }
+}
+
+/// What sends requests. It follows no redirect, which would carry a token elsewhere.
+pub(crate) fn agent(is_https: bool) -> Agent {
+    let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
+    if is_https {
+        tls = tls.root_certs(RootCerts::from(authorities()));
+    }
+    let config = Agent::config_builder()
+        .tls_config(tls.build())
+        .user_agent(concat!("cairn/", env!("CARGO_PKG_VERSION")))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_connect(Some(Duration::from_secs(CLI_CONNECT_SECONDS_MAX)))
+        .timeout_per_read(Some(Duration::from_secs(CLI_ANSWER_SECONDS_MAX)))
+        .build();
+    config.into()
 }
 
 /// The route of a repository, and what follows it.

@@ -31,6 +31,14 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// The same at an origin or at the data folder of a local server.
+    pub(super) fn at(self, place: &str) -> Self {
+        match place.starts_with("http://") || place.starts_with("https://") {
+            true => Self { url: Some(place.to_owned()), ..self },
+            false => Self { url: None, data: place.into(), ..self },
+        }
+    }
+
     /// The origin, without a slash at its end.
     pub(super) fn origin(&self) -> Result<String, Problem> {
         let given = self.url.clone().filter(|url| !url.is_empty()).or_else(|| self.local_url());

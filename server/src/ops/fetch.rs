@@ -420,6 +420,7 @@ fn plan(
     if let Some(found) = served.plans.get(&key) {
         return Ok(found);
     }
+    let _span = tracing::debug_span!("plan", wants = walk.wants.len(), haves = walk.haves.len()).entered();
     let mut reader = Reader::new(snapshot, served.algo);
     let mut full = |reader: &mut Reader<'_>, wants: &[ObjRef]| {
         full_set(served, snapshot, reader, wants).map_err(|e| match e {

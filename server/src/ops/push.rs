@@ -187,7 +187,7 @@ pub fn push_cut(
         }
         let By { kind, actor, time_ms, nonce } = by;
         let entry = NewEntry { kind, actor, time_ms, nonce, staged, updates, atomic: request.atomic };
-        let committed = served.repo.commit_entry(entry)?;
+        let committed = tracing::debug_span!("commit").in_scope(|| served.repo.commit_entry(entry))?;
         seq = committed.seq;
         outcomes = committed.results;
         if upload.is_some() {
@@ -233,6 +233,7 @@ fn index(
     is_cut: bool,
     progress: &mut dyn FnMut(String),
 ) -> Result<(IndexedPack, Beyond), OpError> {
+    let _span = tracing::debug_span!("index").entered();
     let options = IndexOptions {
         algo: served.algo,
         cache_bytes: INDEX_CACHE_BYTES,

@@ -99,7 +99,7 @@ impl Ask {
                 let (ask, app, row, work): &(Ask, App, RepoRow, F) = &shared;
                 work(ask, app, Reading::open(app, row, ask.at, has_turn)?)
             };
-            match spawn_blocking(run).await.map_err(Error::internal)? {
+            match spawn_blocking(crate::trace::carried(run)).await.map_err(Error::internal)? {
                 Ok(done) => return Ok(done),
                 Err(Halt::Failed(error)) => return Err(error),
                 Err(Halt::Turn) => {}

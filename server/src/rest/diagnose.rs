@@ -14,9 +14,9 @@ use super::page::{Paging, Query};
 use crate::app::App;
 use crate::auth::{Grant, View};
 use crate::error::{Error, Result, code};
-use crate::limits::PAGE_ITEMS_MAX;
+use crate::limits::{INDEX_LARGE_MAX, PAGE_ITEMS_MAX};
 use crate::metrics::Now;
-use crate::ops;
+use crate::{ops, process};
 
 /// The routes of this file, which are not under the account's base.
 pub fn routes() -> OpenApiRouter<App> {
@@ -148,9 +148,14 @@ async fn metrics(State(app): State<App>, grant: Grant<View>) -> Result<Response<
     let (repositories, namespaces) = app.catalog.counts().await?;
     let now = Now {
         open_files: app.files.open_count() as u64,
+        file_asks: app.files.asks(),
         catalog_queue: app.catalog.queue_len() as u64,
         repositories,
         namespaces,
+        stored_bytes: app.catalog.stored_bytes().await?,
+        index_turns_taken: INDEX_LARGE_MAX.saturating_sub(app.index_turns.available_permits()) as u64,
+        resident_bytes: process::resident_bytes(),
+        open_descriptors: process::open_descriptors(),
     };
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], app.metrics.text(now)).into_response())

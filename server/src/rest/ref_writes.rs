@@ -134,7 +134,9 @@ async fn moved(
     let turn = app.commit_turns.of(row.id).await;
     let (inside, id, now_ms) = (app.clone(), row.id, app.clock.now_ms());
     let actor = grant.caller().actor.clone();
+    let span = tracing::Span::current();
     let done = tokio::task::spawn_blocking(move || {
+        let _span = span.entered();
         let _held = turn;
         ops::move_ref::move_ref(&inside, &row, &wish, &actor, now_ms)
     });

@@ -21,7 +21,7 @@ use crate::ops::fetch::PackAnswer;
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, OpError> + Send + 'static,
 ) -> Result<T, OpError> {
-    match tokio::task::spawn_blocking(work).await {
+    match tokio::task::spawn_blocking(crate::trace::carried(work)).await {
         Ok(done) => done,
         Err(_) => Err(OpError::Spool(std::io::Error::other("a worker panicked"))),
     }

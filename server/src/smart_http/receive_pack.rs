@@ -13,6 +13,7 @@ use cairn_protocol::receive_pack::{Outcome, Parsed, PushRequest, Report, parse_p
 use cairn_protocol::upload_pack::Service;
 use http_body::Frame;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use super::body::{Inflow, blocking};
 use super::{enter, failed, refuse, result};
@@ -145,7 +146,7 @@ type Sent = Result<Frame<Bytes>, std::io::Error>;
 /// Starts the work and answers its stream: progress, then the report. The work ends even if the client goes away.
 fn work(app: App, served: Served, access: GitAccess<Write>, request: PushRequest, upload: Upload) -> Body {
     let (send, receive) = mpsc::channel::<Sent>(8);
-    tokio::spawn(run(app, served, access, request, upload, send));
+    tokio::spawn(run(app, served, access, request, upload, send).in_current_span());
     Body::new(Received(receive))
 }
 
@@ -185,7 +186,7 @@ async fn run(
     let by = By { kind: EntryKind::Push, actor, time_ms: app.clock.now_ms(), nonce: random::bytes() };
     let in_work = Arc::clone(&request);
     let push_work = app.metrics.push_work().clone();
-    let mut job = tokio::spawn(blocking(move || {
+    let work = blocking(move || {
         let _held = turn;
         let upload = match &upload {
             Ok(upload) => upload.as_ref(),
@@ -200,7 +201,8 @@ async fn run(
         });
         push_work.observe(start.elapsed().as_secs_f64());
         done
-    }));
+    });
+    let mut job = tokio::spawn(work.in_current_span());
     let done = loop {
         match tokio::time::timeout(KEEPALIVE, &mut job).await {
             Ok(done) => break done,

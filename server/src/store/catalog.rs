@@ -5,6 +5,7 @@
 //! them. The statements are ones that PostgreSQL would take, but for `WITHOUT ROWID`, the pragmas in `schema` and `search`.
 
 mod api_tokens;
+mod backup;
 mod bytes;
 mod forks;
 mod idempotency;
@@ -26,6 +27,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::Connection;
 
 pub use api_tokens::{ApiTokenRow, Right};
+pub(crate) use backup::CatalogCopy;
 pub use idempotency::KeptAnswer;
 pub use imports::ImportRow;
 pub use list::{Direction, RepoPage, Sort};

@@ -28,6 +28,8 @@ struct Inner {
     access: Access,
     commit_seconds: Histogram,
     clock: AtomicU64,
+    /// Asked for and open; asked for and opened.
+    asks: [AtomicU64; 2],
     slots: Mutex<HashMap<RepoId, Arc<Slot>>>,
     templates: [OnceLock<Vec<u8>>; 2],
 }
@@ -65,6 +67,7 @@ impl Files {
             access,
             commit_seconds,
             clock: AtomicU64::new(0),
+            asks: Default::default(),
             slots: Mutex::default(),
             templates: [OnceLock::new(), OnceLock::new()],
         }))
@@ -92,6 +95,11 @@ impl Files {
         let (first, rest) = text.split_at(2);
         let (second, _) = rest.split_at(2);
         self.0.data_dir.join("repos").join(first).join(second).join(format!("{text}.sqlite"))
+    }
+
+    /// How often a file was asked for that was open, and one that had to be opened.
+    pub fn asks(&self) -> [u64; 2] {
+        self.0.asks.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// How many files are open.
@@ -137,6 +145,7 @@ impl Files {
         let mut file = locked(&slot.file);
         if let Some(open) = &*file {
             open.expect_algo(algo)?;
+            self.0.asks[0].fetch_add(1, Ordering::Relaxed);
             return Ok(Some(Arc::clone(open)));
         }
         let path = self.path(id);
@@ -150,6 +159,7 @@ impl Files {
         }
         let open = Arc::new(RepoFile::open(&path, algo, self.0.access, &self.0.commit_seconds)?);
         *file = Some(Arc::clone(&open));
+        self.0.asks[1].fetch_add(1, Ordering::Relaxed);
         Ok(Some(open))
     }
 

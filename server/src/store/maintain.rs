@@ -1,9 +1,6 @@
-//! Care for everything under the data folder: check, back up, sweep.
+//! Care for everything under the data folder: check, sweep.
 //!
 //! Work on repository files comes in as a closure, so that this module knows the order and not the files.
-
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 
 use super::catalog::{Catalog, CatalogError, RepoRow};
 use super::id::RepoId;
@@ -39,23 +36,6 @@ where
     })
     .await?;
     Ok(report)
-}
-
-/// Copies the catalog to `to/catalog.sqlite`, then lets `files` copy every repository file.
-///
-/// In this order, since logs only grow: a file copied after the catalog holds at least every entry that the catalog's
-/// forks pin. A repository made meanwhile is a file that no row names, which is harmless; one deleted and dropped
-/// meanwhile is a row without a file, which reads as empty. The API token is not copied: a restored server makes one.
-pub async fn backup_all<F>(catalog: &Catalog, to: &Path, files: F) -> Result<(), FileError>
-where
-    F: FnOnce(&Path) -> Result<(), FileError>,
-{
-    // Hashes of tokens are nobody else's business.
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(to)?;
-    catalog.copy_to(&to.join("catalog.sqlite")).await?;
-    files(to)?;
-    std::fs::File::open(to)?.sync_all()?;
-    Ok(())
 }
 
 /// Lets `remove` delete the files of deleted repositories that nothing pins, and notes each that is gone.

@@ -4,6 +4,7 @@
 //! `Snapshot`.
 
 pub(crate) mod commit;
+pub mod copy;
 pub mod facts;
 pub(crate) mod file;
 pub mod fsck;

@@ -56,6 +56,16 @@ impl Catalog {
         self.noted.insert(id, seq, bytes);
     }
 
+    /// What all live repositories hold, as far as it was written to the catalog.
+    pub async fn stored_bytes(&self) -> Result<u64> {
+        self.read(|conn| {
+            let sql = "SELECT COALESCE(SUM(own_bytes), 0) FROM namespaces WHERE deleted_at IS NULL";
+            let bytes: i64 = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+            Ok(u64::try_from(bytes).unwrap_or(0))
+        })
+        .await
+    }
+
     /// What the live repositories of a namespace hold; 0 where there is no such namespace.
     pub async fn namespace_bytes(&self, namespace: String) -> Result<u64> {
         // Before the rows are read: what is written in between is then counted once, by its row's difference of 0.

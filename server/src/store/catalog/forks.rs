@@ -68,6 +68,16 @@ fn number(conn: &Connection, id: RepoId) -> Result<i64> {
     find.query_row([id.to_string()], |row| row.get(0)).optional()?.ok_or(CatalogError::Corrupt("pin"))
 }
 
+/// Keeps the logs below `repo` from being dropped.
+pub(super) fn pin(conn: &Connection, repo: i64, below: &[Pin]) -> Result<()> {
+    let mut pin =
+        conn.prepare_cached("INSERT INTO pins (base, repo) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
+    for log in below {
+        pin.execute([number(conn, log.id)?, repo])?;
+    }
+    Ok(())
+}
+
 /// Frees what `repo` pinned.
 pub(super) fn unpin(conn: &Connection, repo: i64, below: &[Pin]) -> Result<()> {
     let mut free = conn.prepare_cached("DELETE FROM pins WHERE base = ?1 AND repo = ?2")?;
@@ -98,11 +108,7 @@ impl Catalog {
             new.default_branch = base.default_branch;
             new.object_format = base.object_format;
             let fork = repos::insert(conn, new, Some(source), &below)?;
-            let mut pin =
-                conn.prepare_cached("INSERT INTO pins (base, repo) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
-            for log in &below {
-                pin.execute([number(conn, log.id)?, fork.n])?;
-            }
+            pin(conn, fork.n, &below)?;
             Ok(fork)
         })
         .await

@@ -126,8 +126,18 @@ pub(super) fn insert(
     source: Option<String>,
     below: &[Pin],
 ) -> Result<RepoRow> {
+    insert_as(conn, RepoId::random(), new, source, below)
+}
+
+/// The same under an id of the caller's, which was never used.
+pub(super) fn insert_as(
+    conn: &Connection,
+    id: RepoId,
+    new: NewRepo,
+    source: Option<String>,
+    below: &[Pin],
+) -> Result<RepoRow> {
     let namespace = namespaces::ensure(conn, &new.namespace, new.now_ms)?;
-    let id = RepoId::random();
     let folded = new.name.folded();
     let spelling = (folded != new.name.as_str()).then(|| new.name.as_str().to_owned());
     let chain = forks::encode_chain(below);

@@ -209,4 +209,55 @@ mod tests {
             assert_eq!(imports.unwrap(), 0);
         }
     }
+
+    fn version_of(folder: &std::path::Path, steps: usize) -> std::path::PathBuf {
+        let path = folder.join(format!("{steps}.sqlite"));
+        let conn = Connection::open(&path).unwrap();
+        conn.pragma_update(None, "journal_mode", "WAL").unwrap();
+        STEPS[..steps].iter().for_each(|step| conn.execute_batch(step).unwrap());
+        conn.pragma_update(None, "user_version", steps as i64).unwrap();
+        path
+    }
+
+    fn tables(conn: &Connection) -> Vec<(String, Option<String>)> {
+        let mut all = conn.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").unwrap();
+        all.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn every_earlier_version_becomes_the_same_as_a_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = tables(&open_writer(&folder.path().join("new.sqlite")).unwrap());
+        for steps in 0..=STEPS.len() {
+            let conn = open_writer(&version_of(folder.path(), steps)).unwrap();
+            assert_eq!(tables(&conn), new, "from version {steps}");
+        }
+    }
+
+    #[test]
+    fn steps_that_were_cut_off_are_taken_again() {
+        let folder = tempfile::tempdir().unwrap();
+        for (steps, next) in STEPS.iter().enumerate().skip(1) {
+            let path = version_of(folder.path(), steps);
+            let before = tables(&Connection::open(&path).unwrap());
+            let cut = Connection::open(&path).unwrap();
+            cut.execute_batch("BEGIN IMMEDIATE").unwrap();
+            cut.execute_batch(next).unwrap();
+            drop(cut); // as a kill would: nothing was committed
+            assert_eq!(tables(&Connection::open(&path).unwrap()), before, "from version {steps}");
+            assert_eq!(version(&open_writer(&path).unwrap()).unwrap(), STEPS.len() as i64);
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_newer_version_is_refused_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = version_of(folder.path(), STEPS.len());
+        let newer = STEPS.len() as i64 + 1;
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", newer).unwrap();
+        let Err(error) = open_writer(&path) else { panic!("it was opened") };
+        let known = STEPS.len();
+        assert_eq!(error.to_string(), format!("catalog has schema {newer}, this program knows {known}"));
+        assert_eq!(version(&Connection::open(&path).unwrap()).unwrap(), newer);
+    }
 }

@@ -179,7 +179,7 @@ fn check_object(
 /// The copy appears under its name whole and durable, or not at all.
 pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
+    schema::create_folders(folder)?;
     let made = tempfile::Builder::new().suffix(".tmp").tempdir_in(folder)?;
     let copy = made.path().join("copy.sqlite");
     let name = copy.to_str().ok_or(StoreError::Misuse("the folder of the copy is not UTF-8"))?;
@@ -194,26 +194,4 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
     std::fs::File::open(&copy)?.sync_all()?;
     std::fs::rename(&copy, to)?;
     schema::sync_folder(folder)
-}
-
-/// Copies every repository file below `from` to the same place below `to`, one after another. A file that is deleted
-/// meanwhile is left out.
-pub fn backup_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
-    let entries = match std::fs::read_dir(from) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type()?.is_dir() {
-            backup_folder(&source, &target)?;
-        } else if source.extension().is_some_and(|ending| ending == "sqlite") {
-            match backup(&source, &target) {
-                Err(_) if !source.try_exists()? => {}
-                done => done?,
-            }
-        }
-    }
-    Ok(())
 }

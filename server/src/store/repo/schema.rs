@@ -93,7 +93,7 @@ pub(crate) fn create_file(path: &Path, template: &[u8]) -> Result<(), StoreError
 }
 
 /// `create_dir_all`, with each new name made durable in its parent.
-fn create_folders(folder: &Path) -> Result<(), StoreError> {
+pub(crate) fn create_folders(folder: &Path) -> Result<(), StoreError> {
     if folder.is_dir() {
         return Ok(());
     }
@@ -181,4 +181,49 @@ pub(crate) fn delete_staged(conn: &Connection, pack: u32) -> Result<(), StoreErr
         conn.execute("DELETE FROM chunk WHERE id BETWEEN ?1 AND ?2", pack_rows(pack))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(folder: &Path) -> std::path::PathBuf {
+        let path = folder.join("a.sqlite");
+        create_file(&path, &template(HashAlgo::Sha1).unwrap()).unwrap();
+        path
+    }
+
+    #[test]
+    fn steps_that_were_cut_off_are_taken_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(folder.path());
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch("DROP INDEX ref_change_seq; PRAGMA user_version = 0").unwrap();
+        let cut = Connection::open(&path).unwrap();
+        cut.execute_batch("BEGIN IMMEDIATE").unwrap();
+        cut.execute_batch(STEPS[0]).unwrap();
+        drop(cut); // as a kill would: nothing was committed
+        for _ in 0..2 {
+            bring_up_to_date(&connect(&path, Use::Write).unwrap()).unwrap();
+        }
+        let count = "SELECT count(*) FROM sqlite_schema WHERE name = 'ref_change_seq'";
+        assert_eq!(conn.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+        let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, STEPS.len() as i64);
+    }
+
+    #[test]
+    fn a_file_of_a_newer_layout_is_refused_and_one_with_more_steps_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(folder.path());
+        let conn = Connection::open(&path).unwrap();
+        conn.pragma_update(None, "user_version", STEPS.len() as i64 + 1).unwrap();
+        check_meta(&conn, HashAlgo::Sha1).unwrap();
+        bring_up_to_date(&conn).unwrap();
+        let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, STEPS.len() as i64 + 1, "what a newer program added stays noted");
+        conn.execute("UPDATE meta SET value = ?1 WHERE key = 'layout'", [LAYOUT + 1]).unwrap();
+        let error = check_meta(&conn, HashAlgo::Sha1).unwrap_err().to_string();
+        assert_eq!(error, format!("corrupt: layout {}, this program reads {LAYOUT}", LAYOUT + 1));
+    }
 }
