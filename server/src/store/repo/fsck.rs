@@ -193,7 +193,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
     conn.close().map_err(|(_, error)| error)?;
     std::fs::File::open(&copy)?.sync_all()?;
     std::fs::rename(&copy, to)?;
-    schema::sync_folder(folder)
+    Ok(crate::store::disk::Disk::sync_folder(&crate::store::disk::System, folder)?)
 }
 
 /// Copies every repository file below `from` to the same place below `to`, one after another. A file that is deleted
