@@ -28,6 +28,7 @@ use crate::ops::write::Turns;
 use crate::rate::Rates;
 use crate::rest::idempotency::Running;
 use crate::store::catalog::{Catalog, CatalogError};
+use crate::store::disk::{Disk, System};
 use crate::store::{Files, maintain};
 use crate::tls::{Tls, TlsError};
 use crate::{jobs, random};
@@ -68,10 +69,16 @@ pub fn open(config: Config, api_token: &str) -> Result<App, BootError> {
 
 /// The same with a clock of the caller's.
 pub fn open_at(config: Config, api_token: &str, clock: Clock) -> Result<App, BootError> {
+    open_on(System::shared(), config, api_token, clock)
+}
+
+/// The same on a disk of the caller's, but for what waits in `tmp`.
+pub fn open_on(disk: Arc<dyn Disk>, config: Config, api_token: &str, clock: Clock) -> Result<App, BootError> {
     let metrics = Metrics::default();
-    let catalog = Catalog::timed(&config.data.join("catalog.sqlite"), metrics.catalog_commit().clone())?;
+    let path = config.data.join("catalog.sqlite");
+    let catalog = Catalog::on(Arc::clone(&disk), &path, metrics.catalog_commit().clone())?;
     let api_token = ApiToken::new(api_token);
-    let files = Files::timed(&config.data, OPEN_FILES_MAX, metrics.repo_commit().clone());
+    let files = Files::on(disk, &config.data, OPEN_FILES_MAX, metrics.repo_commit().clone());
     let spool = config.data.join("tmp");
     doing(format!("make {}", spool.display()), fs::create_dir_all(&spool))?;
     let bounds = config.bounds;

@@ -79,6 +79,12 @@ impl Error {
         Self { cause: Some(cause.to_string()), ..Self::new(code::INTERNAL_ERROR, "Internal error") }
     }
 
+    /// No space is left on the disk.
+    pub fn full() -> Self {
+        let cause = Some("the disk is full".into());
+        Self { cause, ..Self::new(code::STORAGE_FULL, crate::ops::git::DISK_FULL) }
+    }
+
     /// No repository of that name.
     pub fn repo_missing() -> Self {
         Self::new(code::NOT_FOUND, "Repository not found")
@@ -99,6 +105,7 @@ impl From<CatalogError> for Error {
             }
             CatalogError::RepoMissing => Self::repo_missing(),
             CatalogError::TokenMissing => Self::new(code::NOT_FOUND, "Token not found"),
+            CatalogError::Full => Self::full(),
             error @ CatalogError::ForkTooDeep { .. } => Self::new(code::QUOTA_EXCEEDED, error.to_string()),
             error => Self::internal(error),
         }
@@ -110,6 +117,7 @@ impl From<OpError> for Error {
         match error {
             OpError::Quota(text) => Self::new(code::QUOTA_EXCEEDED, text),
             OpError::Request(text) => Self::new(code::INVALID_INPUT, text),
+            error if error.is_full() => Self::full(),
             OpError::TooLarge(text) => Self::new(code::MEMORY_LIMIT, text),
             error if error.is_ours() => Self::internal(error),
             error => Self::new(code::INVALID_INPUT, error.for_peer()),

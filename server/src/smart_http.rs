@@ -71,7 +71,9 @@ fn denied(denied: GitDenied) -> Response {
 fn failed(error: &OpError) -> Response {
     if error.is_ours() {
         tracing::error!(error = %error, "a git request failed");
-        return refuse(StatusCode::INTERNAL_SERVER_ERROR, error.for_peer());
+        let full = StatusCode::INSUFFICIENT_STORAGE;
+        let status = if error.is_full() { full } else { StatusCode::INTERNAL_SERVER_ERROR };
+        return refuse(status, error.for_peer());
     }
     refuse(StatusCode::BAD_REQUEST, error.for_peer())
 }

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod catalog;
+pub mod disk;
 pub mod files;
 pub mod id;
 pub mod maintain;
@@ -61,6 +62,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether no space is left on the disk.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => disk::is_full(error),
+            Self::Io(error) => disk::is_full_io(error),
+            _ => false,
+        }
+    }
+
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt(what.into())
     }

@@ -20,7 +20,7 @@ fn root() -> PathBuf {
 
 fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for part in ["protocol", "remote", "server", "fs-driver", "tests", "conformance"] {
+    for part in ["protocol", "remote", "server", "fs-driver", "tests", "conformance", "faults"] {
         collect(&root().join(part), &mut found);
     }
     assert!(found.len() > 10, "the sources are where this test looks for them");

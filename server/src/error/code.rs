@@ -46,6 +46,7 @@ codes! {
     MEMORY_LIMIT 10402 507 false "The work would take more memory than one request may.";
     QUOTA_EXCEEDED 10403 422 false "A named limit would be exceeded.";
     NOT_READY 10404 503 true "The server cannot take work now.";
+    STORAGE_FULL 10405 507 true "The server's disk is full; nothing was stored. Reading and deleting still work.";
     RATE_LIMITED 10429 429 true "Too many requests; Retry-After says when to come back.";
 }
 

@@ -12,7 +12,11 @@ use cairn_protocol::walk::WalkError;
 use super::plans::{Plans, Visible};
 use super::quota::Quota;
 use crate::store::StoreError;
+use crate::store::disk::is_full_io;
 use crate::store::repo::{Repo, Snapshot};
+
+/// What a peer is told when no space is left on the disk.
+pub const DISK_FULL: &str = "the server's disk is full: nothing was stored; reading and deleting still work";
 
 /// A repository that a caller may use, with what its operations share.
 #[derive(Clone)]
@@ -91,9 +95,22 @@ impl From<SourceError> for OpError {
 }
 
 impl OpError {
+    /// Whether no space is left on the server's disk.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_full(),
+            Self::Spool(error) => is_full_io(error),
+            Self::Walk(WalkError::Source(SourceError(error))) => {
+                error.downcast_ref::<StoreError>().is_some_and(StoreError::is_full)
+            }
+            _ => false,
+        }
+    }
+
     /// What the peer is told. Faults of ours are named, not described: details are for the log.
     pub fn for_peer(&self) -> String {
         match self {
+            error if error.is_full() => DISK_FULL.into(),
             Self::Store(_) | Self::Spool(_) => {
                 "internal error: the repository could not be read or written".into()
             }

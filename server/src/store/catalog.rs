@@ -36,6 +36,7 @@ pub use page::{Listed, Window};
 pub use repos::{NewRepo, RepoChange, RepoRow};
 pub use tokens::{NewToken, Scope, TokenHash, TokenRow, TokenState};
 
+use super::disk::{Disk, System};
 use readers::Readers;
 use writer::Writer;
 
@@ -44,13 +45,16 @@ use writer::Writer;
 pub enum CatalogError {
     /// SQLite failed.
     #[error("catalog: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(rusqlite::Error),
     /// The file system failed.
     #[error("catalog file: {0}")]
     Io(#[from] std::io::Error),
     /// The transaction that carried this change did not commit.
     #[error("catalog commit failed: {0}")]
     Commit(Arc<str>),
+    /// No space is left on the disk.
+    #[error("the disk is full")]
+    Full,
     /// The catalog is shutting down.
     #[error("catalog is closed")]
     Closed,
@@ -96,6 +100,12 @@ pub enum CatalogError {
     },
 }
 
+impl From<rusqlite::Error> for CatalogError {
+    fn from(error: rusqlite::Error) -> Self {
+        if super::disk::is_full(&error) { Self::Full } else { Self::Sqlite(error) }
+    }
+}
+
 /// Result of catalog work.
 pub type Result<T> = std::result::Result<T, CatalogError>;
 
@@ -115,10 +125,20 @@ impl Catalog {
 
     /// The same, noting how many seconds commits take. Blocks.
     pub fn timed(path: &Path, commit_seconds: Histogram) -> Result<Self> {
-        let conn = schema::open_writer(path)?;
+        Self::on(System::shared(), path, commit_seconds)
+    }
+
+    /// The same on a disk of the caller's. Blocks.
+    pub fn on(disk: Arc<dyn Disk>, path: &Path, commit_seconds: Histogram) -> Result<Self> {
+        let (of_writer, of_path) = (Arc::clone(&disk), path.to_owned());
+        let open = move |is_suspect: &_| {
+            let mut conn = schema::open_writer(&*of_writer, &of_path)?;
+            super::disk::watch_checkpoints(&mut conn, is_suspect)?;
+            Ok(conn)
+        };
         Ok(Self {
-            writer: Writer::start(conn, commit_seconds)?,
-            readers: Arc::new(Readers::new(path)),
+            writer: Writer::start(open, commit_seconds)?,
+            readers: Arc::new(Readers::new(disk, path)),
             noted: bytes::Noted::default(),
         })
     }

@@ -12,6 +12,7 @@ use cairn_protocol::object::HashAlgo;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::StoreError;
+use super::disk::{Disk, System, beside};
 pub use super::id::{Pin, RepoId};
 use super::repo::Repo;
 use super::repo::file::{Access, RepoFile};
@@ -23,6 +24,7 @@ use super::repo::schema;
 pub struct Files(Arc<Inner>);
 
 struct Inner {
+    disk: Arc<dyn Disk>,
     data_dir: PathBuf,
     open_max: usize,
     access: Access,
@@ -52,16 +54,28 @@ impl Files {
 
     /// The same, noting how many seconds commits take.
     pub fn timed(data_dir: &Path, open_max: usize, commit_seconds: Histogram) -> Self {
-        Self::with_access(data_dir, open_max, Access::Write, commit_seconds)
+        Self::on(System::shared(), data_dir, open_max, commit_seconds)
+    }
+
+    /// The same on a disk of the caller's.
+    pub fn on(disk: Arc<dyn Disk>, data_dir: &Path, open_max: usize, commit_seconds: Histogram) -> Self {
+        Self::with_access(disk, data_dir, open_max, Access::Write, commit_seconds)
     }
 
     /// For `fsck` and `backup` beside a serving process: changes and sweeps nothing.
     pub fn open_read_only(data_dir: &Path, open_max: usize) -> Self {
-        Self::with_access(data_dir, open_max, Access::ReadOnly, Histogram::new([]))
+        Self::with_access(System::shared(), data_dir, open_max, Access::ReadOnly, Histogram::new([]))
     }
 
-    fn with_access(data_dir: &Path, open_max: usize, access: Access, commit_seconds: Histogram) -> Self {
+    fn with_access(
+        disk: Arc<dyn Disk>,
+        data_dir: &Path,
+        open_max: usize,
+        access: Access,
+        commit_seconds: Histogram,
+    ) -> Self {
         Self(Arc::new(Inner {
+            disk,
             data_dir: data_dir.to_owned(),
             open_max,
             access,
@@ -117,10 +131,8 @@ impl Files {
         }
         *file = None;
         let path = self.path(id);
-        for suffix in ["", "-wal", "-shm"] {
-            let mut name = path.clone().into_os_string();
-            name.push(suffix);
-            match std::fs::remove_file(name) {
+        for ending in ["", "-wal", "-shm"] {
+            match self.0.disk.remove(&beside(&path, ending)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
                 _ => {}
             }
@@ -149,15 +161,16 @@ impl Files {
             return Ok(Some(Arc::clone(open)));
         }
         let path = self.path(id);
-        if !path.try_exists()? {
+        if !self.0.disk.exists(&path)? {
             if !create || self.0.access == Access::ReadOnly {
                 drop(file);
                 self.forget_if_empty(id);
                 return Ok(None);
             }
-            schema::create_file(&path, self.template(algo)?)?;
+            schema::create_file(&*self.0.disk, &path, self.template(algo)?)?;
         }
-        let open = Arc::new(RepoFile::open(&path, algo, self.0.access, &self.0.commit_seconds)?);
+        let open =
+            Arc::new(RepoFile::open(&self.0.disk, &path, algo, (self.0.access, &self.0.commit_seconds))?);
         *file = Some(Arc::clone(&open));
         self.0.asks[1].fetch_add(1, Ordering::Relaxed);
         Ok(Some(open))

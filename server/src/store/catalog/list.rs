@@ -304,7 +304,9 @@ mod tests {
     #[test]
     fn every_order_is_that_of_an_index_and_nothing_is_sorted_or_scanned() {
         let folder = tempfile::tempdir().expect("a folder");
-        let conn = super::super::schema::open_writer(&folder.path().join("c.sqlite")).expect("it opens");
+        let conn =
+            super::super::schema::open_writer(&crate::store::disk::System, &folder.path().join("c.sqlite"))
+                .expect("it opens");
         let all = Rows::plain("r.namespace = ?1 AND r.deleted_at IS NULL", vec![Value::Null]);
         let many = "r.namespace = ?1 AND r.deleted_at IS NULL AND r.folded LIKE ?2 ESCAPE '\\'";
         let many = Rows::plain(many, vec![Value::Null; 2]);

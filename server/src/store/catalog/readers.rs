@@ -9,9 +9,11 @@ use tokio::task::spawn_blocking;
 
 use super::{CatalogError, Result, schema};
 use crate::limits::CATALOG_READERS_MAX;
+use crate::store::disk::Disk;
 
 /// Connections are opened when first needed and kept.
 pub(super) struct Readers {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     /// Leaf lock: nothing is taken or awaited while it is held.
     idle: Mutex<Vec<Connection>>,
@@ -19,8 +21,9 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn new(path: &Path) -> Self {
+    pub(super) fn new(disk: Arc<dyn Disk>, path: &Path) -> Self {
         Self {
+            disk,
             path: path.to_owned(),
             idle: Mutex::new(Vec::new()),
             slots: Arc::new(Semaphore::new(CATALOG_READERS_MAX)),
@@ -38,9 +41,12 @@ impl Readers {
         spawn_blocking(move || {
             let _held = slot; // by the thread: a dropped future does not free it early
             let kept = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let conn = kept.map_or_else(|| schema::open_reader(&pool.path), Ok)?;
+            let conn = kept.map_or_else(|| schema::open_reader(&*pool.disk, &pool.path), Ok)?;
             let out = work(&conn);
-            pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+            // One that failed is not used again.
+            if !matches!(out, Err(CatalogError::Sqlite(_))) {
+                pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+            }
             out
         })
         .await

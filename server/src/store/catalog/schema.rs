@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{CatalogError, Result};
 use crate::limits::{CATALOG_BUSY_MS_MAX, CATALOG_CACHE_KIB, CATALOG_WAL_BYTES_KEPT};
+use crate::store::disk::{self, Disk};
 
 /// What brings the tables from one version to the next: a file of version N has seen the first N steps. A step that
 /// was released is never changed.
@@ -144,8 +145,8 @@ CREATE TABLE imports (
 ";
 
 /// Opens the catalog for writing and brings its tables up to date.
-pub(super) fn open_writer(path: &Path) -> Result<Connection> {
-    let conn = Connection::open(path)?;
+pub(super) fn open_writer(disk: &dyn Disk, path: &Path) -> Result<Connection> {
+    let conn = disk::connect(disk, path, OpenFlags::default())?;
     conn.busy_timeout(Duration::from_millis(CATALOG_BUSY_MS_MAX))?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
@@ -153,6 +154,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     conn.pragma_update(None, "journal_size_limit", CATALOG_WAL_BYTES_KEPT)?;
     conn.set_prepared_statement_cache_capacity(64);
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?; // as in `open_reader`
+    disk::settle::<CatalogError>(disk, &conn, path)?;
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let (found, known) = (version(&conn)?, STEPS.len() as i64);
     let done = usize::try_from(found).ok().filter(|done| *done <= STEPS.len());
@@ -166,9 +168,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
 }
 
 /// Opens the catalog for reading.
-pub(super) fn open_reader(path: &Path) -> Result<Connection> {
+pub(super) fn open_reader(disk: &dyn Disk, path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags)?;
+    let conn = disk::connect(disk, path, flags)?;
     conn.busy_timeout(Duration::from_millis(CATALOG_BUSY_MS_MAX))?;
     conn.pragma_update(None, "cache_size", -CATALOG_CACHE_KIB)?;
     conn.set_prepared_statement_cache_capacity(64);
@@ -184,6 +186,7 @@ fn version(conn: &Connection) -> Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::{STEPS, open_writer, version};
+    use crate::store::disk::System;
     use rusqlite::Connection;
 
     #[test]
@@ -200,7 +203,7 @@ mod tests {
         .unwrap();
         drop(old);
         for _ in 0..2 {
-            let conn = open_writer(&path).unwrap();
+            let conn = open_writer(&System, &path).unwrap();
             assert_eq!(version(&conn).unwrap(), STEPS.len() as i64);
             let row = "SELECT folded, importing FROM repos WHERE n = 7";
             let row = conn.query_row(row, [], |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)));

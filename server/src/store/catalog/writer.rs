@@ -5,6 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -14,11 +15,19 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{CatalogError, Result};
 use crate::limits::{CATALOG_BATCH_JOBS_MAX, CATALOG_QUEUE_JOBS_MAX};
+use crate::store::disk;
 
 /// Answers one caller, once it is known whether the batch committed.
-type Finish = Box<dyn FnOnce(Option<Arc<str>>) + Send>;
+type Finish = Box<dyn FnOnce(Option<Failed>) + Send>;
 /// Runs inside the batch; gets the reason instead where no transaction could be opened.
 type Job = Box<dyn FnOnce(Result<&Connection>) -> Finish + Send>;
+
+/// Why a batch did not commit.
+#[derive(Clone)]
+struct Failed {
+    is_full: bool,
+    why: Arc<str>,
+}
 
 /// The way to the writer thread, which ends when the last of these is dropped.
 #[derive(Clone)]
@@ -27,12 +36,26 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Gives `conn` to a new thread.
-    pub(super) fn start(conn: Connection, commit_seconds: Histogram) -> Result<Self> {
+    /// Opens a connection and gives it to a new thread, which opens another one after a failure.
+    pub(super) fn start(
+        open: impl Fn(&Arc<AtomicBool>) -> Result<Connection> + Send + 'static,
+        commit_seconds: Histogram,
+    ) -> Result<Self> {
+        let is_suspect = Arc::default();
+        let conn = open(&is_suspect)?;
+        let reopen = {
+            let is_suspect = Arc::clone(&is_suspect);
+            move || {
+                let conn = open(&is_suspect)?;
+                // Opening settled the log.
+                is_suspect.store(false, Ordering::Relaxed);
+                Ok(conn)
+            }
+        };
         let (queue, jobs) = mpsc::channel(CATALOG_QUEUE_JOBS_MAX);
         thread::Builder::new()
             .name("catalog-writer".into())
-            .spawn(move || run(&conn, jobs, &commit_seconds))?;
+            .spawn(move || run(conn, &reopen, &is_suspect, jobs, &commit_seconds))?;
         Ok(Self { queue })
     }
 
@@ -52,7 +75,10 @@ impl Writer {
             let out = conn.and_then(|conn| in_savepoint(conn, work));
             Box::new(move |failed| {
                 let out = match failed {
-                    Some(why) => Err(CatalogError::Commit(why)),
+                    // Why the job itself failed says more than that the batch did.
+                    Some(_) if matches!(out, Err(CatalogError::Full)) => out,
+                    Some(failed) if failed.is_full => Err(CatalogError::Full),
+                    Some(failed) => Err(CatalogError::Commit(failed.why)),
                     None => out,
                 };
                 // The caller may have gone; what was committed stands.
@@ -64,29 +90,60 @@ impl Writer {
     }
 }
 
-fn run(conn: &Connection, mut jobs: mpsc::Receiver<Job>, commit_seconds: &Histogram) {
+fn run(
+    conn: Connection,
+    open: &impl Fn() -> Result<Connection>,
+    is_suspect: &AtomicBool,
+    mut jobs: mpsc::Receiver<Job>,
+    commit_seconds: &Histogram,
+) {
+    let mut kept = Some(conn);
     while let Some(first) = jobs.blocking_recv() {
-        if let Err(error) = conn.execute_batch("BEGIN IMMEDIATE") {
-            first(Err(error.into()))(None);
-            continue;
-        }
-        let mut finishes = vec![first(Ok(conn))];
-        // A full disk can end the transaction under a job: then nothing of the batch stands, and COMMIT says so.
-        while finishes.len() < CATALOG_BATCH_JOBS_MAX && !conn.is_autocommit() {
-            let Ok(job) = jobs.try_recv() else { break };
-            finishes.push(job(Ok(conn)));
-        }
-        let start = Instant::now();
-        let failed = conn.execute_batch("COMMIT").err().map(|error| Arc::from(error.to_string()));
-        commit_seconds.observe(start.elapsed().as_secs_f64());
-        if failed.is_some() && !conn.is_autocommit() {
-            // If this fails as well, the next BEGIN reports it.
-            let _ = conn.execute_batch("ROLLBACK");
-        }
-        for finish in finishes {
-            finish(failed.clone());
+        // After a failed flush nobody knows what is on the disk: a connection that failed is not used again, and the
+        // next one settles the log.
+        let begun = kept.take().map_or_else(open, Ok).and_then(|conn| {
+            conn.execute_batch("BEGIN IMMEDIATE")?;
+            Ok(conn)
+        });
+        match begun {
+            Err(error) => first(Err(error))(None),
+            Ok(conn) => {
+                if run_batch(&conn, first, &mut jobs, commit_seconds) && !is_suspect.load(Ordering::Relaxed) {
+                    kept = Some(conn);
+                }
+            }
         }
     }
+}
+
+/// Runs `first` and what else waits; answers whether it is committed.
+fn run_batch(
+    conn: &Connection,
+    first: Job,
+    jobs: &mut mpsc::Receiver<Job>,
+    commit_seconds: &Histogram,
+) -> bool {
+    let mut finishes = vec![first(Ok(conn))];
+    // A full disk can end the transaction under a job: then nothing of the batch stands, and COMMIT says so.
+    while finishes.len() < CATALOG_BATCH_JOBS_MAX && !conn.is_autocommit() {
+        let Ok(job) = jobs.try_recv() else { break };
+        finishes.push(job(Ok(conn)));
+    }
+    let start = Instant::now();
+    let failed = conn
+        .execute_batch("COMMIT")
+        .err()
+        .map(|error| Failed { is_full: disk::is_full(&error), why: Arc::from(error.to_string()) });
+    commit_seconds.observe(start.elapsed().as_secs_f64());
+    if failed.is_some() && !conn.is_autocommit() {
+        // If this fails as well, closing the connection does it.
+        let _ = conn.execute_batch("ROLLBACK");
+    }
+    let is_committed = failed.is_none();
+    for finish in finishes {
+        finish(failed.clone());
+    }
+    is_committed
 }
 
 fn in_savepoint<T>(conn: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
@@ -109,9 +166,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_or_panicking_job_undoes_only_its_own_changes() {
-        let conn = Connection::open_in_memory().expect("it opens");
-        conn.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)").expect("made");
-        let writer = Writer::start(conn, Histogram::new([])).expect("it starts");
+        let open = |_: &_| {
+            let conn = Connection::open_in_memory()?;
+            conn.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY)")?;
+            Ok(conn)
+        };
+        let writer = Writer::start(open, Histogram::new([])).expect("it starts");
         let insert = |n: i64| move |conn: &Connection| Ok(conn.execute("INSERT INTO t VALUES (?1)", [n])?);
         let fail = move |conn: &Connection| insert(2)(conn).and(Err::<usize, _>(CatalogError::RepoMissing));
         let panic = |conn: &Connection| {

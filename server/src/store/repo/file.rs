@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
@@ -18,6 +19,7 @@ use super::limits::READERS_IDLE_MAX;
 use super::record::bitmap_from;
 use super::schema::{self, Use};
 use crate::store::StoreError;
+use crate::store::disk::{self, Disk};
 
 /// Whether this process is the file's one writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,11 +136,14 @@ pub(crate) fn fanout_from(bytes: &[u8]) -> Vec<u64> {
 
 /// An open repository file.
 pub(crate) struct RepoFile {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     pub(crate) algo: HashAlgo,
     access: Access,
     commit_seconds: Histogram,
     writer: Mutex<Option<Connection>>,
+    /// Set when writing failed: the log may not be on the disk as it is read, and is settled before more is written.
+    is_suspect: Arc<AtomicBool>,
     readers: Mutex<Vec<Connection>>,
     packs: RwLock<Packs>,
     pub(crate) kinds: Mutex<KindSets>,
@@ -148,14 +153,18 @@ impl RepoFile {
     /// Opens an existing file. A writer sweeps what a crash left: call it only where no stage of the file can
     /// be alive.
     pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
         path: &Path,
         algo: HashAlgo,
-        access: Access,
-        commit_seconds: &Histogram,
+        (access, commit_seconds): (Access, &Histogram),
     ) -> Result<Self, StoreError> {
-        let conn = schema::connect(path, if access == Access::Write { Use::Write } else { Use::ReadOnly })?;
+        let to = if access == Access::Write { Use::Write } else { Use::ReadOnly };
+        let mut conn = schema::connect_on(&**disk, path, to)?;
         schema::check_meta(&conn, algo)?;
+        let is_suspect = Arc::default();
         if access == Access::Write {
+            disk::settle::<StoreError>(&**disk, &conn, path)?;
+            disk::watch_checkpoints(&mut conn, &is_suspect)?;
             schema::bring_up_to_date(&conn)?;
         }
         let packs = Packs::load(&conn)?;
@@ -167,11 +176,13 @@ impl RepoFile {
             readers.push(conn);
         }
         Ok(Self {
+            disk: Arc::clone(disk),
             path: path.to_owned(),
             algo,
             access,
             commit_seconds: commit_seconds.clone(),
             writer: Mutex::new(writer),
+            is_suspect,
             readers: Mutex::new(readers),
             packs: RwLock::new(packs),
             kinds: Mutex::default(),
@@ -197,7 +208,8 @@ impl RepoFile {
         let idle = locked(&self.readers).pop();
         let conn = match idle {
             Some(conn) => conn,
-            None => schema::connect(
+            None => schema::connect_on(
+                &*self.disk,
                 &self.path,
                 if self.access == Access::Write { Use::Read } else { Use::ReadOnly },
             )?,
@@ -227,12 +239,7 @@ impl RepoFile {
         let mut writer = locked(&self.writer);
         let conn = match writer.take() {
             Some(conn) => conn,
-            None => {
-                let conn = schema::connect(&self.path, Use::Write)?;
-                let packs = Packs::load(&conn)?;
-                *self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = packs;
-                conn
-            }
+            None => self.reopen()?,
         };
         if flush == Flush::Later {
             conn.execute_batch("PRAGMA synchronous = NORMAL")?;
@@ -241,14 +248,30 @@ impl RepoFile {
         conn.execute_batch("BEGIN IMMEDIATE")?;
         let out = work(&conn)?;
         let start = Instant::now();
-        conn.execute_batch("COMMIT")?;
+        conn.execute_batch("COMMIT").inspect_err(|_| self.is_suspect.store(true, Ordering::Relaxed))?;
         self.commit_seconds.observe(start.elapsed().as_secs_f64());
         publish(&out, &mut self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()));
         if flush == Flush::Later {
             conn.execute_batch("PRAGMA synchronous = FULL")?;
         }
-        *writer = Some(conn);
+        // A checkpoint that failed is no failure of this entry, but the end of this connection.
+        if !self.is_suspect.load(Ordering::Relaxed) {
+            *writer = Some(conn);
+        }
         Ok(out)
+    }
+
+    /// A connection for the next writer after one that was given up.
+    fn reopen(&self) -> Result<Connection, StoreError> {
+        let mut conn = schema::connect_on(&*self.disk, &self.path, Use::Write)?;
+        if self.is_suspect.load(Ordering::Relaxed) {
+            disk::settle::<StoreError>(&*self.disk, &conn, &self.path)?;
+            self.is_suspect.store(false, Ordering::Relaxed);
+        }
+        disk::watch_checkpoints(&mut conn, &self.is_suspect)?;
+        let packs = Packs::load(&conn)?;
+        *self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = packs;
+        Ok(conn)
     }
 }
 

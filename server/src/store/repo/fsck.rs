@@ -179,7 +179,7 @@ fn check_object(
 /// The copy appears under its name whole and durable, or not at all.
 pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    schema::create_folders(folder)?;
+    schema::create_folders(&crate::store::disk::System, folder)?;
     let made = tempfile::Builder::new().suffix(".tmp").tempdir_in(folder)?;
     let copy = made.path().join("copy.sqlite");
     let name = copy.to_str().ok_or(StoreError::Misuse("the folder of the copy is not UTF-8"))?;
@@ -193,5 +193,5 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
     conn.close().map_err(|(_, error)| error)?;
     std::fs::File::open(&copy)?.sync_all()?;
     std::fs::rename(&copy, to)?;
-    schema::sync_folder(folder)
+    Ok(crate::store::disk::Disk::sync_folder(&crate::store::disk::System, folder)?)
 }

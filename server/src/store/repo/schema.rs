@@ -4,7 +4,6 @@
 //! is one range of rows. Sections: the pack's bytes, its records, its commit links, its sorted id index.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::limits::BUSY_MS_MAX;
 use crate::store::StoreError;
+use crate::store::disk::{self, Disk, System};
 
 /// Goes up when files of an older layout can no longer be read as they are.
 const LAYOUT: i64 = 1;
@@ -82,32 +82,25 @@ pub(crate) fn template(algo: HashAlgo) -> Result<Vec<u8>, StoreError> {
 }
 
 /// Makes a file whole or not at all: a crash leaves at most a temporary file, which is never opened.
-pub(crate) fn create_file(path: &Path, template: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn create_file(disk: &dyn Disk, path: &Path, template: &[u8]) -> Result<(), StoreError> {
     let folder = path.parent().ok_or(StoreError::Misuse("a repository file lies in a folder"))?;
-    create_folders(folder)?;
-    let mut made = tempfile::Builder::new().suffix(".tmp").tempfile_in(folder)?;
-    made.write_all(template)?;
-    made.as_file().sync_data()?;
-    made.persist_noclobber(path).map_err(|failed| failed.error)?;
-    sync_folder(folder)
+    create_folders(disk, folder)?;
+    disk.make_file(path, template)?;
+    Ok(disk.sync_folder(folder)?)
 }
 
 /// `create_dir_all`, with each new name made durable in its parent.
-pub(crate) fn create_folders(folder: &Path) -> Result<(), StoreError> {
-    if folder.is_dir() {
+pub(crate) fn create_folders(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    if disk.exists(folder)? {
         return Ok(());
     }
     let parent = folder.parent().ok_or(StoreError::Misuse("a data folder has a parent"))?;
-    create_folders(parent)?;
-    match fs::create_dir(folder) {
+    create_folders(disk, parent)?;
+    match disk.make_folder(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
         _ => {}
     }
-    sync_folder(parent)
-}
-
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    Ok(fs::File::open(folder)?.sync_all()?)
+    Ok(disk.sync_folder(parent)?)
 }
 
 /// What a connection is for.
@@ -121,12 +114,17 @@ pub(crate) enum Use {
 
 /// Opens a connection to an existing file.
 pub(crate) fn connect(path: &Path, to: Use) -> Result<Connection, StoreError> {
+    connect_on(&System, path, to)
+}
+
+/// The same on a disk of the caller's.
+pub(crate) fn connect_on(disk: &dyn Disk, path: &Path, to: Use) -> Result<Connection, StoreError> {
     let open = if to == Use::ReadOnly {
         OpenFlags::SQLITE_OPEN_READ_ONLY
     } else {
         OpenFlags::SQLITE_OPEN_READ_WRITE
     };
-    let conn = Connection::open_with_flags(path, open | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let conn = disk::connect(disk, path, open | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
     conn.execute_batch("PRAGMA cache_size = -512; PRAGMA synchronous = FULL;")?;
     if to != Use::Write {
