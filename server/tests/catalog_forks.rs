@@ -109,11 +109,11 @@ async fn a_copy_of_the_catalog_opens_and_two_processes_may_write() {
     let second = Catalog::open(&server.folder.path().join("catalog.sqlite")).expect("opens beside the first");
     second.touched(row(&server, "b").await.id, 1).await.expect("noted");
     server.repo("a", "c").await;
-    let to = server.folder.path().join("backup");
-    maintain::backup_all(&server.app.catalog, &to, |_| Ok(())).await.expect("a backup");
-    let copy = Catalog::open(&to.join("catalog.sqlite")).expect("the copy opens");
+    let to = server.folder.path().join("copy.sqlite");
+    server.app.catalog.copy_to(&to).await.expect("a copy");
+    let copy = Catalog::open(&to).expect("the copy opens");
     assert!(copy.resolve("a", "c").await.expect("an answer").is_some());
     let report = maintain::fsck_all(&copy, |_| Ok(Vec::new())).await.expect("a report");
     assert_eq!((report.repo_count, report.findings), (2, Vec::new()));
-    assert!(maintain::backup_all(&server.app.catalog, &to, |_| Ok(())).await.is_err(), "no overwriting");
+    assert!(server.app.catalog.copy_to(&to).await.is_err(), "no overwriting");
 }

@@ -12,7 +12,7 @@ use cairn_conformance::front::{Asked, Authority, Deed, Front};
 use cairn_conformance::git::Git;
 use cairn_conformance::host::{Format, Host, Remote, StockHost, remote_of};
 use cairn_tests::Server;
-use cairn_tests::server::{assert_clones, assert_sound};
+use cairn_tests::server::{assert_clones, assert_sound, cairn};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -385,4 +385,34 @@ fn assert_no_secret(dir: &Path, secret: &[u8]) {
             assert!(!found, "{} holds the credentials", path.display());
         }
     }
+}
+
+#[test]
+fn imports_are_restored_with_their_cut_and_only_whole_ones_become_bundles() {
+    let world = World::new(Format::Sha1);
+    let front = world.front(|_| Deed::Pass);
+    let server = world.server();
+    let url = format!("{}{PATH}", front.origin());
+    let cut = imported(&server, "cut", &json!({ "url": url, "depth": 2 }));
+    let whole = imported(&server, "whole", &json!({ "url": url }));
+    let facts = |server: &Server| {
+        let remotes = [server.again(&cut), server.again(&whole)];
+        let git = server.git(world.dir.path(), &[&remotes[0], &remotes[1]]);
+        remotes.map(|remote| world.facts(&git, &remote.url, 2))
+    };
+    let before = facts(&server);
+    assert!(!before[0][2].is_empty(), "the history ends somewhere");
+    let path = |name: &str| world.dir.path().join(name).to_string_lossy().into_owned();
+    let (status, text) = cairn(&["export", "t/cut", &path("cut.bundle")], server.data());
+    assert!(!status.success() && text.contains("history is cut at"), "{text}");
+    let (status, text) = cairn(&["export", "t/whole", &path("whole.bundle")], server.data());
+    assert!(status.success(), "{text}");
+    assert_eq!(world.facts(&world.git, &path("whole.bundle"), 2), before[1]);
+    let (status, text) = cairn(&["backup", &path("copy")], server.data());
+    assert!(status.success(), "{text}");
+    let data = tempfile::tempdir().unwrap();
+    let mut restore = std::process::Command::new(cairn_conformance::host::cairn_binary());
+    let out = restore.arg("restore").arg(path("copy")).arg(data.path()).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(facts(&Server::start_on(data)), before);
 }

@@ -18,14 +18,12 @@ pub fn restore(from: &Path, to: &Path) -> Result<u64, BackupError> {
         Err(BackupError::InUse(folder)) => return Err(BackupError::InUse(folder)),
         other => other.ok(),
     };
-    match fs::read_dir(to) {
-        Ok(mut entries) => {
-            if entries.next().is_some() {
-                return Err(BackupError::NotEmpty(to.to_owned()));
-            }
-        }
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
+    let inside = match fs::read_dir(to) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        inside => Some(inside?),
+    };
+    if inside.is_some_and(|mut inside| inside.next().is_some()) {
+        return Err(BackupError::NotEmpty(to.to_owned()));
     }
     let whole = std::path::absolute(to)?;
     let parent =
