@@ -168,6 +168,7 @@ impl Disk {
         state.calls += 1;
         state.changes += u64::from(call.changes());
         if state.is_dead {
+            state.harmed += 1;
             return Err(Harm::Death);
         }
         let harm = state.faults.iter_mut().filter_map(|fault| fault.meet(call)).last();
