@@ -117,10 +117,11 @@ impl Disk {
         locked(&self.state).is_dead = true;
     }
 
-    /// Ends this disk and mounts in its place what a crash leaves of it.
-    pub fn crash(&self, loss: Loss, random: &mut Random) -> Self {
+    /// Ends this disk and mounts what a crash leaves of it at `root`: another place, so that threads of before the crash
+    /// that have not yet heard of it do no harm.
+    pub fn crash(&self, loss: Loss, random: &mut Random, root: &Path) -> Self {
+        self.unmount();
         let mut state = locked(&self.state);
-        state.is_dead = true;
         let mut names = state.names.clone();
         if loss != Loss::Nothing {
             for (path, was) in &state.unsynced {
@@ -150,10 +151,15 @@ impl Disk {
             }
         }
         // When only the process died, the system still has to write what it had not.
-        let unsynced =
-            if loss == Loss::Nothing { std::mem::take(&mut state.unsynced) } else { BTreeMap::new() };
+        let unsynced = match loss {
+            Loss::Nothing => std::mem::take(&mut state.unsynced),
+            _ => BTreeMap::new(),
+        };
         drop(state);
-        Self::mount_with(&self.root, State { names, unsynced, ..State::default() })
+        let moved = |path: PathBuf| root.join(path.strip_prefix(&self.root).unwrap_or(&path));
+        let names = names.into_iter().map(|(path, entry)| (moved(path), entry)).collect();
+        let unsynced = unsynced.into_iter().map(|(path, was)| (moved(path), was)).collect();
+        Self::mount_with(root, State { names, unsynced, ..State::default() })
     }
 
     /// Counts a call, and fails it where it is due.
@@ -162,6 +168,7 @@ impl Disk {
         state.calls += 1;
         state.changes += u64::from(call.changes());
         if state.is_dead {
+            state.harmed += 1;
             return Err(Harm::Death);
         }
         let harm = state.faults.iter_mut().filter_map(|fault| fault.meet(call)).last();

@@ -220,3 +220,21 @@ pub async fn git(dir: &Path, args: &[&str]) -> String {
     assert!(out.status.success(), "{said}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
 }
+
+impl Server {
+    /// On a disk of the caller's, which stands for `folder`; what waits in `tmp` is in the real one.
+    pub fn over(
+        disk: Arc<dyn cairn_server::store::disk::Disk>,
+        folder: TempDir,
+        now: &Arc<AtomicI64>,
+    ) -> Result<Self, boot::BootError> {
+        let config = Config {
+            data: folder.path().to_owned(),
+            account: "local".into(),
+            public_url: "http://cairn.test".into(),
+            ..Config::default()
+        };
+        let app = boot::open_on(disk, config, API_TOKEN, Clock::Manual(Arc::clone(now)))?;
+        Ok(Self { edge: Edge::new(app.clone()), app, now: Arc::clone(now), folder })
+    }
+}

@@ -1,0 +1,85 @@
+//! Power is lost at random moments of random histories: what was acknowledged is there, what was not is whole or absent.
+//!
+//! `CAIRN_HISTORIES` is how many are tried (200), `CAIRN_SEED` is the seed of the first (1).
+
+#[path = "support/history.rs"]
+mod history;
+
+use cairn_faults::fault::When;
+use cairn_faults::{Call, Fault, Harm, Loss, Random};
+use history::History;
+
+/// Lives of a history: each ends in a crash.
+const LIVES: u64 = 3;
+/// Operations of a life.
+const OPS_MAX: u64 = 12;
+/// Calls that change something, in a life of so many operations.
+const CALLS_MAX: u64 = 500;
+
+fn number(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().map_or(usual, |text| text.parse().expect("a number"))
+}
+
+fn faults(random: &mut Random) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if random.one_in(2) {
+        let harm = [Harm::Error, Harm::Full, Harm::Short][random.below(3) as usize];
+        let call = [Some(Call::Write), Some(Call::Sync), None][random.below(3) as usize];
+        let when = match random.one_in(2) {
+            true => When::Nth(1 + random.below(200)),
+            false => When::OneIn(20 + random.below(200), random.clone()),
+        };
+        faults.push(Fault::new(call, when, harm));
+    }
+    if random.one_in(4) {
+        faults.push(Fault::new(Some(Call::Lock), When::OneIn(300, random.clone()), Harm::Busy));
+    }
+    if random.one_in(8) {
+        faults.push(Fault::new(Some(Call::Read), When::OneIn(300, random.clone()), Harm::Error));
+    }
+    if !random.one_in(4) {
+        let nth = When::Nth(1 + random.below(CALLS_MAX));
+        faults.push(Fault::new(None, nth, Harm::Death));
+    }
+    faults
+}
+
+async fn run(seed: u64) -> (u64, u64) {
+    let mut history = History::new(seed);
+    let (mut done, mut failed) = (0, 0);
+    for _ in 0..LIVES {
+        let faults = faults(&mut history.random);
+        history.harm(faults);
+        for _ in 0..1 + history.random.below(OPS_MAX) {
+            let op = history.pick();
+            match history.act(op).await {
+                true => done += 1,
+                false => failed += 1,
+            }
+        }
+        let loss = [Loss::Torn, Loss::Torn, Loss::All, Loss::Nothing][history.random.below(4) as usize];
+        history.crash(loss);
+        history.judge().await;
+    }
+    (done, failed)
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_loss_of_power() {
+    let (first, count) = (number("CAIRN_SEED", 1), number("CAIRN_HISTORIES", 200));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let (mut done, mut failed, mut bad) = (0, 0, Vec::new());
+    for seed in first..first + count {
+        match runtime.block_on(async { tokio::spawn(run(seed)).await }) {
+            Ok((more, less)) => {
+                done += more;
+                failed += less;
+            }
+            Err(_) => bad.push(seed),
+        }
+    }
+    println!("{count} histories: {done} operations answered, {failed} failed");
+    assert!(bad.is_empty(), "seeds {bad:?}");
+    assert!(done > count && failed > 0, "something must be done, and something fail");
+}
