@@ -84,6 +84,32 @@ async fn random_histories_show_what_the_model_shows() {
     }
 }
 
+/// The judge must see a server that is wrong: here it is the model that forgets a ref, an entry or an object.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_difference_of_any_kind_is_seen() {
+    let mut world = World::new();
+    for seed in history(1) {
+        steps::step(&mut world, seed).await.expect("a step").1.expect("no difference");
+    }
+    let at =
+        (0..world.repos.len()).find(|at| world.repos[*at].seq() > 1 && world.repos[*at].refs().len() > 1);
+    let at = at.expect("some repository has a history");
+    assert_eq!(world.check_all(at, &mut Random::new(1)).await, Ok(()));
+    let whole = world.repos[at].clone();
+    let last = whole.states.len() - 1;
+    let name = whole.refs().keys().next_back().expect("it has refs").clone();
+    let other = whole.refs().values().find(|id| **id != whole.refs()[&name]).cloned();
+    world.repos[at].states[last].1.remove(&name);
+    assert!(world.check_all(at, &mut Random::new(1)).await.is_err(), "a ref that the model does not have");
+    if let Some(other) = other {
+        world.repos[at].states[last].1.insert(name, other);
+        assert!(world.check_all(at, &mut Random::new(1)).await.is_err(), "a ref that is elsewhere");
+    }
+    world.repos[at].states.clone_from(&whole.states);
+    world.repos[at].states.remove(last - 1);
+    assert!(world.check_all(at, &mut Random::new(1)).await.is_err(), "an entry that the model does not have");
+}
+
 /// As many histories as fit into `CAIRN_MODEL_SECONDS`, from the seed `CAIRN_MODEL_SEED` on.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "runs for as long as it is told to"]

@@ -91,7 +91,7 @@ fn history(world: &mut World, at: usize, from: Option<&Id>, random: &mut Random)
 
 async fn pushed(world: &mut World, at: usize, moves: &[Move], pack: &[u8], atomic: bool) -> Step {
     let repo = &world.repos[at];
-    let got = wire::push(&world.server().edge, (&repo.name, &repo.token), moves, pack, atomic).await;
+    let got = wire::push(&world.server().edge, "t", (&repo.name, &repo.token), moves, pack, atomic).await;
     let fits: Vec<bool> = moves.iter().map(|(name, old, _)| repo.refs().get(name) == old.as_ref()).collect();
     let all = fits.iter().all(|fits| *fits);
     let want: Vec<bool> = fits.iter().map(|fits| *fits && (all || !atomic)).collect();
@@ -321,7 +321,7 @@ async fn race(world: &mut World, at: usize, random: &mut Random) -> Step {
         };
         let (repo, edge) = (&world.repos[at], world.server().edge.clone());
         let (name, token, sent) = (repo.name.clone(), repo.token.clone(), moved.clone());
-        let push = async move { wire::push(&edge, (&name, &token), &[sent], &pack, false).await };
+        let push = async move { wire::push(&edge, "t", (&name, &token), &[sent], &pack, false).await };
         running.push((moved, tokio::spawn(push)));
     }
     let mut won = BTreeMap::new();
@@ -363,7 +363,7 @@ async fn steal(world: &mut World, at: usize, random: &mut Random) -> Step {
         false => (top.clone(), world.objects.pack(&BTreeSet::from([top]), &BTreeMap::new())),
     };
     let moves = [(name, None, Some(target.clone()))];
-    let got = wire::push(&world.server().edge, (&repo.name, &repo.token), &moves, &pack, false).await;
+    let got = wire::push(&world.server().edge, "t", (&repo.name, &repo.token), &moves, &pack, false).await;
     match got {
         Ok(taken) if taken == [true] => Err(format!("{} took {target}, which it does not have", repo.name)),
         _ => Ok(()),

@@ -13,16 +13,16 @@ use tower_service::Service;
 use super::objects::{ALGO, Id, Objects};
 use super::support::Server;
 
-async fn post(
+pub async fn post(
     edge: &cairn_server::edge::Edge,
-    path: &str,
+    (namespace, name): (&str, &str),
     token: &str,
     service: &str,
     body: Vec<u8>,
 ) -> (u16, Vec<u8>) {
     let request = Request::builder()
         .method("POST")
-        .uri(format!("/git/t/{path}.git/git-{service}"))
+        .uri(format!("/git/{namespace}/{name}.git/git-{service}"))
         .header("authorization", format!("Bearer {token}"))
         .header("content-type", format!("application/x-git-{service}-request"))
         .header("git-protocol", "version=2");
@@ -38,6 +38,7 @@ pub type Move = (String, Option<Id>, Option<Id>);
 /// What became of each command, in order.
 pub async fn push(
     edge: &cairn_server::edge::Edge,
+    namespace: &str,
     (name, token): (&str, &str),
     moves: &[Move],
     pack: &[u8],
@@ -52,7 +53,7 @@ pub async fn push(
         .collect();
     let capabilities = if atomic { "report-status atomic" } else { "report-status" };
     let (status, body) =
-        post(edge, name, token, "receive-pack", push_body(&commands, capabilities, pack)).await;
+        post(edge, (namespace, name), token, "receive-pack", push_body(&commands, capabilities, pack)).await;
     let lines: Vec<String> =
         pkt_lines(&body).iter().map(|line| String::from_utf8_lossy(line).trim_end().to_owned()).collect();
     let taken = |(name, ..): &Move| lines.contains(&format!("ok {name}"));
@@ -100,7 +101,7 @@ pub async fn fetch(
     }
     body.extend(pkt("done\n"));
     body.extend_from_slice(FLUSH);
-    let (status, answer) = post(&server.edge, name, token, "upload-pack", body).await;
+    let (status, answer) = post(&server.edge, ("t", name), token, "upload-pack", body).await;
     let lines = pkt_lines(&answer);
     let start = lines.iter().position(|line| line == b"packfile\n" || line == b"packfile");
     let Some(start) = start.filter(|_| status == 200) else {
