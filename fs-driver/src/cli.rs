@@ -14,6 +14,7 @@ use crate::control::{Reply, Request, Status, ask};
 use crate::daemon;
 use crate::limits::{CACHE_BYTES_DEFAULT, UNMOUNT_DEADLINE};
 use crate::mount::clear_stale;
+use crate::registry::{self, Phase};
 
 /// Mounts any git remote as a working tree.
 #[derive(Parser)]
@@ -229,12 +230,14 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
     keep_token(&record, in_url)?;
     record.save()?;
     let state = record.state();
+    registry::set_phase(&state, None)?;
+    registry::enter(&record.dir, &record.cache)?;
     if args.foreground {
         return crate::mount::run(record, program, &mut |mounted| eprintln!("mounted {}", mounted.commit));
     }
     let mut supervisor = daemon::start(program, &state)?;
     if args.is_async {
-        return Ok(());
+        return wait_for_phase(&mut supervisor, &state);
     }
     let bar = if io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     bar.set_message("fetching the commit and its trees");
@@ -244,14 +247,28 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
     let commit = outcome.inspect_err(|_| {
         // It ends by itself; a zombie is not left behind while this process lives.
         let _ = supervisor.wait();
+        // Who waited learns it here: there is nothing left to tell of.
+        let _ = registry::set_phase(&state, None).and_then(|()| registry::leave(&record.dir));
     })?;
     eprintln!("mounted {commit} at {}", record.dir.display());
     Ok(())
 }
 
+/// From now on the status tells of the mount, even if nothing serves yet.
+fn wait_for_phase(supervisor: &mut std::process::Child, state: &Path) -> io::Result<()> {
+    while registry::phase(state).is_none() && ask(state, &Request::Status).is_err() {
+        if let Some(ended) = supervisor.try_wait()? {
+            return Err(io::Error::other(format!("the supervisor ended with {ended}")));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
 /// A state holds changes: it is used for the remote that they were made upon, and by one daemon.
 fn refuse_other(record: &Record) -> io::Result<()> {
-    if ask(&record.state(), &Request::Status).is_ok() {
+    let by_other_cache = registry::find(&record.dir);
+    if by_other_cache.iter().chain([&record.state()]).any(|state| ask(state, &Request::Status).is_ok()) {
         return Err(bad(format!("{}: is mounted already", record.dir.display())));
     }
     match Record::load(&record.state()) {
@@ -280,7 +297,32 @@ fn keep_token(record: &Record, in_url: Option<Credentials>) -> io::Result<()> {
 }
 
 fn state_for(dir: &Path, cache: Option<&PathBuf>) -> io::Result<PathBuf> {
-    Ok(state_of(&cache_of(cache)?, &place_of(dir)?))
+    let dir = place_of(dir)?;
+    match registry::find(&dir).filter(|_| cache.is_none()) {
+        Some(state) => Ok(state),
+        None => Ok(state_of(&cache_of(cache)?, &dir)),
+    }
+}
+
+/// How one mount is: as it tells itself, or as its files tell while it does not serve.
+fn status_of(state: &Path) -> io::Result<Status> {
+    match asked(state, &Request::Status) {
+        Ok(Reply::Status(status)) => return Ok(*status),
+        Ok(_) => return Err(io::Error::other("the mount answers something else")),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(_) => {}
+    }
+    let nothing = || io::Error::new(io::ErrorKind::NotFound, "nothing is mounted there");
+    let (name, pid, error) = match registry::phase(state).ok_or_else(nothing)? {
+        Phase::Preparing(pid) => ("preparing", pid, None),
+        Phase::Failed(why) => ("failed", 0, Some(why)),
+    };
+    let record = Record::load(state)?;
+    let mut status =
+        Status { state: name.to_owned(), remote: record.url, dir: record.dir, ..Status::default() };
+    status.pid = pid;
+    status.hydration.last_error = error;
+    Ok(status)
 }
 
 fn asked(state: &Path, request: &Request) -> io::Result<Reply> {
@@ -302,6 +344,10 @@ fn unmount(place: &Place) -> io::Result<()> {
     let dir = place_of(&place.dir)?;
     if let Err(error) = asked(&state, &Request::Unmount) {
         clear_stale(&dir)?;
+        if matches!(registry::phase(&state), Some(Phase::Failed(_))) {
+            registry::set_phase(&state, None)?;
+            return registry::leave(&dir);
+        }
         return Err(error);
     }
     let deadline = Instant::now() + UNMOUNT_DEADLINE;
@@ -311,22 +357,25 @@ fn unmount(place: &Place) -> io::Result<()> {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    Ok(())
+    registry::leave(&dir)
 }
 
 fn status(args: &StatusArgs) -> io::Result<()> {
-    let cache = cache_of(args.cache.as_ref())?;
-    let states = match &args.dir {
-        Some(dir) => vec![state_of(&cache, &place_of(dir)?)],
-        None => std::fs::read_dir(cache.join("mounts"))
+    let mut states = match &args.dir {
+        Some(dir) => vec![state_for(dir, args.cache.as_ref())?],
+        None => std::fs::read_dir(cache_of(args.cache.as_ref())?.join("mounts"))
             .map(|list| list.flatten().map(|entry| entry.path()).collect())
             .unwrap_or_default(),
     };
+    if args.dir.is_none() && args.cache.is_none() {
+        states.extend(registry::all());
+        states.sort_unstable();
+        states.dedup();
+    }
     let mut found = Vec::new();
     for state in states {
-        match asked(&state, &Request::Status) {
-            Ok(Reply::Status(status)) => found.push(*status),
-            Ok(_) => return Err(io::Error::other("the mount answers something else")),
+        match status_of(&state) {
+            Ok(status) => found.push(status),
             Err(error) if args.dir.is_some() => return Err(error),
             Err(_) => {}
         }

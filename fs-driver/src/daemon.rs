@@ -20,6 +20,8 @@ use crate::config::Record;
 use crate::gitdir::layout::view_of;
 use crate::limits::{RESTART_CALM, RESTARTS_MAX};
 use crate::mount::{clear_stale, run};
+use crate::registry::{self, Phase};
+use crate::repo::Mounted;
 
 /// What the starter is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,9 +66,14 @@ pub fn wait_ready(child: &mut Child) -> io::Result<String> {
 
 /// Serves the mount whose record is in `state`, in this process.
 pub fn serve(program: &Path, state: &Path) -> io::Result<()> {
-    let outcome = Record::load(state)
-        .and_then(|record| run(record, program, &mut |mounted| tell(&Event::Ready(mounted.commit.clone()))));
+    let mut is_ready = |mounted: &Mounted| {
+        // A mount that serves tells by itself how it is: its answer comes before what the file says.
+        let _ = registry::set_phase(state, None);
+        tell(&Event::Ready(mounted.commit.clone()));
+    };
+    let outcome = Record::load(state).and_then(|record| run(record, program, &mut is_ready));
     if let Err(error) = &outcome {
+        registry::set_phase(state, Some(&Phase::Failed(error.to_string())))?;
         tell(&Event::Failed(error.to_string()));
     }
     outcome
@@ -77,6 +84,7 @@ pub fn supervise(program: &Path, state: &Path) -> io::Result<()> {
     // Fails only where this is a leader already.
     let _ = setsid();
     let record = Record::load(state)?;
+    registry::set_phase(state, Some(&Phase::Preparing(std::process::id())))?;
     let is_stopping = Arc::new(AtomicBool::new(false));
     let daemon = Arc::new(AtomicU32::new(0));
     let mut signals = Signals::new([SIGTERM, SIGINT])?;

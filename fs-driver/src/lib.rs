@@ -15,5 +15,6 @@ pub mod limits;
 pub mod mount;
 pub mod overlay;
 pub mod port;
+pub mod registry;
 pub mod repo;
 pub mod tree;

@@ -22,9 +22,9 @@ pub use restore::restore;
 use self::manifest::{Kept, Manifest};
 use super::StoreError;
 use super::catalog::{Catalog, CatalogCopy, CatalogError};
+use super::disk::{Disk, System};
 use super::id::RepoId;
 use super::repo::copy::{self, Synced};
-use super::repo::schema;
 
 /// Repositories that are looked up at a time.
 const BATCH_REPOS: u32 = 1_000;
@@ -130,7 +130,7 @@ pub async fn backup(catalog: &Catalog, data: &Path, to: &Path, now_ms: i64) -> R
         named.delete(&gone, now_ms)?;
         drop(named);
         File::open(&copy)?.sync_all()?;
-        schema::sync_folder(to)?;
+        System.sync_folder(to)?;
         done.removed = next.forget_unseen()?;
         next.commit(now_ms)?;
     }

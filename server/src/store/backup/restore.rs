@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::manifest::Manifest;
 use super::{BackupError, catalog_name, lock, place};
+use crate::store::disk::{Disk, System};
 use crate::store::repo::{fsck, schema};
 
 /// Makes the data folder `to`, which must be absent or empty, out of the backup in `from`; how many repository files.
@@ -28,7 +29,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<u64, BackupError> {
     let whole = std::path::absolute(to)?;
     let parent =
         whole.parent().ok_or_else(|| BackupError::Refused("the data folder has no parent".to_owned()))?;
-    schema::create_folders(&crate::store::disk::System, parent)?;
+    schema::create_folders(&System, parent)?;
     let made = tempfile::Builder::new().prefix(".cairn-restore-").tempdir_in(parent)?;
     let draft = made.path().join("data");
     fs::DirBuilder::new().mode(0o700).create(&draft)?;
@@ -39,8 +40,8 @@ pub fn restore(from: &Path, to: &Path) -> Result<u64, BackupError> {
         count += 1;
         Ok(fsck::backup(&place(from, id, Some(generation)), &place(&draft, id, None))?)
     })?;
-    schema::sync_folder(&draft)?;
+    System.sync_folder(&draft)?;
     fs::rename(&draft, &whole)?;
-    schema::sync_folder(parent)?;
+    System.sync_folder(parent)?;
     Ok(count)
 }

@@ -240,7 +240,12 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("a % b?.sqlite");
-            schema::create_file(&crate::store::disk::System, &file, &schema::template(HashAlgo::Sha1).unwrap()).unwrap();
+            schema::create_file(
+                &crate::store::disk::System,
+                &file,
+                &schema::template(HashAlgo::Sha1).unwrap(),
+            )
+            .unwrap();
             let pair = Self { copy: folder.path().join("copy.sqlite"), file, _folder: folder };
             pair.change(ENTRY);
             make(&pair.file, &pair.copy).unwrap();

@@ -13,6 +13,7 @@ use super::limits::CHUNK_BYTES;
 use super::schema::{self, Use};
 use super::snapshot::Snapshot;
 use crate::store::StoreError;
+use crate::store::disk::{Disk, System};
 use crate::store::files::{Files, Pin};
 
 /// Findings kept; a file that is broken throughout says so soon.
@@ -179,7 +180,7 @@ fn check_object(
 /// The copy appears under its name whole and durable, or not at all.
 pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    schema::create_folders(&crate::store::disk::System, folder)?;
+    schema::create_folders(&System, folder)?;
     let made = tempfile::Builder::new().suffix(".tmp").tempdir_in(folder)?;
     let copy = made.path().join("copy.sqlite");
     let name = copy.to_str().ok_or(StoreError::Misuse("the folder of the copy is not UTF-8"))?;
@@ -193,5 +194,5 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
     conn.close().map_err(|(_, error)| error)?;
     std::fs::File::open(&copy)?.sync_all()?;
     std::fs::rename(&copy, to)?;
-    Ok(crate::store::disk::Disk::sync_folder(&crate::store::disk::System, folder)?)
+    Ok(System.sync_folder(folder)?)
 }
