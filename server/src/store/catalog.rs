@@ -48,7 +48,7 @@ pub enum CatalogError {
     Sqlite(rusqlite::Error),
     /// The file system failed.
     #[error("catalog file: {0}")]
-    Io(#[from] std::io::Error),
+    Io(std::io::Error),
     /// The transaction that carried this change did not commit.
     #[error("catalog commit failed: {0}")]
     Commit(Arc<str>),
@@ -103,6 +103,12 @@ pub enum CatalogError {
 impl From<rusqlite::Error> for CatalogError {
     fn from(error: rusqlite::Error) -> Self {
         if super::disk::is_full(&error) { Self::Full } else { Self::Sqlite(error) }
+    }
+}
+
+impl From<std::io::Error> for CatalogError {
+    fn from(error: std::io::Error) -> Self {
+        if super::disk::is_full_io(&error) { Self::Full } else { Self::Io(error) }
     }
 }
 

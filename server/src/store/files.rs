@@ -171,6 +171,9 @@ impl Files {
         }
         let open =
             Arc::new(RepoFile::open(&self.0.disk, &path, algo, (self.0.access, &self.0.commit_seconds))?);
+        if self.0.access == Access::Write && open.packs().head == 0 {
+            schema::sync_names(&*self.0.disk, &path, &self.0.data_dir)?;
+        }
         *file = Some(Arc::clone(&open));
         self.0.asks[1].fetch_add(1, Ordering::Relaxed);
         Ok(Some(open))

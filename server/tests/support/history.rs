@@ -62,6 +62,20 @@ impl History {
         Self { server, disk, random: Random::new(seed), truth: Truth::default(), made: 0, now }
     }
 
+    /// Without a server yet: its first start meets these faults.
+    pub fn unborn(seed: u64, faults: Vec<Fault>) -> Self {
+        let mut history = Self::new(seed);
+        let folder = tempfile::tempdir().expect("a folder");
+        history.disk.unmount();
+        history.disk = Disk::mount(folder.path());
+        history.disk.harm(faults);
+        // Where it does not open, what is asked of the server before it hits a disk that is gone.
+        if let Ok(server) = open(&history.disk, folder, &history.now) {
+            history.server = server;
+        }
+        history
+    }
+
     /// An operation that the truth allows.
     pub fn pick(&mut self) -> Op {
         if self.truth.usable().count() == 0 {
@@ -240,10 +254,11 @@ impl History {
         let Some(shown) = self.refs(name, "").await else { return };
         let mut facts = Vec::new();
         for (full, id) in &shown {
-            let answer = self.server.get(&format!("{REPOS}/{name}/commits/{id}")).await;
+            let answer = self.server.get(&format!("{REPOS}/{name}/commit/{id}")).await;
             if answer.status >= 500 {
                 return;
             }
+            assert_eq!(answer.status, 200, "{name}: {id}: {}", answer.body);
             let (message, parents) = (&answer.body["result"]["message"], &answer.body["result"]["parents"]);
             let parent = parents[0].as_str().map(str::to_owned);
             facts.push((full.clone(), id.clone(), message.as_str().unwrap_or("").to_owned(), parent));
@@ -261,6 +276,21 @@ impl History {
         self.disk = self.disk.crash(loss, &mut self.random, folder.path());
         let server = open(&self.disk, folder, &self.now);
         self.server = server.unwrap_or_else(|why| panic!("opens after a crash: {why}"));
+    }
+
+    /// Crashes and starts again on a disk that fails from the first call; answers whether the server opened.
+    pub fn crash_into(&mut self, loss: Loss, faults: Vec<Fault>) -> bool {
+        let folder = tempfile::tempdir().expect("a folder");
+        self.disk.die();
+        self.disk = self.disk.crash(loss, &mut self.random, folder.path());
+        self.disk.harm(faults);
+        match open(&self.disk, folder, &self.now) {
+            Ok(server) => {
+                self.server = server;
+                true
+            }
+            Err(_) => false,
+        }
     }
 
     /// Judges what is left.

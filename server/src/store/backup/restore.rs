@@ -29,7 +29,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<u64, BackupError> {
     let whole = std::path::absolute(to)?;
     let parent =
         whole.parent().ok_or_else(|| BackupError::Refused("the data folder has no parent".to_owned()))?;
-    schema::create_folders(&System, parent)?;
+    schema::create_durable_folders(parent)?;
     let made = tempfile::Builder::new().prefix(".cairn-restore-").tempdir_in(parent)?;
     let draft = made.path().join("data");
     fs::DirBuilder::new().mode(0o700).create(&draft)?;

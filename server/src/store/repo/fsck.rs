@@ -180,7 +180,7 @@ fn check_object(
 /// The copy appears under its name whole and durable, or not at all.
 pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    schema::create_folders(&System, folder)?;
+    schema::create_durable_folders(folder)?;
     let made = tempfile::Builder::new().suffix(".tmp").tempdir_in(folder)?;
     let copy = made.path().join("copy.sqlite");
     let name = copy.to_str().ok_or(StoreError::Misuse("the folder of the copy is not UTF-8"))?;

@@ -81,26 +81,46 @@ pub(crate) fn template(algo: HashAlgo) -> Result<Vec<u8>, StoreError> {
     Ok(fs::read(&path)?)
 }
 
-/// Makes a file whole or not at all: a crash leaves at most a temporary file, which is never opened.
+/// Makes a file whole or not at all: a crash leaves at most a temporary file, which is never opened. Its name is not
+/// durable yet: see `sync_names`.
 pub(crate) fn create_file(disk: &dyn Disk, path: &Path, template: &[u8]) -> Result<(), StoreError> {
     let folder = path.parent().ok_or(StoreError::Misuse("a repository file lies in a folder"))?;
     create_folders(disk, folder)?;
-    disk.make_file(path, template)?;
-    Ok(disk.sync_folder(folder)?)
+    Ok(disk.make_file(path, template)?)
 }
 
-/// `create_dir_all`, with each new name made durable in its parent.
-pub(crate) fn create_folders(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+/// Makes the name of a file durable, and those of the folders that it is in, up to the data folder.
+///
+/// Whenever a file without entries is opened, not only when it is made: whether an earlier try failed is not known.
+pub(crate) fn sync_names(disk: &dyn Disk, path: &Path, data_dir: &Path) -> Result<(), StoreError> {
+    for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(data_dir)) {
+        disk.sync_folder(folder)?;
+    }
+    Ok(())
+}
+
+/// `create_dir_all`.
+fn create_folders(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
     if disk.exists(folder)? {
         return Ok(());
     }
     let parent = folder.parent().ok_or(StoreError::Misuse("a data folder has a parent"))?;
     create_folders(disk, parent)?;
     match disk.make_folder(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
-        _ => {}
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(()),
     }
-    Ok(disk.sync_folder(parent)?)
+}
+
+/// `create_dir_all` on the disk of the operating system, with each new name made durable in its parent.
+pub(crate) fn create_durable_folders(folder: &Path) -> Result<(), StoreError> {
+    if System.exists(folder)? {
+        return Ok(());
+    }
+    let parent = folder.parent().ok_or(StoreError::Misuse("a data folder has a parent"))?;
+    create_durable_folders(parent)?;
+    create_folders(&System, folder)?;
+    Ok(System.sync_folder(parent)?)
 }
 
 /// What a connection is for.

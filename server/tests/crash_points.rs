@@ -1,0 +1,133 @@
+//! Every step of every operation: the n-th call that changes the disk is the last one, for each n until the operation is
+//! done. After each, power is lost in three ways, and what is left is judged.
+//!
+//! `CAIRN_EXHAUSTIVE=1` tries each n of the long operations, too; else a part of them.
+
+#[path = "support/history.rs"]
+mod history;
+
+use cairn_faults::fault::When;
+use cairn_faults::{Fault, Harm, Loss};
+use history::{History, Op};
+
+const LOSSES: [Loss; 3] = [Loss::Nothing, Loss::All, Loss::Torn];
+/// Calls that an operation takes at most.
+const CALLS_MAX: u64 = 20_000;
+
+fn death_at(n: u64) -> Vec<Fault> {
+    vec![Fault::new(None, When::Nth(n), Harm::Death)]
+}
+
+/// How far to go on after `n`: each of the first, then ever fewer, unless all are asked for.
+fn next(n: u64) -> u64 {
+    let every = std::env::var("CAIRN_EXHAUSTIVE").is_ok();
+    if every || n < 48 { n + 1 } else { n + 1 + n / 9 }
+}
+
+/// A server with a repository of two commits and two branches, and a fork of it.
+async fn begun(seed: u64) -> History {
+    let mut history = History::new(seed);
+    for op in [Op::Create, Op::Commit, Op::Commit, Op::SetRef, Op::Fork] {
+        assert!(history.act(op).await, "a healthy disk");
+    }
+    history
+}
+
+async fn every_step_of(op: Op) {
+    let (mut n, mut tried) = (1, 0);
+    loop {
+        assert!(n < CALLS_MAX, "the operation ends");
+        let mut is_done = true;
+        for (seed, loss) in (1..).zip(LOSSES) {
+            let mut history = begun(seed).await;
+            history.harm(death_at(n));
+            let answered = history.act(op).await;
+            let was_hit = history.disk.harmed() > 0;
+            assert!(answered || was_hit, "{op:?} fails for no reason");
+            is_done &= !was_hit;
+            history.crash(loss);
+            history.judge().await;
+            // What is left must be good to go on with.
+            assert!(history.act(Op::Create).await && history.act(Op::Commit).await, "step {n} of {op:?}");
+            history.crash(Loss::All);
+            history.judge().await;
+            tried += 1;
+        }
+        if is_done {
+            break;
+        }
+        n = next(n);
+    }
+    println!("{op:?}: {tried} crashes at up to {n} calls");
+    assert!(n > 3, "an operation writes something");
+}
+
+macro_rules! steps {
+    ($($name:ident $op:ident;)+) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+        async fn $name() {
+            every_step_of(Op::$op).await;
+        })+
+    };
+}
+
+steps! {
+    a_crash_at_every_step_of_a_creation Create;
+    a_crash_at_every_step_of_a_commit Commit;
+    a_crash_at_every_step_of_a_keyed_commit KeyedCommit;
+    a_crash_at_every_step_of_a_staged_commit LargeCommit;
+    a_crash_at_every_step_of_a_moved_ref SetRef;
+    a_crash_at_every_step_of_a_deleted_ref DeleteRef;
+    a_crash_at_every_step_of_a_fork Fork;
+    a_crash_at_every_step_of_a_fork_of_the_past ForkAt;
+    a_crash_at_every_step_of_a_deletion DeleteRepo;
+}
+
+/// The first start makes the catalog and takes every step of its layout: each migration.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_crash_at_every_step_of_the_first_start() {
+    let mut n = 1;
+    loop {
+        let mut was_hit = false;
+        for (seed, loss) in (1..).zip(LOSSES) {
+            let mut history = History::unborn(seed, death_at(n));
+            was_hit |= history.disk.harmed() > 0;
+            history.crash(loss);
+            assert!(history.act(Op::Create).await && history.act(Op::Commit).await, "step {n}");
+            history.crash(Loss::All);
+            history.judge().await;
+        }
+        if !was_hit {
+            break;
+        }
+        n = next(n);
+    }
+    assert!(n > 10, "a first start writes something");
+}
+
+/// Starting after a crash writes, too: logs are taken up, what was staged is swept away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_crash_at_every_step_of_a_start_after_a_crash() {
+    let mut n = 1;
+    loop {
+        let mut was_hit = false;
+        for (seed, loss) in (1..).zip(LOSSES) {
+            let mut history = begun(seed).await;
+            // In the middle of staging.
+            history.harm(death_at(150));
+            history.act(Op::LargeCommit).await;
+            if history.crash_into(loss, death_at(n)) {
+                // The file of a repository is opened, and swept, when it is first asked for.
+                history.act(Op::Commit).await;
+            }
+            was_hit |= history.disk.harmed() > 0;
+            history.crash(loss);
+            history.judge().await;
+        }
+        if !was_hit {
+            break;
+        }
+        n = next(n);
+    }
+    assert!(n > 3, "a start writes something");
+}

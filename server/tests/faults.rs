@@ -1,0 +1,116 @@
+//! A disk that fails and goes on: nothing is acknowledged that may be lost, and the server takes up its work again.
+
+#[path = "support/history.rs"]
+mod history;
+
+use std::time::Duration;
+
+use cairn_faults::fault::When;
+use cairn_faults::{Call, Fault, Harm, Loss};
+use history::{History, Op};
+
+/// Calls in which a fault is tried at each place.
+const PLACES: u64 = 40;
+
+async fn begun(with: &[Op]) -> History {
+    let mut history = History::new(7);
+    for op in with {
+        assert!(history.act(*op).await, "a healthy disk");
+    }
+    history
+}
+
+const TWO_COMMITS: &[Op] = &[Op::Create, Op::Commit, Op::Commit];
+
+/// One fault at each place of an operation; the work goes on with the same server, and then power is lost.
+async fn one_fault_and_on(call: Call, harm: Harm, with: &[Op], op: Op) {
+    let mut hit = 0;
+    for n in 1..=PLACES {
+        let mut history = begun(with).await;
+        history.harm(vec![Fault::new(Some(call), When::Nth(n), harm)]);
+        history.act(op).await;
+        let was_hit = history.disk.harmed() > 0;
+        history.harm(Vec::new());
+        // Twice: the first may find a connection that has to be given up.
+        history.act(Op::Commit).await;
+        assert!(history.act(Op::Commit).await, "{call:?} {n}: the server takes up its work again");
+        history.crash(Loss::All);
+        history.judge().await;
+        hit += u64::from(was_hit);
+        if !was_hit {
+            break;
+        }
+    }
+    assert!(hit > 0, "something must fail");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_failed_sync_is_not_forgotten() {
+    one_fault_and_on(Call::Sync, Harm::Error, TWO_COMMITS, Op::Commit).await;
+}
+
+/// What was staged before the sync that failed is not synced by it, nor by any later one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_failed_sync_behind_staged_bytes_is_not_forgotten() {
+    one_fault_and_on(Call::Sync, Harm::Error, TWO_COMMITS, Op::LargeCommit).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_failed_or_half_write_is_not_built_upon() {
+    one_fault_and_on(Call::Write, Harm::Error, TWO_COMMITS, Op::Commit).await;
+    one_fault_and_on(Call::Write, Harm::Short, TWO_COMMITS, Op::Commit).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_failed_read_fails_one_request() {
+    one_fault_and_on(Call::Read, Harm::Error, TWO_COMMITS, Op::Commit).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_failed_folder_sync_fails_the_creation_of_a_file() {
+    one_fault_and_on(Call::SyncFolder, Harm::Error, &[Op::Create], Op::Commit).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_slow_disk_and_a_busy_one_are_waited_for() {
+    let mut history = begun(TWO_COMMITS).await;
+    let slow = Harm::Slow(Duration::from_millis(1));
+    history.harm(vec![
+        Fault::new(Some(Call::Sync), When::From(1), slow),
+        Fault::new(Some(Call::Lock), When::Nth(5), Harm::Busy),
+    ]);
+    for op in [Op::Commit, Op::Create, Op::Fork, Op::LargeCommit] {
+        assert!(history.act(op).await, "{op:?}");
+    }
+    assert!(history.disk.harmed() > 4, "something must be slow");
+    history.crash(Loss::All);
+    history.judge().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_full_disk_stops_writes_with_its_own_code_and_lets_reads_go_on() {
+    let history = begun(TWO_COMMITS).await;
+    history.harm(vec![
+        Fault::new(Some(Call::Write), When::From(1), Harm::Full),
+        Fault::new(Some(Call::Name), When::From(1), Harm::Full),
+    ]);
+    let name = history.truth.usable().next().expect("one").clone();
+    let path = format!("/namespaces/t/repos/{name}");
+    let body = r#"{"message":"m","allow_empty":true,"changes":[]}"#;
+    let body =
+        body.replace("\"changes\":[]", "\"changes\":[{\"path\":\"x\",\"content\":\"y\"}],\"branch\":\"b9\"");
+    let refs = history.server.get(&format!("{path}/refs")).await;
+    let hash = refs.body["result"][0]["hash"].as_str().expect("a ref").to_owned();
+    let body = body.replace("\"branch\"", &format!("\"start_point\":\"{hash}\",\"branch\""));
+    for _ in 0..2 {
+        let full = history.server.post(&format!("{path}/commits"), &body).await;
+        assert_eq!(full.error(), (507, 10405, ""), "{}", full.body);
+        let full = history.server.post("/namespaces/t/repos", r#"{"name":"more"}"#).await;
+        assert_eq!(full.error(), (507, 10405, ""), "{}", full.body);
+        assert_eq!(history.server.get(&format!("{path}/refs")).await.body, refs.body);
+    }
+    history.harm(Vec::new());
+    assert_eq!(history.server.post("/namespaces/t/repos", r#"{"name":"more"}"#).await.status, 201);
+    let made = history.server.post(&format!("{path}/commits"), &body).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+}
