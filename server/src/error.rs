@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use crate::ops::OpError;
 use crate::store::catalog::CatalogError;
+use cairn_protocol::walk::WalkError;
 use code::Code;
 use serde_json::Value;
 
@@ -111,6 +112,7 @@ impl From<OpError> for Error {
             OpError::Quota(text) => Self::new(code::QUOTA_EXCEEDED, text),
             OpError::Request(text) => Self::new(code::INVALID_INPUT, text),
             OpError::TooLarge(text) => Self::new(code::MEMORY_LIMIT, text),
+            OpError::Walk(error @ WalkError::TooDeep) => Self::new(code::MEMORY_LIMIT, error.to_string()),
             error if error.is_ours() => Self::internal(error),
             error => Self::new(code::INVALID_INPUT, error.for_peer()),
         }
