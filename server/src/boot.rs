@@ -1,7 +1,7 @@
 //! From settings to a running server, and to an `App` without one for the command line.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -206,7 +206,8 @@ fn api_token(given: &Given) -> Result<(String, bool), BootError> {
     }
 }
 
-/// One line of JSON for programs on stdout; a new token and what to try for people on stderr.
+/// One line of JSON for programs on stdout; what to try for people on stderr. A new token is shown to a terminal only:
+/// what supervisors and containers collect from stderr is a log, and more people read logs than may have the token.
 fn announce(given: &Given, url: &str, public_url: &str, new_token: Option<&str>) -> Result<(), BootError> {
     let account = &given.account;
     let line = json!({
@@ -222,12 +223,16 @@ fn announce(given: &Given, url: &str, public_url: &str, new_token: Option<&str>)
         let base = format!("{public_url}/client/v4/accounts/{account}/artifacts/namespaces/default");
         let host = public_url.split_once("://").map_or(public_url, |(_, host)| host);
         let scheme = public_url.split_once("://").map_or("http", |(scheme, _)| scheme);
+        let kept = given.data.join("api-token").display().to_string();
+        let (told, token) = match io::stderr().is_terminal() {
+            true => (format!(":\n\n  {token}"), token.to_owned()),
+            false => (".".to_owned(), format!("$(cat '{kept}')")),
+        };
         eprintln!(
-            "A new API token, kept in {kept}:\n\n  {token}\n\nTry (TOKEN is what the first line answers):\n\
-             \n  curl -H 'Authorization: Bearer {token}' -d '{{\"name\":\"hello\"}}' {base}/repos\
+            "A new API token is kept in {kept}{told}\n\nTry (TOKEN is what the first line answers):\n\
+             \n  curl -H \"Authorization: Bearer {token}\" -d '{{\"name\":\"hello\"}}' {base}/repos\
              \n  git push '{scheme}://x:TOKEN@{host}/git/default/hello.git' HEAD:main\
              \n  git clone '{scheme}://x:TOKEN@{host}/git/default/hello.git'\n",
-            kept = given.data.join("api-token").display(),
         );
     }
     Ok(())

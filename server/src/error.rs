@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use crate::ops::OpError;
 use crate::store::catalog::CatalogError;
+use cairn_protocol::walk::WalkError;
 use code::Code;
 use serde_json::Value;
 
@@ -119,6 +120,7 @@ impl From<OpError> for Error {
             OpError::Request(text) => Self::new(code::INVALID_INPUT, text),
             error if error.is_full() => Self::full(),
             OpError::TooLarge(text) => Self::new(code::MEMORY_LIMIT, text),
+            OpError::Walk(error @ WalkError::TooDeep) => Self::new(code::MEMORY_LIMIT, error.to_string()),
             error if error.is_ours() => Self::internal(error),
             error => Self::new(code::INVALID_INPUT, error.for_peer()),
         }

@@ -115,7 +115,7 @@ impl OpError {
                 "internal error: the repository could not be read or written".into()
             }
             Self::Engine(_) => "internal error: the objects could not be compared".into(),
-            Self::Walk(WalkError::NothingSelected) => self.to_string(),
+            Self::Walk(WalkError::NothingSelected | WalkError::TooDeep) => self.to_string(),
             Self::Walk(_) => "internal error: the repository could not be walked".into(),
             _ => self.to_string(),
         }
@@ -124,6 +124,6 @@ impl OpError {
     /// Whether it is ours: worth a line in the log.
     pub fn is_ours(&self) -> bool {
         matches!(self, Self::Store(_) | Self::Spool(_) | Self::Engine(_))
-            || matches!(self, Self::Walk(error) if !matches!(error, WalkError::NothingSelected))
+            || matches!(self, Self::Walk(error) if !matches!(error, WalkError::NothingSelected | WalkError::TooDeep))
     }
 }
