@@ -230,9 +230,9 @@ mod tests {
     #[test]
     fn every_earlier_version_becomes_the_same_as_a_new_file() {
         let folder = tempfile::tempdir().unwrap();
-        let new = tables(&open_writer(&folder.path().join("new.sqlite")).unwrap());
+        let new = tables(&open_writer(&System, &folder.path().join("new.sqlite")).unwrap());
         for steps in 0..=STEPS.len() {
-            let conn = open_writer(&version_of(folder.path(), steps)).unwrap();
+            let conn = open_writer(&System, &version_of(folder.path(), steps)).unwrap();
             assert_eq!(tables(&conn), new, "from version {steps}");
         }
     }
@@ -248,7 +248,7 @@ mod tests {
             cut.execute_batch(next).unwrap();
             drop(cut); // as a kill would: nothing was committed
             assert_eq!(tables(&Connection::open(&path).unwrap()), before, "from version {steps}");
-            assert_eq!(version(&open_writer(&path).unwrap()).unwrap(), STEPS.len() as i64);
+            assert_eq!(version(&open_writer(&System, &path).unwrap()).unwrap(), STEPS.len() as i64);
         }
     }
 
@@ -258,7 +258,7 @@ mod tests {
         let path = version_of(folder.path(), STEPS.len());
         let newer = STEPS.len() as i64 + 1;
         Connection::open(&path).unwrap().pragma_update(None, "user_version", newer).unwrap();
-        let Err(error) = open_writer(&path) else { panic!("it was opened") };
+        let Err(error) = open_writer(&System, &path) else { panic!("it was opened") };
         let known = STEPS.len();
         assert_eq!(error.to_string(), format!("catalog has schema {newer}, this program knows {known}"));
         assert_eq!(version(&Connection::open(&path).unwrap()).unwrap(), newer);

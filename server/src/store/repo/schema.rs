@@ -207,7 +207,7 @@ mod tests {
 
     fn file(folder: &Path) -> std::path::PathBuf {
         let path = folder.join("a.sqlite");
-        create_file(&path, &template(HashAlgo::Sha1).unwrap()).unwrap();
+        create_file(&System, &path, &template(HashAlgo::Sha1).unwrap()).unwrap();
         path
     }
 
