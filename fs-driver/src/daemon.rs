@@ -1,9 +1,7 @@
 //! The processes of a mount: a supervisor that outlives who started it, and the daemon that serves, which it starts again
 //! should it die. What happens is told to the starter in lines of JSON.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -19,6 +17,7 @@ use signal_hook::iterator::Signals;
 use crate::config::Record;
 use crate::limits::{RESTART_CALM, RESTARTS_MAX};
 use crate::mount::{clear_stale, run};
+use crate::mount_log;
 
 /// What the starter is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,15 +35,11 @@ fn tell(event: &Event) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-fn log_of(state: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(state.join("log"))
-}
-
 /// Starts the supervisor of the mount whose record is in `state`.
 pub fn start(program: &Path, state: &Path) -> io::Result<Child> {
     let mut command = Command::new(program);
     command.arg("supervise").arg(state).current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_of(state)?);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(mount_log::open(state)?);
     command.spawn()
 }
 
@@ -63,7 +58,8 @@ pub fn wait_ready(child: &mut Child) -> io::Result<String> {
 
 /// Serves the mount whose record is in `state`, in this process.
 pub fn serve(program: &Path, state: &Path) -> io::Result<()> {
-    let outcome = Record::load(state)
+    let outcome = mount_log::install(state)
+        .and_then(|()| Record::load(state))
         .and_then(|record| run(record, program, &mut |mounted| tell(&Event::Ready(mounted.commit.clone()))));
     if let Err(error) = &outcome {
         tell(&Event::Failed(error.to_string()));
@@ -90,7 +86,12 @@ pub fn supervise(program: &Path, state: &Path) -> io::Result<()> {
     loop {
         let started = Instant::now();
         let mut command = Command::new(program);
-        command.arg("serve").arg(state).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_of(state)?);
+        command
+            .arg("serve")
+            .arg(state)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(mount_log::open(state)?);
         let mut child = command.spawn()?;
         daemon.store(child.id(), Ordering::SeqCst);
         if is_stopping.load(Ordering::SeqCst) {

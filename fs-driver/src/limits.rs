@@ -114,3 +114,11 @@ pub const PREPARE_TRIES_MAX: u32 = 4;
 pub const HISTORY_TRIES_MAX: u32 = 20;
 /// To wait until a mount is gone after it was asked to end.
 pub const UNMOUNT_DEADLINE: Duration = Duration::from_secs(20);
+/// Bytes of the log of a mount, after which it begins anew; as many of the one before are kept.
+pub const LOG_BYTES_MAX: u64 = 1 << 20;
+/// Written files that wait to be compared with the base; more are compared at the next mount.
+pub const FOLD_WAITING_MAX: usize = 65_536;
+/// Bytes of a written file that is compared with the base; a larger one stays as it is.
+pub const FOLD_BYTES_MAX: u64 = 16 << 20;
+/// Between two looks at what was written.
+pub const FOLD_PAUSE: Duration = Duration::from_secs(10);
