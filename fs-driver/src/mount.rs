@@ -19,7 +19,7 @@ use crate::gitdir::index::Listing;
 use crate::hydrate::order::Candidate;
 use crate::hydrate::upstream::{Dial, Failure, dial};
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, HISTORY_TRIES_MAX, PREPARE_TRIES_MAX, WANT_DEADLINE, WARNINGS_MAX,
+    BACKOFF_MAX, BACKOFF_MIN, FOLD_PAUSE, HISTORY_TRIES_MAX, PREPARE_TRIES_MAX, WANT_DEADLINE, WARNINGS_MAX,
 };
 use crate::port::Objects;
 use crate::repo::{Mounted, Repo, prepare};
@@ -161,6 +161,14 @@ fn start_background(shared: &Arc<Shared>, listing: Option<Listing>, record: &Rec
         let files: Vec<_> = listing.files().filter(|file| file.path.ends_with(b".gitattributes")).collect();
         drop(listing);
         about.look_at_attributes(&files);
+    })?;
+    let about = Arc::downgrade(&shared.fs);
+    thread::Builder::new().name("fold".to_owned()).spawn(move || {
+        while let Some(fs) = about.upgrade() {
+            fs.fold_back();
+            drop(fs);
+            thread::sleep(FOLD_PAUSE);
+        }
     })?;
     if record.history != History::Full {
         return Ok(());
