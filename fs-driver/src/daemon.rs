@@ -1,9 +1,7 @@
 //! The processes of a mount: a supervisor that outlives who started it, and the daemon that serves, which it starts again
 //! should it die. What happens is told to the starter in lines of JSON.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -20,6 +18,7 @@ use crate::config::Record;
 use crate::gitdir::layout::view_of;
 use crate::limits::{RESTART_CALM, RESTARTS_MAX};
 use crate::mount::{clear_stale, run};
+use crate::mount_log;
 use crate::registry::{self, Phase};
 use crate::repo::Mounted;
 
@@ -39,15 +38,11 @@ fn tell(event: &Event) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-fn log_of(state: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(state.join("log"))
-}
-
 /// Starts the supervisor of the mount whose record is in `state`.
 pub fn start(program: &Path, state: &Path) -> io::Result<Child> {
     let mut command = Command::new(program);
     command.arg("supervise").arg(state).current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_of(state)?);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(mount_log::open(state)?);
     command.spawn()
 }
 
@@ -71,7 +66,9 @@ pub fn serve(program: &Path, state: &Path) -> io::Result<()> {
         let _ = registry::set_phase(state, None);
         tell(&Event::Ready(mounted.commit.clone()));
     };
-    let outcome = Record::load(state).and_then(|record| run(record, program, &mut is_ready));
+    let outcome = mount_log::install(state)
+        .and_then(|()| Record::load(state))
+        .and_then(|record| run(record, program, &mut is_ready));
     if let Err(error) = &outcome {
         registry::set_phase(state, Some(&Phase::Failed(error.to_string())))?;
         tell(&Event::Failed(error.to_string()));
@@ -99,7 +96,12 @@ pub fn supervise(program: &Path, state: &Path) -> io::Result<()> {
     loop {
         let started = Instant::now();
         let mut command = Command::new(program);
-        command.arg("serve").arg(state).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_of(state)?);
+        command
+            .arg("serve")
+            .arg(state)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(mount_log::open(state)?);
         let mut child = command.spawn()?;
         daemon.store(child.id(), Ordering::SeqCst);
         if is_stopping.load(Ordering::SeqCst) {

@@ -9,6 +9,7 @@
 mod attr;
 mod changes;
 mod data;
+mod fold;
 mod list;
 mod names;
 mod state;

@@ -13,6 +13,7 @@ pub mod gitdir;
 pub mod hydrate;
 pub mod limits;
 pub mod mount;
+mod mount_log;
 pub mod overlay;
 pub mod port;
 pub mod registry;

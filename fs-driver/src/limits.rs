@@ -125,3 +125,11 @@ pub const ATTRIBUTES_BYTES_MAX: usize = 1 << 20;
 pub const ATTRIBUTES_TOTAL_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the changes that one mount leaves for the next; beyond it git looks at everything once.
 pub const CHANGES_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of the log of a mount, after which it begins anew; as many of the one before are kept.
+pub const LOG_BYTES_MAX: u64 = 1 << 20;
+/// Written files that wait to be compared with the base; more are compared at the next mount.
+pub const FOLD_WAITING_MAX: usize = 65_536;
+/// Bytes of a written file that is compared with the base; a larger one stays as it is.
+pub const FOLD_BYTES_MAX: u64 = 16 << 20;
+/// Between two looks at what was written.
+pub const FOLD_PAUSE: Duration = Duration::from_secs(10);

@@ -22,7 +22,8 @@ use crate::gitdir::layout::view_of;
 use crate::gitdir::loose::Names;
 use crate::hydrate::upstream::{Dial, Failure, dial};
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, HISTORY_TRIES_MAX, PREPARE_TRIES_MAX, VIEW_OBJECTS_MAX, WANT_DEADLINE,
+    BACKOFF_MAX, BACKOFF_MIN, FOLD_PAUSE, HISTORY_TRIES_MAX, PREPARE_TRIES_MAX, VIEW_OBJECTS_MAX,
+    WANT_DEADLINE,
 };
 use crate::port::Objects;
 use crate::repo::{Mounted, Repo, prepare};
@@ -185,6 +186,14 @@ fn start_background(shared: &Arc<Shared>, listing: Option<Arc<Listing>>, record:
     thread::Builder::new().name("background".to_owned()).spawn(move || {
         let Some(listing) = listing else { return };
         about.repo.start_background(&listing);
+    })?;
+    let about = Arc::downgrade(&shared.fs);
+    thread::Builder::new().name("fold".to_owned()).spawn(move || {
+        while let Some(fs) = about.upgrade() {
+            fs.fold_back();
+            drop(fs);
+            thread::sleep(FOLD_PAUSE);
+        }
     })?;
     if record.history != History::Full {
         return Ok(());

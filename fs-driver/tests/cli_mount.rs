@@ -162,3 +162,49 @@ fn another_commit_than_the_required_one_is_refused_and_nothing_is_mounted() {
     assert!(String::from_utf8_lossy(&out.stderr).contains("is required"));
     assert!(world.status().is_none());
 }
+
+/// The process that started another.
+fn parent_of(pid: u64) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("PPid:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_mount_whose_processes_were_all_killed_is_replaced_by_the_next_with_all_changes() {
+    let world = World::start(Format::Sha1);
+    world.mount();
+    fs::write(world.mountpoint().join("new"), "n\n").unwrap();
+    let daemon = world.status().unwrap()["pid"].as_u64().unwrap();
+    // The supervisor first: it would start another.
+    for pid in [parent_of(daemon), daemon] {
+        assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    }
+    let deadline = Instant::now() + DEADLINE;
+    while fs::symlink_metadata(world.mountpoint()).is_ok() {
+        assert!(Instant::now() < deadline, "the dead mount still answers");
+        thread::yield_now();
+    }
+    world.mount();
+    assert_eq!(world.read("new"), "n\n");
+    assert_eq!(world.read("README"), "second\n");
+}
+
+#[test]
+fn without_the_right_to_mount_a_namespace_of_its_own_gives_a_command_the_tree() {
+    let world = World::start(Format::Sha1);
+    let dir = world.mountpoint();
+    // The line that docs/mount.md gives.
+    let line =
+        r#""$0" mount "$1" "$2" && cat "$2/README" && git -C "$2" status --porcelain; "$0" unmount "$2""#;
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "--", "sh", "-ec", line]);
+    command.args([env!("CARGO_BIN_EXE_cairn-fs"), &world.url(), dir.to_str().unwrap()]);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("HOME", world.dir.path()).env("CAIRN_FS_CACHE", world.dir.path().join("c"));
+    command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    let out = command.stdin(Stdio::null()).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "second\n");
+    assert!(!dir.join("README").exists(), "nobody else sees it");
+}

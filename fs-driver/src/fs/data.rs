@@ -156,6 +156,9 @@ impl Fs {
         if handle.write {
             state.record(ino);
         }
+        if last_writer {
+            state.note_settled(ino);
+        }
         if last {
             if let Some(live) = state.live.get_mut(&ino) {
                 live.open = None;
@@ -272,6 +275,7 @@ impl Fs {
         state.upper(ino)?.set_len(size)?;
         if state.open(ino).is_none_or(|open| open.writers == 0) {
             state.settle(ino)?;
+            state.note_settled(ino);
         }
         Ok(())
     }
@@ -461,6 +465,9 @@ impl State {
             let at = later_than(inode.facts.mtime.max(inode.facts.ctime));
             inode.facts.mtime = at;
             inode.facts.ctime = at;
+        }
+        if self.folding == Some(ino) {
+            self.folding = None;
         }
         self.record(ino);
         Ok(())

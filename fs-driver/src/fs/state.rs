@@ -15,7 +15,7 @@ use siphasher::sip::SipHasher13;
 use super::changes::ChangeLog;
 use super::data::Handle;
 use super::{DotGit, Options, Res, stamp};
-use crate::limits::{DOOMED_BYTES_MAX, DOOMED_FILES_MAX, NAME_BYTES_MAX};
+use crate::limits::{DOOMED_BYTES_MAX, DOOMED_FILES_MAX, FOLD_WAITING_MAX, NAME_BYTES_MAX};
 use crate::overlay::journal::Journal;
 use crate::overlay::{DOTGIT, Facts, Ino, Kind, LOCAL_FIRST, Name, Op, Overlay, ROOT, Slot, Stamp};
 use crate::tree::{Entry, EntryKind, Trees};
@@ -67,6 +67,10 @@ pub(super) struct State {
     pub doomed: Vec<Ino>,
     /// Bytes in them.
     pub doomed_bytes: u64,
+    /// Written files that were closed: they may be what the base has.
+    pub settled: HashSet<Ino>,
+    /// Being compared with the base, and not written since that began.
+    pub folding: Option<Ino>,
     dir: PathBuf,
     options: Options,
     next_ino: Ino,
@@ -118,6 +122,8 @@ impl State {
         }
         sweep(dir, &overlay)?;
         let last = overlay.inodes.keys().copied().max().unwrap_or(0);
+        let uppers = overlay.inodes.iter().filter(|(_, inode)| inode.facts.kind == Kind::Upper);
+        let settled = uppers.map(|(ino, _)| *ino).take(FOLD_WAITING_MAX).collect();
         Ok(Self {
             overlay,
             journal,
@@ -129,6 +135,8 @@ impl State {
             publish: HashSet::new(),
             doomed: Vec::new(),
             doomed_bytes: 0,
+            settled,
+            folding: None,
             dir: dir.to_owned(),
             options: options.clone(),
             next_ino: last.max(LOCAL_FIRST) + 1,

@@ -1,0 +1,16 @@
+//! Files as memory, which the standard library cannot do.
+#![allow(
+    unsafe_code,
+    reason = "a map is unsound where another process cuts its file; here this test alone has it open"
+)]
+#![allow(clippy::unwrap_used)]
+
+use std::fs::File;
+
+use memmap2::{MmapMut, MmapOptions};
+
+/// A shared map of `len` bytes from `at`, a multiple of the page's size.
+pub fn shared(file: &File, at: u64, len: usize) -> MmapMut {
+    // SAFETY: the file is in a folder of the test's own, and is not cut while the map is there.
+    unsafe { MmapOptions::new().offset(at).len(len).map_mut(file) }.unwrap()
+}
