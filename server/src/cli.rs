@@ -28,8 +28,8 @@ use tracing_subscriber::EnvFilter;
 use self::http::Problem;
 use crate::app::App;
 use crate::boot;
-use crate::config::{Config, Given, ImportConfig};
-use crate::limits::{BLOCKING_STOP_MS_MAX, SLOW_REQUEST_MS};
+use crate::config::{Config, Given, ImportConfig, Patience};
+use crate::limits::{BLOCKING_STOP_MS_MAX, BODY_IDLE_MS_MAX, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX};
 use crate::peer::Network;
 
 /// Versioned storage that speaks git
@@ -123,6 +123,12 @@ struct Serve {
     /// Log requests that take longer, in milliseconds.
     #[arg(long, env = "CAIRN_SLOW_REQUEST_MS", default_value_t = SLOW_REQUEST_MS)]
     slow_request_ms: u64,
+    /// Give up a request whose body stands still for longer, in milliseconds.
+    #[arg(long, env = "CAIRN_BODY_IDLE_MS", default_value_t = BODY_IDLE_MS_MAX)]
+    body_idle_ms: u64,
+    /// Cut a client that takes nothing of its answer for longer, in milliseconds.
+    #[arg(long, env = "CAIRN_WRITE_IDLE_MS", default_value_t = WRITE_IDLE_MS_MAX)]
+    write_idle_ms: u64,
     #[command(flatten)]
     bounds: bounds::BoundsArgs,
     #[command(flatten)]
@@ -233,6 +239,7 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
         tls: args.tls_cert.zip(args.tls_key),
         trusted_proxies: args.trusted_proxy,
         slow_request_ms: args.slow_request_ms,
+        patience: Patience { body_idle_ms: args.body_idle_ms, write_idle_ms: args.write_idle_ms },
         imports: ImportConfig { allow_private: args.import_allow_private, ca_file: args.import_ca_file },
         bounds: args.bounds.into(),
     };
