@@ -3,10 +3,13 @@
 #[path = "support/server.rs"]
 mod support;
 
+use std::time::Duration;
+
 use cairn_server::config::{Config, Patience};
 use support::{API_TOKEN, BASE, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 fn server(body_idle_ms: u64) -> Server {
     Server::with(|config| Config { patience: Patience { body_idle_ms, ..Patience::default() }, ..config })
@@ -26,7 +29,8 @@ async fn upload(origin: &str, path: &str, token: &str, promised: usize, pieces: 
         stream.flush().await.expect("it is sent");
     }
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.expect("an answer and its end");
+    let read = timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await;
+    read.expect("the request ends").expect("an answer and its end");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
