@@ -125,6 +125,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
         imports: given.imports.clone(),
         trusted_proxies: given.trusted_proxies.clone(),
         slow_request_ms: given.slow_request_ms,
+        patience: given.patience,
         bounds: given.bounds,
     };
     let app = open(config, &api_token)?;

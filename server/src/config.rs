@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::limits::SLOW_REQUEST_MS;
+use crate::limits::{BODY_IDLE_MS_MAX, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX};
 use crate::ops::quota::Allowed;
 use crate::peer::Network;
 use crate::rate::Rate;
@@ -19,6 +19,21 @@ pub struct Bounds {
     pub size: Allowed,
 }
 
+/// How long clients may stand still, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// While the body of a request is awaited.
+    pub body_idle_ms: u64,
+    /// While an answer is sent.
+    pub write_idle_ms: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { body_idle_ms: BODY_IDLE_MS_MAX, write_idle_ms: WRITE_IDLE_MS_MAX }
+    }
+}
+
 /// Settings of one server, complete.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -32,6 +47,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Requests whose answer's head takes longer are logged; in milliseconds.
     pub slow_request_ms: u64,
+    /// How long clients may stand still.
+    pub patience: Patience,
     /// What callers may use.
     pub bounds: Bounds,
     /// Whence may be imported.
@@ -56,6 +73,7 @@ impl Default for Config {
             public_url: "http://127.0.0.1:8787".into(),
             trusted_proxies: Vec::new(),
             slow_request_ms: SLOW_REQUEST_MS,
+            patience: Patience::default(),
             bounds: Bounds::default(),
             imports: ImportConfig::default(),
         }
@@ -83,6 +101,8 @@ pub struct Given {
     pub trusted_proxies: Vec<Network>,
     /// Requests whose answer's head takes longer are logged; in milliseconds.
     pub slow_request_ms: u64,
+    /// How long clients may stand still.
+    pub patience: Patience,
     /// What callers may use.
     pub bounds: Bounds,
 }

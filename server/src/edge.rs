@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -19,7 +19,8 @@ use tracing::Instrument;
 use tracing::field::Empty;
 
 use crate::app::App;
-use crate::error::{Error, http};
+use crate::error::{Error, code, http};
+use crate::patience::{Stalled, Upload};
 use crate::peer::{self, Peer};
 use crate::{random, router, trace};
 
@@ -41,6 +42,11 @@ impl Edge {
     /// For the requests of one connection.
     pub fn for_connection(&self, socket: SocketAddr) -> Self {
         Self { socket: Some(socket.ip()), ..self.clone() }
+    }
+
+    /// How long a client may take nothing of what is sent.
+    pub fn write_idle(&self) -> Duration {
+        Duration::from_millis(self.app.config.patience.write_idle_ms)
     }
 }
 
@@ -78,8 +84,10 @@ where
             let (metrics, held) = (&app.metrics, app.metrics.request());
             let peer = request.extensions().get::<Peer>().map(|peer| peer.0.to_string());
             let bytes_in = metrics.bytes_in();
+            let (stalled, idle_ms) = (Stalled::default(), app.config.patience.body_idle_ms);
             let request = request.map(|body| {
-                counted(body, move |bytes| {
+                let body = Upload::new(body, Duration::from_millis(idle_ms), stalled.clone());
+                counted(Body::new(body), move |bytes| {
                     bytes_in.inc_by(bytes);
                 })
             });
@@ -89,6 +97,11 @@ where
                     Some(Err(never)) => match never {},
                     None => Error::internal("the handler panicked").into_response(),
                 };
+            // Handlers know only that the body broke off.
+            if stalled.is_set() && response.status().is_client_error() {
+                let text = format!("the request's body stood still for {idle_ms} ms");
+                response = Error::new(code::INVALID_INPUT, text).with_status(408).into_response();
+            }
             if let Some(error) = response.extensions().get::<Error>() {
                 metrics.refused(error.code.number);
             }

@@ -16,6 +16,7 @@ pub mod listen;
 pub mod metrics;
 pub mod names;
 pub mod ops;
+pub mod patience;
 pub mod peer;
 pub mod process;
 pub mod random;

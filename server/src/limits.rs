@@ -10,6 +10,11 @@ pub const FIRST_BYTES_MS_MAX: u64 = 15_000;
 pub const FIRST_BYTES: usize = 24;
 /// Wait for a TLS handshake.
 pub const TLS_HANDSHAKE_MS_MAX: u64 = 15_000;
+/// Silence of a client whose request's body is awaited; then the answer is 408. Setting: `--body-idle-ms`.
+pub const BODY_IDLE_MS_MAX: u64 = 300_000;
+/// Time in which a client takes nothing of an answer; then its connection is cut. Setting: `--write-idle-ms`. Long, as
+/// the kernel tells of room only when a third of its send buffer is free: at 1 kB/s that is once in many minutes.
+pub const WRITE_IDLE_MS_MAX: u64 = 900_000;
 /// How often the files of the certificate are looked at.
 pub const TLS_CHECK_MS: u64 = 10_000;
 /// Read buffer of an HTTP/1 connection, and so the most that a request's header may take.

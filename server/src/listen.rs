@@ -26,6 +26,7 @@ use crate::limits::{
     TLS_HANDSHAKE_MS_MAX,
 };
 use crate::metrics::Metrics;
+use crate::patience::Writes;
 use crate::tls::Tls;
 
 fn builder() -> Builder<TokioExecutor> {
@@ -60,6 +61,7 @@ pub struct Door {
 pub async fn serve(door: Door, edge: Edge, stop: impl Future<Output = ()>) -> bool {
     let Door { listener, metrics, tls } = door;
     let builder = builder();
+    let write_idle = edge.write_idle();
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut stop = std::pin::pin!(stop);
@@ -85,8 +87,8 @@ pub async fn serve(door: Door, edge: Edge, stop: impl Future<Output = ()>) -> bo
         tokio::spawn(async move {
             let _held = (slot, open);
             let Some(stream) = shake_hands(stream, acceptor).await else { return };
-            let connection =
-                builder.serve_connection(TokioIo::new(FirstBytes::new(stream)), service).into_owned();
+            let stream = Writes::new(FirstBytes::new(stream), write_idle);
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%error, "connection ended");
             }
