@@ -164,5 +164,9 @@ pub fn key(algo: HashAlgo, snapshot: &Snapshot, request: &FetchRequest, walk: &W
     }
     hash.update(format!("{:?}", walk.filter));
     hash_shown(&mut hash, snapshot);
+    // Plans name places in packs.
+    for layout in snapshot.layout() {
+        hash.update(layout.to_le_bytes());
+    }
     hash.finalize().into()
 }

@@ -57,6 +57,18 @@ where
     Ok(gone)
 }
 
+/// Hands over every live repository.
+pub async fn each_repo<F>(catalog: &Catalog, mut each: F) -> Result<(), CatalogError>
+where
+    F: FnMut(&RepoRow),
+{
+    for_each(catalog, |row| {
+        each(row);
+        Ok(())
+    })
+    .await
+}
+
 async fn for_each<F>(catalog: &Catalog, mut each: F) -> Result<(), CatalogError>
 where
     F: FnMut(&RepoRow) -> Result<(), CatalogError>,

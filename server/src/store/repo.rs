@@ -5,6 +5,7 @@
 
 pub(crate) mod commit;
 pub mod copy;
+mod cuts;
 pub mod facts;
 pub(crate) mod file;
 pub mod fsck;
@@ -15,6 +16,7 @@ pub mod limits;
 mod log;
 mod record;
 mod refs;
+mod roll;
 pub(crate) mod schema;
 mod snapshot;
 mod stage;
@@ -28,6 +30,7 @@ use cairn_protocol::object::HashAlgo;
 pub use commit::{Committed, EntryKind, Expected, NewEntry, RefUpdate, UpdateResult};
 pub use log::{EntryRow, MovedRef, RefChange};
 pub use refs::RefRow;
+pub use roll::Rolled;
 pub use snapshot::{PackRow, Shown, Snapshot};
 pub use stage::Staged;
 
@@ -85,6 +88,20 @@ impl Repo {
     /// fails in an atomic entry, nothing is written.
     pub fn commit_entry(&self, entry: NewEntry) -> Result<Committed, StoreError> {
         commit::commit_entry(self, entry)
+    }
+
+    /// Rolls runs of at least `packs_min` small packs of the own log into larger ones, beside whatever else goes on.
+    pub fn roll(&self, packs_min: usize) -> Result<Rolled, StoreError> {
+        roll::roll(self, packs_min)
+    }
+
+    /// Gives the free pages of the own file back to the file system where more than one in `free_share` is free, by
+    /// rewriting it: pushes wait meanwhile. True where it did.
+    pub fn compact(&self, free_share: u64) -> Result<bool, StoreError> {
+        match self.files.get(self.id(), self.algo)? {
+            Some(file) => file.compact(free_share),
+            None => Ok(false),
+        }
     }
 
     /// Makes the file of the own log where there is none yet, so that `save_set` keeps what it is given.

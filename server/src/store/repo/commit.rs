@@ -364,6 +364,7 @@ fn publish_pack(
         dups,
         fanout: staged.fanout.clone(),
         graph: OnceLock::new(),
+        cuts: Vec::new(),
     })
 }
 

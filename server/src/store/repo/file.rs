@@ -13,9 +13,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use roaring::RoaringBitmap;
 use rusqlite::Connection;
 
+use super::cuts::{Cut, Lease, Retired, decode_cuts};
 use super::graph::PackCommits;
 use super::kinds::KindSets;
-use super::limits::READERS_IDLE_MAX;
+use super::limits::{READERS_IDLE_MAX, ROLL_DELETE_PACKS};
 use super::record::bitmap_from;
 use super::schema::{self, Use};
 use crate::store::StoreError;
@@ -51,21 +52,34 @@ pub(crate) struct PackMeta {
     /// The first id prefix of each index shard; empty where the ids are in `object`.
     pub(crate) fanout: Vec<u64>,
     pub(crate) graph: OnceLock<Arc<PackCommits>>,
+    /// The packs that were rolled into this one, in order; empty where it is as its entry brought it.
+    pub(crate) cuts: Vec<Cut>,
 }
 
 impl PackMeta {
     pub(crate) fn end(&self) -> u32 {
         self.base_ordinal.saturating_add(self.object_count)
     }
+
+    /// One past the last ordinal of what was rolled into it by the entries up to `seq`.
+    fn end_at(&self, seq: u64) -> Option<u32> {
+        let visible = self.cuts.partition_point(|cut| cut.seq <= seq);
+        let last = self.cuts.get(visible.checked_sub(1)?)?;
+        Some(self.base_ordinal.saturating_add(last.end))
+    }
 }
 
-/// The live packs in order of their ordinals. Only ever appended to, so a prefix of it is a snapshot.
+/// The live packs in order of their ordinals. Ordinals only ever grow, so a limit of them is a snapshot; which packs
+/// hold them changes when packs are rolled.
 #[derive(Default)]
 pub(crate) struct Packs {
     pub(crate) head: u64,
     pub(crate) list: Vec<Arc<PackMeta>>,
     by_id: HashMap<u32, usize>,
     sharded: Vec<usize>,
+    /// Held by each snapshot that may name packs of the list as it is.
+    pub(crate) lease: Lease,
+    pub(crate) retired: Retired,
 }
 
 impl Packs {
@@ -85,7 +99,9 @@ impl Packs {
     /// One past the last ordinal as of an entry.
     pub(crate) fn limit_at(&self, seq: u64) -> u32 {
         let visible = self.list.partition_point(|pack| pack.seq <= seq);
-        visible.checked_sub(1).and_then(|last| self.list.get(last)).map_or(0, |pack| pack.end())
+        let part = self.list.get(visible).and_then(|next| next.end_at(seq));
+        let before = || visible.checked_sub(1).and_then(|last| self.list.get(last)).map(|pack| pack.end());
+        part.or_else(before).unwrap_or(0)
     }
 
     pub(crate) fn at(&self, ordinal: u32) -> Option<&Arc<PackMeta>> {
@@ -93,7 +109,34 @@ impl Packs {
     }
 
     pub(crate) fn by_id(&self, id: u32) -> Option<&Arc<PackMeta>> {
-        self.list.get(*self.by_id.get(&id)?)
+        match self.by_id.get(&id) {
+            Some(index) => self.list.get(*index),
+            None => self.retired.by_id(id),
+        }
+    }
+
+    /// Puts a pack in the place of `count` from `first` on, which stay readable to snapshots opened before.
+    pub(crate) fn replace(&mut self, first: u32, count: usize, pack: PackMeta) {
+        let Some(at) = self.by_id.get(&first).copied() else { return };
+        let lease = std::mem::replace(&mut self.lease, Arc::new(pack.id));
+        let old = self.list.splice(at..at + count, [Arc::new(pack)]).collect();
+        self.retired.add(lease, old);
+        self.by_id = self.list.iter().enumerate().map(|(at, pack)| (pack.id, at)).collect();
+        let sharded = self.list.iter().enumerate().filter(|(_, pack)| !pack.fanout.is_empty());
+        self.sharded = sharded.map(|(at, _)| at).collect();
+    }
+
+    /// Takes over what was retired before the list was read again: snapshots still name it.
+    fn inherit(&mut self, old: &mut Self) {
+        let lease = std::mem::replace(&mut old.lease, Arc::clone(&self.lease));
+        self.retired = std::mem::take(&mut old.retired);
+        if lease != self.lease {
+            // Rolled, and the answer was lost: what left the list is found by the next open.
+            let gone = old.list.iter().filter(|pack| !self.by_id.contains_key(&pack.id));
+            self.retired.add(lease, gone.cloned().collect());
+        } else {
+            self.lease = lease;
+        }
     }
 
     pub(crate) fn sharded(&self) -> impl Iterator<Item = &Arc<PackMeta>> {
@@ -105,10 +148,11 @@ impl Packs {
         conn.execute_batch("BEGIN")?;
         let head = conn.query_row("SELECT max(seq) FROM entry", [], |row| row.get::<_, Option<i64>>(0))?;
         packs.head = head.unwrap_or(0) as u64;
-        let mut select = conn.prepare(
-            "SELECT id, base_ordinal, object_count, bytes, whole, seq, dups, fanout FROM pack
-             WHERE live = 1 ORDER BY base_ordinal",
-        )?;
+        let cuts = if schema::has_cuts(conn)? { "cuts" } else { "NULL" };
+        let mut select = conn.prepare(&format!(
+            "SELECT id, base_ordinal, object_count, bytes, whole, seq, dups, fanout, {cuts} FROM pack
+             WHERE live = 1 ORDER BY seq"
+        ))?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
             packs.push(PackMeta {
@@ -121,11 +165,14 @@ impl Packs {
                 dups: bitmap_from(row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?)?,
                 fanout: fanout_from(row.get_ref(7)?.as_blob().map_err(rusqlite::Error::from)?),
                 graph: OnceLock::new(),
+                cuts: decode_cuts(row.get::<_, Option<Vec<u8>>>(8)?.unwrap_or_default().as_slice())?,
             });
         }
         drop(rows);
         drop(select);
         conn.execute_batch("COMMIT")?;
+        let rolled = packs.list.iter().filter(|pack| !pack.cuts.is_empty()).map(|pack| pack.id).max();
+        packs.lease = Arc::new(rolled.unwrap_or(0));
         Ok(packs)
     }
 }
@@ -146,6 +193,8 @@ pub(crate) struct RepoFile {
     is_suspect: Arc<AtomicBool>,
     readers: Mutex<Vec<Connection>>,
     packs: RwLock<Packs>,
+    /// Held while packs are rolled, before the writer's turn: one at a time.
+    pub(crate) rolling: Mutex<()>,
     pub(crate) kinds: Mutex<KindSets>,
 }
 
@@ -185,6 +234,7 @@ impl RepoFile {
             is_suspect,
             readers: Mutex::new(readers),
             packs: RwLock::new(packs),
+            rolling: Mutex::default(),
             kinds: Mutex::default(),
         })
     }
@@ -220,6 +270,36 @@ impl RepoFile {
             readers.push(conn);
         }
         Ok(out)
+    }
+
+    /// Deletes the rows of retired packs that no snapshot can name any more, in bounded transactions.
+    pub(crate) fn delete_retired(&self) -> Result<(), StoreError> {
+        let free = self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()).retired.take_free();
+        // What fails here is swept when the file is opened next.
+        for batch in free.chunks(ROLL_DELETE_PACKS) {
+            let delete = |conn: &Connection| batch.iter().try_for_each(|id| schema::delete_staged(conn, *id));
+            self.write(Flush::Later, delete, |(), _| ())?;
+        }
+        Ok(())
+    }
+
+    /// Rewrites the file without its free pages where more than one page in `free_share` is free. True where it did.
+    ///
+    /// Holds the writer's turn and needs the size of the file on the disk, twice, for as long as it takes.
+    pub(crate) fn compact(&self, free_share: u64) -> Result<bool, StoreError> {
+        let mut writer = locked(&self.writer);
+        let Some(conn) = writer.as_ref() else { return Ok(false) };
+        let count = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let (free, all) = (count("freelist_count")? as u64, count("page_count")? as u64);
+        if free.saturating_mul(free_share) <= all {
+            return Ok(false);
+        }
+        let done = conn.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);");
+        if done.is_err() {
+            // As after any error: the next writer opens a new one.
+            *writer = None;
+        }
+        Ok(done.map(|()| true)?)
     }
 
     /// Runs `work` in one IMMEDIATE transaction, and `publish` once it is durable, before the next writer's
@@ -269,8 +349,11 @@ impl RepoFile {
             self.is_suspect.store(false, Ordering::Relaxed);
         }
         disk::watch_checkpoints(&mut conn, &self.is_suspect)?;
-        let packs = Packs::load(&conn)?;
-        *self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = packs;
+        let mut packs = Packs::load(&conn)?;
+        let mut held = self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        packs.inherit(&mut held);
+        *held = packs;
+        drop(held);
         Ok(conn)
     }
 }

@@ -13,13 +13,17 @@ use crate::store::StoreError;
 /// Ordinals by kind (by `Kind` as a number; 0 for all canonical ones), as far as they were asked for.
 #[derive(Default)]
 pub(crate) struct KindSets {
-    pub(crate) pack_count: usize,
+    pub(crate) limit: u32,
     pub(crate) sets: [RoaringBitmap; 5],
 }
 
 /// Brings the kind sets of a file up to its last pack.
 pub(crate) fn extend_kinds(file: &RepoFile, kinds: &mut KindSets) -> Result<(), StoreError> {
-    let fresh: Vec<Arc<PackMeta>> = file.packs().list.iter().skip(kinds.pack_count).cloned().collect();
+    let fresh: Vec<Arc<PackMeta>> = {
+        let packs = file.packs();
+        let known = packs.list.partition_point(|pack| pack.end() <= kinds.limit);
+        packs.list.iter().skip(known).cloned().collect()
+    };
     if fresh.is_empty() {
         return Ok(());
     }
@@ -37,7 +41,7 @@ pub(crate) fn extend_kinds(file: &RepoFile, kinds: &mut KindSets) -> Result<(), 
             }
             shift_into(&rest, pack.base_ordinal, kinds.sets.get_mut(Kind::Blob as usize));
             shift_into(&whole, pack.base_ordinal, kinds.sets.get_mut(0));
-            kinds.pack_count += 1;
+            kinds.limit = pack.end();
         }
         kinds.sets.iter_mut().for_each(|set| {
             set.optimize();

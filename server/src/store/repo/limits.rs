@@ -33,5 +33,21 @@ pub const REF_CHANGES_BATCH: usize = 4_096;
 /// How long a statement waits for another process's lock, in milliseconds.
 pub const BUSY_MS_MAX: u64 = 10_000;
 
+/// Bytes that are rolled into one pack in one step: what a step holds in memory and writes in one transaction.
+pub const ROLL_STEP_BYTES_MAX: u64 = 4 << 20;
+/// Packs of this size and more stay as they are: rolling them again and again would cost more than it saves.
+pub const ROLL_PACK_BYTES_MAX: u64 = ROLL_STEP_BYTES_MAX / 2;
+/// Objects that are rolled into one pack in one step.
+pub const ROLL_STEP_OBJECTS_MAX: u32 = 32_768;
+/// Longest delta chain that rolling leaves or makes, in links, as `git repack` does.
+pub const ROLL_DELTA_DEPTH_MAX: u32 = 50;
+/// Earlier objects of the same kind against which an object is tried as a delta.
+pub const ROLL_WINDOW_OBJECTS: usize = 10;
+/// Objects that are tried as deltas, in bytes: smaller ones save nothing, larger ones would hold up memory and time.
+pub const ROLL_DELTA_BYTES: std::ops::RangeInclusive<u64> = 64..=512 << 10;
+/// Retired packs deleted in one transaction.
+pub const ROLL_DELETE_PACKS: usize = 1_000;
+
+const _: () = assert!(ROLL_STEP_BYTES_MAX < PACK_BYTES_MAX);
 // Every record of the largest pack has a row to live in.
 const _: () = assert!(SECTION_ROWS_MAX * RECORDS_PER_ROW as u64 >= u32::MAX as u64);

@@ -16,6 +16,8 @@ use crate::store::disk::{self, Disk, System};
 
 /// Goes up when files of an older layout can no longer be read as they are.
 const LAYOUT: i64 = 1;
+/// What a file says once packs were rolled: programs that do not know cuts would show too much as of older entries.
+pub(crate) const LAYOUT_ROLLED: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -40,6 +42,8 @@ CREATE TABLE reach (source INTEGER NOT NULL, key BLOB NOT NULL, data BLOB NOT NU
 const STEPS: &[&str] = &[
     // The ref changes of an entry without a scan of all of them.
     "CREATE INDEX ref_change_seq ON ref_change (seq);",
+    // Where the packs of several entries end inside the one that they were rolled into; NULL in a pack of one entry.
+    "ALTER TABLE pack ADD COLUMN cuts BLOB;",
 ];
 
 /// A part of a pack in `chunk`.
@@ -156,14 +160,20 @@ pub(crate) fn connect_on(disk: &dyn Disk, path: &Path, to: Use) -> Result<Connec
 /// Refuses a file of another layout or hash.
 pub(crate) fn check_meta(conn: &Connection, algo: HashAlgo) -> Result<(), StoreError> {
     let layout: i64 = conn.query_row("SELECT value FROM meta WHERE key = 'layout'", [], |row| row.get(0))?;
-    if layout != LAYOUT {
-        return Err(StoreError::corrupt(format!("layout {layout}, this program reads {LAYOUT}")));
+    if !(LAYOUT..=LAYOUT_ROLLED).contains(&layout) {
+        let known = format!("{LAYOUT} to {LAYOUT_ROLLED}");
+        return Err(StoreError::corrupt(format!("layout {layout}, this program reads {known}")));
     }
     let name: String = conn.query_row("SELECT value FROM meta WHERE key = 'algo'", [], |row| row.get(0))?;
     if name != algo.name() {
         return Err(StoreError::corrupt(format!("object format {name}, expected {}", algo.name())));
     }
     Ok(())
+}
+
+/// Whether packs of this file can have cuts: a file that is only read may lack the step.
+pub(crate) fn has_cuts(conn: &Connection) -> Result<bool, StoreError> {
+    Ok(conn.prepare("SELECT 1 FROM pragma_table_info('pack') WHERE name = 'cuts'")?.exists([])?)
 }
 
 /// Takes the steps that an older file lacks, all or none. One that knows more steps than we is left as it is.

@@ -12,6 +12,7 @@ use cairn_protocol::walk::Reader;
 use roaring::RoaringBitmap;
 use rusqlite::OptionalExtension;
 
+use super::cuts::{Cut, Lease};
 use super::file::{PackMeta, RepoFile, locked};
 use super::graph::PackCommits;
 use super::index::{Finder, read_pack, read_record, read_row};
@@ -50,15 +51,18 @@ pub(crate) struct View {
     pub(crate) limit: u32,
     /// The one ref that is seen of it; `None` for all.
     pub(crate) only: Option<Arc<[u8]>>,
+    /// Keeps the packs that were live when the snapshot was opened, and later ones.
+    lease: Lease,
 }
 
 impl View {
     fn of(file: Option<Arc<RepoFile>>, pin: &Pin, seq: Option<u64>) -> Result<Self, StoreError> {
         let Some(file) = file else {
             return match seq {
-                None | Some(0) => {
-                    Ok(Self { id: pin.id, file: None, seq: 0, limit: 0, only: pin.only.clone() })
-                }
+                None | Some(0) => Ok({
+                    let (only, lease) = (pin.only.clone(), Lease::default());
+                    Self { id: pin.id, file: None, seq: 0, limit: 0, only, lease }
+                }),
                 Some(_) => Err(StoreError::MissingFile { repo: pin.id }),
             };
         };
@@ -68,8 +72,9 @@ impl View {
             return Err(StoreError::TooLarge { what: "seq", seen: seq, max: packs.head });
         }
         let limit = packs.limit_at(seq);
+        let lease = Arc::clone(&packs.lease);
         drop(packs);
-        Ok(Self { id: pin.id, file: Some(file), seq, limit, only: pin.only.clone() })
+        Ok(Self { id: pin.id, file: Some(file), seq, limit, only: pin.only.clone(), lease })
     }
 
     /// Its refs, as far as they are seen.
@@ -116,6 +121,11 @@ impl Snapshot {
     pub fn fingerprint(&self) -> Vec<Shown> {
         let shown = self.views.iter().enumerate().filter(|(_, view)| view.seq > 0);
         shown.map(|(index, view)| (index as u16, view.id, view.seq, view.only.clone())).collect()
+    }
+
+    /// Names where the sources keep their objects: what names places in packs is good as long as this is the same.
+    pub fn layout(&self) -> Vec<u32> {
+        self.views.iter().filter(|view| view.seq > 0).map(|view| *view.lease).collect()
     }
 
     /// Whether some refs of the sources are not seen, so that some stored objects may not be either.
@@ -189,15 +199,7 @@ impl Snapshot {
         };
         let packs = file.packs();
         let visible = packs.list.iter().take_while(|pack| pack.base_ordinal < view.limit);
-        let row = |pack: &Arc<PackMeta>| PackRow {
-            id: pack.id,
-            base_ordinal: pack.base_ordinal,
-            object_count: pack.object_count,
-            bytes: pack.bytes,
-            whole: pack.whole,
-            seq: pack.seq,
-        };
-        Ok(visible.map(row).collect())
+        Ok(visible.flat_map(|pack| rows(pack)).filter(|row| row.seq <= view.seq).collect())
     }
 
     /// Bytes of the packs of the own log, as stored.
@@ -206,7 +208,7 @@ impl Snapshot {
         let Some(file) = &view.file else { return Ok(0) };
         let packs = file.packs();
         let visible = packs.list.iter().take_while(|pack| pack.base_ordinal < view.limit);
-        Ok(visible.map(|pack| pack.bytes).sum())
+        Ok(visible.flat_map(|pack| rows(pack)).filter(|row| row.seq <= view.seq).map(|row| row.bytes).sum())
     }
 
     /// The canonical ordinals of the objects of one kind.
@@ -418,6 +420,21 @@ impl Snapshot {
         }
         Ok(())
     }
+}
+
+/// A pack as its entries brought it: one row each, where several were rolled into one.
+fn rows(pack: &PackMeta) -> Vec<PackRow> {
+    let PackMeta { id, base_ordinal, object_count, bytes, whole, seq, .. } = *pack;
+    if pack.cuts.is_empty() {
+        return vec![PackRow { id, base_ordinal, object_count, bytes, whole, seq }];
+    }
+    let mut start = 0;
+    let row = |cut: &Cut| {
+        let first = std::mem::replace(&mut start, cut.end);
+        let (base_ordinal, object_count) = (base_ordinal + first, cut.end - first);
+        PackRow { id, base_ordinal, object_count, bytes: cut.bytes, whole: cut.whole, seq: cut.seq }
+    };
+    pack.cuts.iter().map(row).collect()
 }
 
 impl ObjectSource for Snapshot {

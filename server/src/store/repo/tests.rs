@@ -4,6 +4,7 @@ mod double;
 mod log;
 mod packs;
 mod refs;
+mod roll;
 mod stock;
 
 use cairn_protocol::object::{HashAlgo, ObjectId};
