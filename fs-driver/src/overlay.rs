@@ -48,6 +48,10 @@ pub enum Kind {
     Fifo,
     /// A socket.
     Socket,
+    /// A block device of this number. The mount is `nodev`: it is a name, and cannot be opened.
+    Block(u32),
+    /// The same for a character device.
+    Char(u32),
 }
 
 impl Kind {

@@ -263,12 +263,18 @@ fn steps() -> Vec<Step> {
             let gone = rustix::fs::getxattr(&path, "user.one", &mut [0; 64]).unwrap_err();
             Ok(format!("{len} {gone}"))
         }),
-        ("a named pipe and no device", |root| {
-            let (mode, kind) = (rustix::fs::Mode::from(0o600), rustix::fs::FileType::Fifo);
-            rustix::fs::mknodat(rustix::fs::CWD, root.join("pipe"), kind, mode, 0)?;
-            fs::symlink_metadata(root.join("pipe"))
-                .map(|meta| format!("{:o}", meta.mode()))
-                .inspect(|_| fs::remove_file(root.join("pipe")).unwrap())
+        ("a named pipe, and devices with their numbers", |root| {
+            use rustix::fs::FileType;
+            let (path, mode) = (root.join("special"), rustix::fs::Mode::from(0o600));
+            let mut seen = String::new();
+            for kind in [FileType::Fifo, FileType::CharacterDevice, FileType::BlockDevice] {
+                let device = if kind == FileType::Fifo { 0 } else { rustix::fs::makedev(7, 3) };
+                rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, device)?;
+                let meta = fs::symlink_metadata(&path)?;
+                seen += &format!("{:o} {:x} ", meta.mode(), meta.rdev());
+                fs::remove_file(&path)?;
+            }
+            Ok(seen)
         }),
         ("a name that is too long", |root| {
             fs::write(root.join("n".repeat(256)), b"").map(|()| String::new())

@@ -25,6 +25,10 @@ pub enum FileKind {
     Fifo,
     /// A socket.
     Socket,
+    /// A block device of this number.
+    Block(u32),
+    /// A character device of this number.
+    Char(u32),
 }
 
 impl From<&Kind> for FileKind {
@@ -35,6 +39,8 @@ impl From<&Kind> for FileKind {
             Kind::Dir(_) => Self::Dir,
             Kind::Fifo => Self::Fifo,
             Kind::Socket => Self::Socket,
+            Kind::Block(device) => Self::Block(*device),
+            Kind::Char(device) => Self::Char(*device),
         }
     }
 }
@@ -112,7 +118,7 @@ impl Fs {
             }
             Kind::Link(target) => Some((target.len() as u64, 0)),
             Kind::Dir(_) => Some((DIR_BYTES, 8)),
-            Kind::Fifo | Kind::Socket => Some((0, 0)),
+            Kind::Fifo | Kind::Socket | Kind::Block(_) | Kind::Char(_) => Some((0, 0)),
         };
         let (size, blocks) = known.unwrap_or_default();
         let nlink = match state.overlay.inodes.get(&ino) {

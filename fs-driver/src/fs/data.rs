@@ -93,7 +93,7 @@ impl Fs {
             Kind::Upper => None,
             Kind::Dir(_) => return Err(Errno::ISDIR.into()),
             Kind::Link(_) | Kind::BaseLink(_) => return Err(Errno::LOOP.into()),
-            Kind::Fifo | Kind::Socket => return Err(Errno::NXIO.into()),
+            Kind::Fifo | Kind::Socket | Kind::Block(_) | Kind::Char(_) => return Err(Errno::NXIO.into()),
         };
         let mut state = self.lock();
         if (write || truncate) && state.open(ino).is_some_and(|open| open.passthrough > 0) {

@@ -162,6 +162,8 @@ impl Fs {
             Kind::Dir(_) => (Some(0), 0o040_000),
             Kind::Fifo => (Some(0), 0o010_000),
             Kind::Socket => (Some(0), 0o140_000),
+            Kind::Block(_) => (Some(0), 0o060_000),
+            Kind::Char(_) => (Some(0), 0o020_000),
         };
         Ok(InodeFacts {
             ino,

@@ -34,6 +34,10 @@ pub enum New<'a> {
     Fifo,
     /// A socket.
     Socket,
+    /// A block device of a number.
+    Block(u32),
+    /// A character device of a number.
+    Char(u32),
 }
 
 /// Permission bits that an inode may have: never set-user-id or set-group-id.
@@ -83,6 +87,8 @@ impl Fs {
             New::Link(to) => Kind::Link(to.into()),
             New::Fifo => Kind::Fifo,
             New::Socket => Kind::Socket,
+            New::Block(device) => Kind::Block(device),
+            New::Char(device) => Kind::Char(device),
         };
         let mode = if matches!(kind, Kind::Link(_)) { 0o777 } else { mode & MODE_MASK };
         let ino = state.next_ino();

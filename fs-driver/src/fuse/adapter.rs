@@ -201,7 +201,7 @@ impl Filesystem for Adapter {
         name: &OsStr,
         mode: u32,
         _: u32,
-        _: u32,
+        device: u32,
         reply: ReplyEntry,
     ) {
         let (name, owner) = (name.as_bytes().to_vec(), (request.uid(), request.gid()));
@@ -210,6 +210,8 @@ impl Filesystem for Adapter {
                 0 | 0o100_000 => New::File,
                 0o010_000 => New::Fifo,
                 0o140_000 => New::Socket,
+                0o060_000 => New::Block(device),
+                0o020_000 => New::Char(device),
                 _ => return Err(Code::PERM.into()),
             };
             fs.make(parent.0, &name, new, mode, owner)

@@ -18,6 +18,8 @@ pub(super) fn kind(kind: FileKind) -> FileType {
         FileKind::Link => FileType::Symlink,
         FileKind::Fifo => FileType::NamedPipe,
         FileKind::Socket => FileType::Socket,
+        FileKind::Block(_) => FileType::BlockDevice,
+        FileKind::Char(_) => FileType::CharDevice,
     }
 }
 
@@ -49,7 +51,10 @@ pub(super) fn attr(attr: &Attr) -> FileAttr {
         nlink: attr.nlink,
         uid: attr.uid,
         gid: attr.gid,
-        rdev: 0,
+        rdev: match attr.kind {
+            FileKind::Block(device) | FileKind::Char(device) => device,
+            _ => 0,
+        },
         blksize: 4096,
         flags: 0,
     }

@@ -86,6 +86,14 @@ fn put_facts(facts: &Facts, out: &mut Vec<u8>) {
         Kind::Dir(None) => out.push(6),
         Kind::Fifo => out.push(7),
         Kind::Socket => out.push(8),
+        Kind::Block(device) => {
+            out.push(9);
+            out.extend(device.to_le_bytes());
+        }
+        Kind::Char(device) => {
+            out.push(10);
+            out.extend(device.to_le_bytes());
+        }
     }
     for number in [facts.mode, facts.uid, facts.gid] {
         out.extend(number.to_le_bytes());
@@ -180,6 +188,8 @@ impl Reader<'_> {
             6 => Kind::Dir(None),
             7 => Kind::Fifo,
             8 => Kind::Socket,
+            9 => Kind::Block(self.u32()?),
+            10 => Kind::Char(self.u32()?),
             _ => return None,
         };
         let (mode, uid, gid) = (self.u32()?, self.u32()?, self.u32()?);
