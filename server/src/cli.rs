@@ -15,6 +15,7 @@ mod repo;
 mod show;
 mod target;
 mod token;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -95,6 +96,9 @@ enum Command {
     Fsck(maintain::FsckArgs),
     /// Copy everything to another folder, also while a server runs.
     Backup(maintain::BackupArgs),
+    /// Roll small packs into larger ones and give the space back, while no server runs
+    #[command(after_help = "Example:\n  cairn maintain --all")]
+    Maintain(upkeep::MaintainArgs),
 }
 
 #[derive(Args)]
@@ -167,6 +171,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => return local(true, serve(args)),
         Command::Fsck(args) => return local(false, maintain::fsck(args)),
         Command::Backup(args) => return local(false, maintain::backup(args)),
+        Command::Maintain(args) => return local(false, upkeep::maintain(args)),
         Command::ApiToken(args) => return local(false, api_token::run(args)),
         Command::Ns(args) => ns::run(args),
         Command::Repo(args) => repo::run(args),

@@ -328,3 +328,8 @@ pub const IDEMPOTENCY_ANSWER_BYTES_MAX: usize = 256 << 10;
 pub const IDEMPOTENCY_ROWS_MAX: i64 = 100_000;
 /// Old answers that are swept whenever one is kept.
 pub const IDEMPOTENCY_SWEEP_ROWS: i64 = 16;
+
+/// Repository files that `cairn maintain` keeps open.
+pub const MAINTAIN_FILES_MAX: usize = 8;
+/// `cairn maintain` rewrites a file of which more than one page in so many is free.
+pub const COMPACT_FREE_SHARE: u64 = 10;
