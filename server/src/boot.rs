@@ -166,7 +166,7 @@ async fn sweep(app: &App) -> Result<(), BootError> {
 }
 
 /// Held for as long as the server runs; the system frees it however the process ends.
-fn lock(data: &Path) -> Result<File, BootError> {
+pub(crate) fn lock(data: &Path) -> Result<File, BootError> {
     let path = data.join("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = doing(format!("open {}", path.display()), file)?;

@@ -17,6 +17,7 @@ mod show;
 mod target;
 mod token;
 mod top;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -105,6 +106,9 @@ enum Command {
     Export(export::ExportArgs),
     /// Watch what a server does
     Top(top::TopArgs),
+    /// Roll small packs into larger ones and give the space back, while no server runs
+    #[command(after_help = "Example:\n  cairn maintain --all")]
+    Maintain(upkeep::MaintainArgs),
 }
 
 #[derive(Args)]
@@ -193,6 +197,7 @@ pub fn run() -> ExitCode {
         Command::Restore(args) => return local(None, maintain::restore(args)),
         Command::Export(args) => return local(None, export::export(args)),
         Command::Top(args) => top::run(args),
+        Command::Maintain(args) => return local(None, upkeep::maintain(args)),
         Command::ApiToken(args) => return local(None, api_token::run(args)),
         Command::Ns(args) => ns::run(args),
         Command::Repo(args) => repo::run(args),

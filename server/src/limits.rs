@@ -342,3 +342,7 @@ pub const IDEMPOTENCY_SWEEP_ROWS: i64 = 16;
 pub const TRACE_ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// How long a stopping server waits for the last traces to be sent.
 pub const TRACE_STOP_MS_MAX: u64 = 5_000;
+/// Repository files that `cairn maintain` keeps open.
+pub const MAINTAIN_FILES_MAX: usize = 8;
+/// `cairn maintain` rewrites a file of which more than one page in so many is free.
+pub const COMPACT_FREE_SHARE: u64 = 10;
