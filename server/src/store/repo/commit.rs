@@ -391,7 +391,8 @@ fn add_new_dups(
     }
     let came: Vec<(u32, u32)> = {
         let packs = file.packs();
-        let came = packs.list.iter().filter(|other| other.base_ordinal >= staged.seen_limit);
+        // A pack that was rolled meanwhile may hold what was seen and what came.
+        let came = packs.list.iter().filter(|other| other.end() > staged.seen_limit);
         came.map(|other| (other.id, other.object_count)).collect()
     };
     let (mut row, mut last) = (Vec::new(), LastShard::default());

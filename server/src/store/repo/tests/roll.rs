@@ -7,7 +7,7 @@ use cairn_protocol::object::Kind;
 use cairn_protocol::source::{Base, CommitNode, ObjRef, ObjectSource};
 
 use crate::store::repo::fsck::fsck;
-use crate::store::repo::limits::ROLL_DELTA_DEPTH_MAX;
+use crate::store::repo::limits::{ROLL_DELTA_DEPTH_MAX, SMALL_PACK_OBJECTS_MAX};
 use crate::store::repo::{RefRow, Snapshot};
 
 /// A text of which each version differs from all others in one line.
@@ -316,4 +316,27 @@ fn a_file_of_the_layout_before_is_read_as_it_is_and_brought_up_to_date_by_its_wr
     assert_eq!(facts(&repo.snapshot(None).unwrap()), before);
     push_version(&repo, "refs/heads/main", 200, Some(head));
     assert_eq!(fsck(&files, SHA1, &[own(1)]), Vec::<String>::new());
+}
+
+#[test]
+fn copies_that_came_and_were_rolled_between_staging_and_commit_are_found() {
+    let data = data();
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    let one = |text: &str, name: &str| {
+        let mut pack = TestPack::new(SHA1);
+        let blob = pack.blob(text.as_bytes());
+        ok(&push(&repo, Some(&pack.finish()), vec![create(name, blob)]));
+    };
+    one("before", "refs/a");
+    // Too many for their ids to wait in memory: found by shards alone.
+    let mut large = TestPack::new(SHA1);
+    (0..SMALL_PACK_OBJECTS_MAX + 1).for_each(|n| drop(large.blob(format!("blob {n}").as_bytes())));
+    let large = large.finish();
+    let staged = repo.stage(&large, &large.bytes, true).unwrap();
+    one("blob 7", "refs/b");
+    assert_eq!(repo.roll(2).unwrap().packs_out, 1);
+    ok(&repo.commit_entry(entry(Some(staged), vec![create("refs/c", large.entries[0].id)])).unwrap());
+    let snapshot = repo.snapshot(None).unwrap();
+    assert_eq!(snapshot.canonical(0).unwrap().len(), u64::from(SMALL_PACK_OBJECTS_MAX) + 2);
+    assert_eq!(snapshot.lookup(&large.entries[7].id).unwrap(), Some(ObjRef { source: 0, ordinal: 1 }));
 }
