@@ -330,7 +330,9 @@ fn copies_that_came_and_were_rolled_between_staging_and_commit_are_found() {
     one("before", "refs/a");
     // Too many for their ids to wait in memory: found by shards alone.
     let mut large = TestPack::new(SHA1);
-    (0..SMALL_PACK_OBJECTS_MAX + 1).for_each(|n| drop(large.blob(format!("blob {n}").as_bytes())));
+    (0..SMALL_PACK_OBJECTS_MAX + 1).for_each(|n| {
+        large.blob(format!("blob {n}").as_bytes());
+    });
     let large = large.finish();
     let staged = repo.stage(&large, &large.bytes, true).unwrap();
     one("blob 7", "refs/b");
