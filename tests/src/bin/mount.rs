@@ -17,6 +17,8 @@ use cairn_conformance::host::{Format, Host, StockHost};
 use clap::Parser;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+/// Measures some rows and prints them.
+type Group = fn(&Bench) -> Result<()>;
 
 /// Reads that hang while the others are timed.
 const HANGING_READS: usize = 32;
@@ -345,7 +347,7 @@ fn main() -> Result<()> {
     let temp = tempfile::Builder::new().prefix("cairn-mount-").tempdir_in(parent)?;
     let bench = Bench::new(&args, temp.path())?;
     println!("{:<44} {:>11} {:>11} {:<9} {:>6}  bar", "", "mount", "native", "", "ratio");
-    let groups: [(&str, fn(&Bench) -> Result<()>); 4] =
+    let groups: [(&str, Group); 4] =
         [("first", first_rows), ("read all", read_all_row), ("warm", warm_rows), ("hanging", hang_rows)];
     for (name, group) in groups {
         if let Err(error) = group(&bench) {
