@@ -247,14 +247,14 @@ impl Disk {
 
     /// Makes a new file of these bytes and syncs it. Its name is not synced.
     pub fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let (file, _) = self.open_file(path, true)?;
+        let file = self.open_file(path, true)?;
         self.write_at(&file, 0, bytes).map_err(harm_error)?;
         self.sync(&file).map_err(harm_error)
     }
 
     /// Writes a file's bytes over themselves and syncs it.
     pub fn rewrite(&self, path: &Path) -> io::Result<()> {
-        let (file, _) = self.open_file(path, false)?;
+        let file = self.open_file(path, false)?;
         let bytes = locked(&file).bytes.clone();
         self.write_at(&file, 0, &bytes).map_err(harm_error)?;
         self.sync(&file).map_err(harm_error)
@@ -281,12 +281,11 @@ impl Disk {
         Ok(())
     }
 
-    /// The file, and whether it was made.
-    pub(crate) fn open_file(&self, path: &Path, create: bool) -> io::Result<(File, bool)> {
+    pub(crate) fn open_file(&self, path: &Path, create: bool) -> io::Result<File> {
         self.call(Call::Open)?;
         if let Some(entry) = locked(&self.state).names.get(path) {
             return match entry {
-                Entry::File(file) => Ok((Arc::clone(file), false)),
+                Entry::File(file) => Ok(Arc::clone(file)),
                 Entry::Folder => Err(io::Error::other("a folder")),
             };
         }
@@ -301,7 +300,7 @@ impl Disk {
         }
         let file = File::default();
         Self::rename_to(&mut state, path, Some(Entry::File(Arc::clone(&file))));
-        Ok((file, true))
+        Ok(file)
     }
 
     pub(crate) fn write_at(&self, file: &File, at: usize, data: &[u8]) -> Result<(), Harm> {

@@ -35,7 +35,8 @@ struct Handle {
     file: Arc<Mutex<Node>>,
     holder: u64,
     path: PathBuf,
-    /// The folder is synced with the file's first sync, as SQLite does with journals that it makes.
+    /// The folder is synced with the file's first sync, as SQLite does for Unix with every journal that it may have made;
+    /// whether that fails is not asked.
     syncs_folder: bool,
     is_removed_on_close: bool,
 }
@@ -140,11 +141,11 @@ unsafe extern "C" fn open(
     if !name.is_null() {
         opened.path = unsafe { path_of(name) };
         let Some(disk) = Disk::of(&opened.path) else { return ffi::SQLITE_CANTOPEN };
-        let Ok((node, is_new)) = disk.open_file(&opened.path, flags & ffi::SQLITE_OPEN_CREATE != 0) else {
+        let Ok(node) = disk.open_file(&opened.path, flags & ffi::SQLITE_OPEN_CREATE != 0) else {
             return ffi::SQLITE_CANTOPEN;
         };
         let journals = ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_SUPER_JOURNAL;
-        opened.syncs_folder = is_new && flags & journals != 0;
+        opened.syncs_folder = flags & ffi::SQLITE_OPEN_CREATE != 0 && flags & journals != 0;
         opened.file = node;
         opened.disk = Some(disk);
     }
@@ -258,14 +259,13 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _: c_int) -> c_int {
     let this = unsafe { handle(file) };
     let Some(disk) = &this.disk else { return ffi::SQLITE_OK };
     let synced = code(disk.sync(&this.file), ffi::SQLITE_IOERR_FSYNC);
-    match this.path.parent().filter(|_| synced == ffi::SQLITE_OK && this.syncs_folder) {
-        Some(folder) => {
-            let synced = io_code(disk.sync_folder(folder), ffi::SQLITE_IOERR_DIR_FSYNC);
-            this.syncs_folder = synced != ffi::SQLITE_OK;
-            synced
-        }
-        None => synced,
+    if synced == ffi::SQLITE_OK
+        && std::mem::take(&mut this.syncs_folder)
+        && let Some(folder) = this.path.parent()
+    {
+        let _ = disk.sync_folder(folder);
     }
+    synced
 }
 
 unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, out: *mut i64) -> c_int {

@@ -104,7 +104,19 @@ pub fn open_on(disk: Arc<dyn Disk>, config: Config, api_token: &str, clock: Cloc
 
 /// Makes the data folder, open to its owner alone.
 pub fn make_folder(data: &Path) -> Result<(), BootError> {
-    doing(format!("make {}", data.display()), fs::DirBuilder::new().recursive(true).mode(0o700).create(data))
+    let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.is_dir();
+    let new: Vec<&Path> = data.ancestors().take_while(is_new).collect();
+    doing(
+        format!("make {}", data.display()),
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(data),
+    )?;
+    // What is stored below a folder whose name is lost is lost, too.
+    for parent in new.into_iter().filter_map(Path::parent) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let synced = File::open(parent).and_then(|folder| folder.sync_all());
+        doing(format!("make {} durable", data.display()), synced)?;
+    }
+    Ok(())
 }
 
 /// Runs the server until it is told to stop.

@@ -169,11 +169,12 @@ impl Files {
             }
             schema::create_file(&*self.0.disk, &path, self.template(algo)?)?;
         }
-        let open =
-            Arc::new(RepoFile::open(&self.0.disk, &path, algo, (self.0.access, &self.0.commit_seconds))?);
-        if self.0.access == Access::Write && open.packs().head == 0 {
-            schema::sync_names(&*self.0.disk, &path, &self.0.data_dir)?;
-        }
+        let open = Arc::new(RepoFile::open(
+            (&self.0.disk, &self.0.data_dir),
+            &path,
+            algo,
+            (self.0.access, &self.0.commit_seconds),
+        )?);
         *file = Some(Arc::clone(&open));
         self.0.asks[1].fetch_add(1, Ordering::Relaxed);
         Ok(Some(open))

@@ -155,6 +155,10 @@ pub(super) fn open_writer(disk: &dyn Disk, path: &Path) -> Result<Connection> {
     conn.set_prepared_statement_cache_capacity(64);
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?; // as in `open_reader`
     disk::settle::<CatalogError>(disk, &conn, path)?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        // SQLite does so as well, but does not ask whether it could.
+        disk.sync_folder(folder)?;
+    }
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let (found, known) = (version(&conn)?, STEPS.len() as i64);
     let done = usize::try_from(found).ok().filter(|done| *done <= STEPS.len());

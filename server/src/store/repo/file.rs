@@ -184,6 +184,7 @@ pub(crate) fn fanout_from(bytes: &[u8]) -> Vec<u64> {
 /// An open repository file.
 pub(crate) struct RepoFile {
     disk: Arc<dyn Disk>,
+    data_dir: PathBuf,
     path: PathBuf,
     pub(crate) algo: HashAlgo,
     access: Access,
@@ -191,6 +192,8 @@ pub(crate) struct RepoFile {
     writer: Mutex<Option<Connection>>,
     /// Set when writing failed: the log may not be on the disk as it is read, and is settled before more is written.
     is_suspect: Arc<AtomicBool>,
+    /// Whether the names of the file and of its log are durable.
+    is_named: AtomicBool,
     readers: Mutex<Vec<Connection>>,
     packs: RwLock<Packs>,
     /// Held while packs are rolled, before the writer's turn: one at a time.
@@ -202,7 +205,7 @@ impl RepoFile {
     /// Opens an existing file. A writer sweeps what a crash left: call it only where no stage of the file can
     /// be alive.
     pub(crate) fn open(
-        disk: &Arc<dyn Disk>,
+        (disk, data_dir): (&Arc<dyn Disk>, &Path),
         path: &Path,
         algo: HashAlgo,
         (access, commit_seconds): (Access, &Histogram),
@@ -226,12 +229,14 @@ impl RepoFile {
         }
         Ok(Self {
             disk: Arc::clone(disk),
+            data_dir: data_dir.to_owned(),
             path: path.to_owned(),
             algo,
             access,
             commit_seconds: commit_seconds.clone(),
             writer: Mutex::new(writer),
             is_suspect,
+            is_named: AtomicBool::new(false),
             readers: Mutex::new(readers),
             packs: RwLock::new(packs),
             rolling: Mutex::default(),
@@ -321,6 +326,10 @@ impl RepoFile {
             Some(conn) => conn,
             None => self.reopen()?,
         };
+        if !self.is_named.load(Ordering::Relaxed) {
+            schema::sync_names(&*self.disk, &self.path, &self.data_dir, self.packs().head == 0)?;
+            self.is_named.store(true, Ordering::Relaxed);
+        }
         if flush == Flush::Later {
             conn.execute_batch("PRAGMA synchronous = NORMAL")?;
         }
@@ -348,6 +357,8 @@ impl RepoFile {
             disk::settle::<StoreError>(&*self.disk, &conn, &self.path)?;
             self.is_suspect.store(false, Ordering::Relaxed);
         }
+        // Where no other connection was open, the log was made anew.
+        self.is_named.store(false, Ordering::Relaxed);
         disk::watch_checkpoints(&mut conn, &self.is_suspect)?;
         let mut packs = Packs::load(&conn)?;
         let mut held = self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner());

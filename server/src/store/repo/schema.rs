@@ -93,11 +93,19 @@ pub(crate) fn create_file(disk: &dyn Disk, path: &Path, template: &[u8]) -> Resu
     Ok(disk.make_file(path, template)?)
 }
 
-/// Makes the name of a file durable, and those of the folders that it is in, up to the data folder.
+/// Makes the name of a file durable, and that of the log beside it; of a file without entries those of the folders that
+/// it is in, too, up to the data folder.
 ///
-/// Whenever a file without entries is opened, not only when it is made: whether an earlier try failed is not known.
-pub(crate) fn sync_names(disk: &dyn Disk, path: &Path, data_dir: &Path) -> Result<(), StoreError> {
-    for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(data_dir)) {
+/// Before the first write to a file, not only when it is made: whether an earlier try failed is not known, and SQLite,
+/// which syncs the folder of a log as well, does not ask whether it could.
+pub(crate) fn sync_names(
+    disk: &dyn Disk,
+    path: &Path,
+    data_dir: &Path,
+    has_no_entry: bool,
+) -> Result<(), StoreError> {
+    let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(data_dir));
+    for folder in folders.take(if has_no_entry { usize::MAX } else { 1 }) {
         disk.sync_folder(folder)?;
     }
     Ok(())
