@@ -49,6 +49,9 @@ struct Args {
     /// Bytes of the blob of one push.
     #[arg(long, default_value_t = 2_000)]
     blob_bytes: usize,
+    /// One operation alone, once there is something to do it on: push, commit, fork (with delete), read or clone.
+    #[arg(long)]
+    only: Option<String>,
 }
 
 /// What all agents share.
@@ -318,7 +321,20 @@ impl Agent<'_> {
         self.rest("GET", &name, &Value::Null, &[404]).map(|_| ())
     }
 
-    fn run(&mut self, until: Instant) {
+    /// Which operation is next, in tenths of all.
+    fn roll(&mut self, only: Option<&str>) -> u64 {
+        match only {
+            Some(_) if self.main == ZERO => 0,
+            Some("push") => 0,
+            Some("commit") => 3,
+            Some("fork") => 5,
+            Some("clone") => 7,
+            Some("read") => 8,
+            _ => self.random.below(10),
+        }
+    }
+
+    fn run(&mut self, until: Instant, only: Option<&str>) {
         while Instant::now() < until && lock(&self.shared.faults).is_empty() {
             let start = Instant::now();
             if self.maybe.is_some() {
@@ -327,7 +343,7 @@ impl Agent<'_> {
                 continue;
             }
             let fork = self.fork.clone();
-            match (self.random.below(10), fork) {
+            match (self.roll(only), fork) {
                 (0..3, _) => {
                     let done = self.push();
                     self.shared.count("push", start, done);
@@ -468,12 +484,13 @@ fn main() {
         })
         .collect();
     let until = Instant::now() + Duration::from_secs(args.seconds);
+    let only = args.only.as_deref();
     let (agents, lives) = std::thread::scope(|scope| {
         let running: Vec<_> = agents
             .into_iter()
             .map(|mut agent| {
                 scope.spawn(move || {
-                    agent.run(until);
+                    agent.run(until, only);
                     agent
                 })
             })
