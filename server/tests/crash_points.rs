@@ -1,7 +1,7 @@
 //! Every step of every operation: the n-th call that changes the disk is the last one, for each n until the operation is
-//! done. After each, power is lost in three ways, and what is left is judged.
+//! done. Then power is lost in one of three ways, and what is left is judged.
 //!
-//! `CAIRN_EXHAUSTIVE=1` tries each n of the long operations, too; else a part of them.
+//! `CAIRN_EXHAUSTIVE=1` tries each n with each of the three; else the first sixteen in turn, and then ever fewer.
 
 #[path = "support/history.rs"]
 mod history;
@@ -18,10 +18,20 @@ fn death_at(n: u64) -> Vec<Fault> {
     vec![Fault::new(None, When::Nth(n), Harm::Death)]
 }
 
-/// How far to go on after `n`: each of the first, then ever fewer, unless all are asked for.
+fn is_exhaustive() -> bool {
+    std::env::var("CAIRN_EXHAUSTIVE").is_ok()
+}
+
+/// How far to go on after `n`.
 fn next(n: u64) -> u64 {
-    let every = std::env::var("CAIRN_EXHAUSTIVE").is_ok();
-    if every || n < 48 { n + 1 } else { n + 1 + n / 9 }
+    if is_exhaustive() || n < 16 { n + 1 } else { n + 1 + n / 4 }
+}
+
+/// How power is lost after `n` calls, each way with a seed.
+fn losses(n: u64) -> impl Iterator<Item = (u64, Loss)> {
+    let skip = if is_exhaustive() { 0 } else { n as usize % LOSSES.len() };
+    let take = if is_exhaustive() { LOSSES.len() } else { 1 };
+    (n..).zip(LOSSES.into_iter().cycle().skip(skip).take(take))
 }
 
 /// A server with a repository of two commits and two branches, and a fork of it.
@@ -38,7 +48,7 @@ async fn every_step_of(op: Op) {
     loop {
         assert!(n < CALLS_MAX, "the operation ends");
         let mut is_done = true;
-        for (seed, loss) in (1..).zip(LOSSES) {
+        for (seed, loss) in losses(n) {
             let mut history = begun(seed).await;
             history.harm(death_at(n));
             let answered = history.act(op).await;
@@ -89,7 +99,7 @@ async fn a_crash_at_every_step_of_the_first_start() {
     let mut n = 1;
     loop {
         let mut was_hit = false;
-        for (seed, loss) in (1..).zip(LOSSES) {
+        for (seed, loss) in losses(n) {
             let mut history = History::unborn(seed, death_at(n));
             was_hit |= history.disk.harmed() > 0;
             history.crash(loss);
@@ -111,7 +121,7 @@ async fn a_crash_at_every_step_of_a_start_after_a_crash() {
     let mut n = 1;
     loop {
         let mut was_hit = false;
-        for (seed, loss) in (1..).zip(LOSSES) {
+        for (seed, loss) in losses(n) {
             let mut history = begun(seed).await;
             // In the middle of staging.
             history.harm(death_at(150));

@@ -10,8 +10,8 @@ use cairn_faults::{Call, Fault, Harm, Loss, Random};
 use history::History;
 
 /// Seeds that found something, each tried again: a folder sync that failed and was not made good (1045, 1269), an answer
-/// under a key that could not be kept (11, 34).
-const KEPT: [u64; 4] = [11, 34, 1045, 1269];
+/// under a key that could not be kept (11, 34), a log whose sync failed when its connection was closed (10259).
+const KEPT: [u64; 5] = [11, 34, 1045, 1269, 10_259];
 /// Lives of a history: each ends in a crash.
 const LIVES: u64 = 3;
 /// Operations of a life.
