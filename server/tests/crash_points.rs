@@ -7,10 +7,12 @@
 mod history;
 
 use cairn_faults::fault::When;
-use cairn_faults::{Fault, Harm, Loss};
+use cairn_faults::{Fault, Harm, Loss, Random};
 use history::{History, Op};
 
 const LOSSES: [Loss; 3] = [Loss::Nothing, Loss::All, Loss::Torn];
+/// Under it, each operation finds something to do.
+const SEED: u64 = 1;
 /// Calls that an operation takes at most.
 const CALLS_MAX: u64 = 20_000;
 
@@ -27,11 +29,11 @@ fn next(n: u64) -> u64 {
     if is_exhaustive() || n < 16 { n + 1 } else { n + 1 + n / 4 }
 }
 
-/// How power is lost after `n` calls, each way with a seed.
-fn losses(n: u64) -> impl Iterator<Item = (u64, Loss)> {
+/// How power is lost after `n` calls.
+fn losses(n: u64) -> impl Iterator<Item = Loss> {
     let skip = if is_exhaustive() { 0 } else { n as usize % LOSSES.len() };
     let take = if is_exhaustive() { LOSSES.len() } else { 1 };
-    (n..).zip(LOSSES.into_iter().cycle().skip(skip).take(take))
+    LOSSES.into_iter().cycle().skip(skip).take(take)
 }
 
 /// A server with a repository of two commits and two branches, and a fork of it.
@@ -48,13 +50,14 @@ async fn every_step_of(op: Op) {
     loop {
         assert!(n < CALLS_MAX, "the operation ends");
         let mut is_done = true;
-        for (seed, loss) in losses(n) {
-            let mut history = begun(seed).await;
+        for loss in losses(n) {
+            let mut history = begun(SEED).await;
             history.harm(death_at(n));
             let answered = history.act(op).await;
             let was_hit = history.disk.harmed() > 0;
             assert!(answered || was_hit, "{op:?} fails for no reason");
             is_done &= !was_hit;
+            history.random = Random::new(n);
             history.crash(loss);
             history.judge().await;
             // What is left must be good to go on with.
@@ -99,8 +102,8 @@ async fn a_crash_at_every_step_of_the_first_start() {
     let mut n = 1;
     loop {
         let mut was_hit = false;
-        for (seed, loss) in losses(n) {
-            let mut history = History::unborn(seed, death_at(n));
+        for loss in losses(n) {
+            let mut history = History::unborn(SEED, death_at(n));
             was_hit |= history.disk.harmed() > 0;
             history.crash(loss);
             assert!(history.act(Op::Create).await && history.act(Op::Commit).await, "step {n}");
@@ -121,8 +124,8 @@ async fn a_crash_at_every_step_of_a_start_after_a_crash() {
     let mut n = 1;
     loop {
         let mut was_hit = false;
-        for (seed, loss) in losses(n) {
-            let mut history = begun(seed).await;
+        for loss in losses(n) {
+            let mut history = begun(SEED).await;
             // In the middle of staging.
             history.harm(death_at(150));
             history.act(Op::LargeCommit).await;
