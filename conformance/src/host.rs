@@ -190,7 +190,10 @@ pub fn cairn_binary() -> PathBuf {
         return path.into();
     }
     let test = std::env::current_exe().expect("a running test has a path");
-    test.ancestors().nth(2).expect("tests run from target/PROFILE/deps").join("cairn")
+    let folder = test.parent().expect("a program lies in a folder");
+    // Tests run from target/PROFILE/deps, programs from target/PROFILE.
+    let folder = if folder.ends_with("deps") { folder.parent().expect("a profile") } else { folder };
+    folder.join("cairn")
 }
 
 /// Starts `cairn serve` on `data` and a free port; returns the child and its origin.

@@ -23,6 +23,7 @@ use crate::listen::{self, Door};
 use crate::metrics::Metrics;
 use crate::ops::plans::{Plans, Visible};
 use crate::ops::quota::Quotas;
+use crate::ops::reserve;
 use crate::ops::write::Turns;
 
 use crate::rate::Rates;
@@ -143,6 +144,9 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     let app = open(config, &api_token)?;
     doing("write the URL", fs::write(given.data.join("url"), &public_url))?;
     sweep(&app).await?;
+    if let Err(error) = reserve::keep(&given.data) {
+        tracing::warn!(%error, "no room is kept back for deletions");
+    }
 
     let mut term = doing("watch SIGTERM", signal(SignalKind::terminate()))?;
     let mut int = doing("watch SIGINT", signal(SignalKind::interrupt()))?;

@@ -107,6 +107,8 @@ pub const CATALOG_BUSY_MS_MAX: u64 = 10_000;
 pub const CATALOG_CACHE_KIB: i64 = 4_096;
 /// What stays of the catalog's write-ahead log after a checkpoint.
 pub const CATALOG_WAL_BYTES_KEPT: i64 = 16 << 20;
+/// Bytes kept back on the disk for deletions: the pages of a few hundred of them.
+pub const RESERVE_BYTES: u64 = 1 << 20;
 /// Bytes of a write-ahead log held while it is written over itself.
 pub const WAL_REWRITE_BYTES: usize = 256 << 10;
 /// Pages in a write-ahead log behind which a checkpoint is tried: SQLite's own default.

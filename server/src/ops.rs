@@ -24,6 +24,7 @@ pub mod plans;
 pub mod push;
 pub mod quota;
 pub mod read;
+pub mod reserve;
 pub mod shallow;
 pub mod spool;
 pub mod tokens;

@@ -1,16 +1,18 @@
 //! Every step of every operation: the n-th call that changes the disk is the last one, for each n until the operation is
-//! done. After each, power is lost in three ways, and what is left is judged.
+//! done. Then power is lost in one of three ways, and what is left is judged.
 //!
-//! `CAIRN_EXHAUSTIVE=1` tries each n of the long operations, too; else a part of them.
+//! `CAIRN_EXHAUSTIVE=1` tries each n with each of the three; else the first sixteen in turn, and then ever fewer.
 
 #[path = "support/history.rs"]
 mod history;
 
 use cairn_faults::fault::When;
-use cairn_faults::{Fault, Harm, Loss};
+use cairn_faults::{Fault, Harm, Loss, Random};
 use history::{History, Op};
 
 const LOSSES: [Loss; 3] = [Loss::Nothing, Loss::All, Loss::Torn];
+/// Under it, each operation finds something to do.
+const SEED: u64 = 1;
 /// Calls that an operation takes at most.
 const CALLS_MAX: u64 = 20_000;
 
@@ -18,10 +20,20 @@ fn death_at(n: u64) -> Vec<Fault> {
     vec![Fault::new(None, When::Nth(n), Harm::Death)]
 }
 
-/// How far to go on after `n`: each of the first, then ever fewer, unless all are asked for.
+fn is_exhaustive() -> bool {
+    std::env::var("CAIRN_EXHAUSTIVE").is_ok()
+}
+
+/// How far to go on after `n`.
 fn next(n: u64) -> u64 {
-    let every = std::env::var("CAIRN_EXHAUSTIVE").is_ok();
-    if every || n < 48 { n + 1 } else { n + 1 + n / 9 }
+    if is_exhaustive() || n < 16 { n + 1 } else { n + 1 + n / 4 }
+}
+
+/// How power is lost after `n` calls.
+fn losses(n: u64) -> impl Iterator<Item = Loss> {
+    let skip = if is_exhaustive() { 0 } else { n as usize % LOSSES.len() };
+    let take = if is_exhaustive() { LOSSES.len() } else { 1 };
+    LOSSES.into_iter().cycle().skip(skip).take(take)
 }
 
 /// A server with a repository of two commits and two branches, and a fork of it.
@@ -38,13 +50,14 @@ async fn every_step_of(op: Op) {
     loop {
         assert!(n < CALLS_MAX, "the operation ends");
         let mut is_done = true;
-        for (seed, loss) in (1..).zip(LOSSES) {
-            let mut history = begun(seed).await;
+        for loss in losses(n) {
+            let mut history = begun(SEED).await;
             history.harm(death_at(n));
             let answered = history.act(op).await;
             let was_hit = history.disk.harmed() > 0;
             assert!(answered || was_hit, "{op:?} fails for no reason");
             is_done &= !was_hit;
+            history.random = Random::new(n);
             history.crash(loss);
             history.judge().await;
             // What is left must be good to go on with.
@@ -89,8 +102,8 @@ async fn a_crash_at_every_step_of_the_first_start() {
     let mut n = 1;
     loop {
         let mut was_hit = false;
-        for (seed, loss) in (1..).zip(LOSSES) {
-            let mut history = History::unborn(seed, death_at(n));
+        for loss in losses(n) {
+            let mut history = History::unborn(SEED, death_at(n));
             was_hit |= history.disk.harmed() > 0;
             history.crash(loss);
             assert!(history.act(Op::Create).await && history.act(Op::Commit).await, "step {n}");
@@ -111,8 +124,8 @@ async fn a_crash_at_every_step_of_a_start_after_a_crash() {
     let mut n = 1;
     loop {
         let mut was_hit = false;
-        for (seed, loss) in (1..).zip(LOSSES) {
-            let mut history = begun(seed).await;
+        for loss in losses(n) {
+            let mut history = begun(SEED).await;
             // In the middle of staging.
             history.harm(death_at(150));
             history.act(Op::LargeCommit).await;

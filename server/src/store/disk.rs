@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::limits::{WAL_CHECKPOINT_PAGES, WAL_REWRITE_BYTES};
@@ -122,6 +123,19 @@ pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
 /// Whether a call failed for want of space.
 pub(crate) fn is_full_io(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// Closes a connection that failed: its end must not take up the log, which may not
+/// be on the disk as it is read.
+pub(crate) fn give_up(conn: Connection) {
+    keep_log(&conn);
+    drop(conn);
+}
+
+/// Closing this connection does not take up the log, be it the last one.
+pub(crate) fn keep_log(conn: &Connection) {
+    // Where this cannot be set, the end of the connection does what it always does.
+    let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
 }
 
 /// Sees to the checkpoints of a connection that writes. SQLite's own go unheard where they fail; these set `is_suspect`:

@@ -98,7 +98,7 @@ impl History {
     pub async fn act(&mut self, op: Op) -> bool {
         self.now.fetch_add(1_000, Ordering::Relaxed);
         self.made += 1;
-        let at = self.random.draw() as usize;
+        let at = self.random.number() as usize;
         let names: Vec<String> = self.truth.usable().cloned().collect();
         let name = names.get(at % names.len().max(1)).cloned().unwrap_or_default();
         match op {
@@ -175,7 +175,7 @@ impl History {
         if tips.is_empty() {
             return true;
         }
-        let id = tips[self.random.draw() as usize % tips.len()].clone();
+        let id = tips[self.random.number() as usize % tips.len()].clone();
         let full = format!("refs/heads/b{}", self.random.below(BRANCHES));
         let path = format!("{REPOS}/{name}/{full}");
         let done = self.server.ask("PUT", &path, &json!({ "oid": id, "force": true }).to_string()).await;

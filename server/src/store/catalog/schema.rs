@@ -166,7 +166,9 @@ pub(super) fn open_writer(disk: &dyn Disk, path: &Path) -> Result<Connection> {
     for step in STEPS.iter().skip(done) {
         conn.execute_batch(step)?;
     }
-    conn.pragma_update(None, "user_version", known)?;
+    if found < known {
+        conn.pragma_update(None, "user_version", known)?;
+    }
     conn.execute_batch("COMMIT")?;
     Ok(conn)
 }

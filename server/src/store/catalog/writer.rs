@@ -101,15 +101,21 @@ fn run(
     while let Some(first) = jobs.blocking_recv() {
         // After a failed flush nobody knows what is on the disk: a connection that failed is not used again, and the
         // next one settles the log.
-        let begun = kept.take().map_or_else(open, Ok).and_then(|conn| {
-            conn.execute_batch("BEGIN IMMEDIATE")?;
-            Ok(conn)
-        });
+        let begun =
+            kept.take().map_or_else(open, Ok).and_then(|conn| match conn.execute_batch("BEGIN IMMEDIATE") {
+                Ok(()) => Ok(conn),
+                Err(error) => {
+                    disk::give_up(conn);
+                    Err(error.into())
+                }
+            });
         match begun {
             Err(error) => first(Err(error))(None),
             Ok(conn) => {
                 if run_batch(&conn, first, &mut jobs, commit_seconds) && !is_suspect.load(Ordering::Relaxed) {
                     kept = Some(conn);
+                } else {
+                    disk::give_up(conn);
                 }
             }
         }

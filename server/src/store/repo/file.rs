@@ -189,12 +189,13 @@ pub(crate) struct RepoFile {
     pub(crate) algo: HashAlgo,
     access: Access,
     commit_seconds: Histogram,
+    readers: Mutex<Vec<Connection>>,
+    /// Behind the readers, and so closed after them: it is the last one that takes the log up.
     writer: Mutex<Option<Connection>>,
-    /// Set when writing failed: the log may not be on the disk as it is read, and is settled before more is written.
+    /// Set when a checkpoint failed: the log may not be on the disk as it is read.
     is_suspect: Arc<AtomicBool>,
     /// Whether the names of the file and of its log are durable.
     is_named: AtomicBool,
-    readers: Mutex<Vec<Connection>>,
     packs: RwLock<Packs>,
     /// Held while packs are rolled, before the writer's turn: one at a time.
     pub(crate) rolling: Mutex<()>,
@@ -322,10 +323,28 @@ impl RepoFile {
             return Err(StoreError::Misuse("the files are open for reading only"));
         }
         let mut writer = locked(&self.writer);
+        // Taken out of its place: a panic below drops it, which rolls back.
         let conn = match writer.take() {
             Some(conn) => conn,
             None => self.reopen()?,
         };
+        let done = self.transact(&conn, flush, work, publish);
+        // A checkpoint that failed is no failure of this entry, but the end of this connection.
+        if done.is_ok() && !self.is_suspect.load(Ordering::Relaxed) {
+            *writer = Some(conn);
+        } else {
+            disk::give_up(conn);
+        }
+        done
+    }
+
+    fn transact<T>(
+        &self,
+        conn: &Connection,
+        flush: Flush,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+        publish: impl FnOnce(&T, &mut Packs),
+    ) -> Result<T, StoreError> {
         if !self.is_named.load(Ordering::Relaxed) {
             schema::sync_names(&*self.disk, &self.path, &self.data_dir, self.packs().head == 0)?;
             self.is_named.store(true, Ordering::Relaxed);
@@ -333,19 +352,14 @@ impl RepoFile {
         if flush == Flush::Later {
             conn.execute_batch("PRAGMA synchronous = NORMAL")?;
         }
-        // Taken out of its place: a panic or an error below drops it, which rolls back.
         conn.execute_batch("BEGIN IMMEDIATE")?;
-        let out = work(&conn)?;
+        let out = work(conn)?;
         let start = Instant::now();
-        conn.execute_batch("COMMIT").inspect_err(|_| self.is_suspect.store(true, Ordering::Relaxed))?;
+        conn.execute_batch("COMMIT")?;
         self.commit_seconds.observe(start.elapsed().as_secs_f64());
         publish(&out, &mut self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()));
         if flush == Flush::Later {
             conn.execute_batch("PRAGMA synchronous = FULL")?;
-        }
-        // A checkpoint that failed is no failure of this entry, but the end of this connection.
-        if !self.is_suspect.load(Ordering::Relaxed) {
-            *writer = Some(conn);
         }
         Ok(out)
     }
@@ -353,10 +367,8 @@ impl RepoFile {
     /// A connection for the next writer after one that was given up.
     fn reopen(&self) -> Result<Connection, StoreError> {
         let mut conn = schema::connect_on(&*self.disk, &self.path, Use::Write)?;
-        if self.is_suspect.load(Ordering::Relaxed) {
-            disk::settle::<StoreError>(&*self.disk, &conn, &self.path)?;
-            self.is_suspect.store(false, Ordering::Relaxed);
-        }
+        disk::settle::<StoreError>(&*self.disk, &conn, &self.path)?;
+        self.is_suspect.store(false, Ordering::Relaxed);
         // Where no other connection was open, the log was made anew.
         self.is_named.store(false, Ordering::Relaxed);
         disk::watch_checkpoints(&mut conn, &self.is_suspect)?;

@@ -159,6 +159,10 @@ pub(crate) fn connect_on(disk: &dyn Disk, path: &Path, to: Use) -> Result<Connec
     let conn = disk::connect(disk, path, open | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
     conn.execute_batch("PRAGMA cache_size = -512; PRAGMA synchronous = FULL;")?;
+    if to == Use::Read {
+        // The writer, which is closed last, does it.
+        disk::keep_log(&conn);
+    }
     if to != Use::Write {
         conn.execute_batch("PRAGMA query_only = ON;")?;
     }
