@@ -10,6 +10,7 @@ pub mod limits;
 pub mod write;
 
 mod check;
+mod deflate;
 mod error;
 mod facts;
 mod forest;

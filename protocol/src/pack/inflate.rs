@@ -1,10 +1,9 @@
 //! zlib streams of pack entries: a reused inflater, and the deflater for packs that we make.
 
-use std::io::Write;
-
-use flate2::{Compression, Decompress, FlushDecompress, Status, write::ZlibEncoder};
+use flate2::{Decompress, FlushDecompress, Status};
 
 use crate::pack::PackError;
+use crate::pack::deflate::Deflater;
 use crate::pack::limits::INFLATE_RATIO_MAX;
 
 /// Inflates one stream after the other with the same state.
@@ -129,6 +128,9 @@ pub fn deflate_fast(data: &[u8]) -> Vec<u8> {
 }
 
 fn deflate_at(data: &[u8], level: u32) -> Vec<u8> {
-    let mut encoder = ZlibEncoder::new(Vec::with_capacity(data.len() / 2 + 16), Compression::new(level));
-    encoder.write_all(data).and_then(|()| encoder.finish()).expect("writing to a vector cannot fail")
+    let mut out = Vec::with_capacity(data.len() / 2 + 16);
+    let mut deflater = Deflater::new(level);
+    let written = deflater.write(data, &mut out).and_then(|()| deflater.finish(&mut out));
+    written.expect("writing to a vector cannot fail");
+    out
 }

@@ -57,3 +57,7 @@ pub const LINK_BATCH: usize = 64;
 const _: () = assert!(RECENT_SLOTS.is_power_of_two() && RECENT_SLOTS <= 1 << 16);
 const _: () = assert!(LINK_SHARDS.is_power_of_two());
 const _: () = assert!(ENTRY_HEADER_BYTES_MAX < STEP_BYTES);
+/// Bytes of a compressed stream that are handed on at a time.
+pub const DEFLATE_BUFFER_BYTES: usize = 16 << 10;
+/// States of deflate that are kept for the next object, some 300 KB each. More than cores are rarely used at once.
+pub const DEFLATE_STATES_MAX: usize = 16;

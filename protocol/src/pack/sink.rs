@@ -2,9 +2,8 @@
 
 use std::io::{self, Read, Write};
 
-use flate2::{Compression, write::ZlibEncoder};
-
 use crate::object::{Collision, HashAlgo, Hasher, Kind};
+use crate::pack::deflate::Deflater;
 use crate::pack::entry::{encode_whole, pack_header};
 use crate::pack::limits::STEP_BYTES;
 
@@ -55,18 +54,17 @@ impl<W: Write> PackSink<W> {
         let mut header = Vec::new();
         encode_whole(&mut header, kind, size);
         self.out.write_all(&header)?;
-        let mut encoder = ZlibEncoder::new(&mut self.out, Compression::new(LEVEL));
+        let mut deflater = Deflater::new(LEVEL);
         let mut buffer = vec![0; STEP_BYTES.min(usize::try_from(size).unwrap_or(STEP_BYTES))];
         let mut rest = size;
         while rest > 0 {
             let step = usize::try_from(rest).unwrap_or(STEP_BYTES).min(buffer.len());
             let piece = buffer.get_mut(..step).unwrap_or_default();
             data.read_exact(piece)?;
-            encoder.write_all(piece)?;
+            deflater.write(piece, &mut self.out)?;
             rest -= step as u64;
         }
-        encoder.finish()?;
-        Ok(())
+        deflater.finish(&mut self.out)
     }
 
     /// Writes the trailer.
