@@ -223,7 +223,7 @@ mod tests {
     use crate::store::repo::schema;
 
     const ENTRY: &str = "
-        INSERT INTO pack VALUES (1, x'aa', 1, 40, 1, 0, 1, 1, x'', x'', x'', x'', x'');
+        INSERT INTO pack VALUES (1, x'aa', 1, 40, 1, 0, 1, 1, x'', x'', x'', x'', x'', NULL);
         INSERT INTO chunk VALUES (4194304, x'0102');
         INSERT INTO object VALUES (x'11', 0);
         INSERT INTO entry VALUES (1, 5, 'a', 'push', x'01', 1);
@@ -281,7 +281,7 @@ mod tests {
         let pair = Pair::new();
         assert_eq!(pair.sync(), Synced::Rows(0));
         pair.change(
-            "INSERT INTO pack VALUES (2, x'bb', 1, 40, 1, 1, 2, 1, x'', x'', x'', x'', x'');
+            "INSERT INTO pack VALUES (2, x'bb', 1, 40, 1, 1, 2, 1, x'', x'', x'', x'', x'', NULL);
              INSERT INTO chunk VALUES (8388608, x'0304');
              INSERT INTO object VALUES (x'22', 1);
              INSERT INTO entry VALUES (2, 6, 'a', 'push', x'02', 2);
@@ -301,7 +301,7 @@ mod tests {
         let pair = Pair::new();
         let before = content(&pair.copy);
         pair.change(
-            "INSERT INTO pack VALUES (2, x'bb', 0, 40, 1, NULL, NULL, 1, x'', x'', x'', x'', x'');
+            "INSERT INTO pack VALUES (2, x'bb', 0, 40, 1, NULL, NULL, 1, x'', x'', x'', x'', x'', NULL);
              INSERT INTO chunk VALUES (8388608, x'0304');",
         );
         assert_eq!(pair.sync(), Synced::Rows(0));

@@ -238,7 +238,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = file(folder.path());
         let conn = Connection::open(&path).unwrap();
-        conn.execute_batch("DROP INDEX ref_change_seq; PRAGMA user_version = 0").unwrap();
+        let undo = "DROP INDEX ref_change_seq; ALTER TABLE pack DROP COLUMN cuts; PRAGMA user_version = 0";
+        conn.execute_batch(undo).unwrap();
         let cut = Connection::open(&path).unwrap();
         cut.execute_batch("BEGIN IMMEDIATE").unwrap();
         cut.execute_batch(STEPS[0]).unwrap();
@@ -248,6 +249,7 @@ mod tests {
         }
         let count = "SELECT count(*) FROM sqlite_schema WHERE name = 'ref_change_seq'";
         assert_eq!(conn.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+        assert!(has_cuts(&conn).unwrap());
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, STEPS.len() as i64);
     }
@@ -262,8 +264,8 @@ mod tests {
         bring_up_to_date(&conn).unwrap();
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, STEPS.len() as i64 + 1, "what a newer program added stays noted");
-        conn.execute("UPDATE meta SET value = ?1 WHERE key = 'layout'", [LAYOUT + 1]).unwrap();
+        conn.execute("UPDATE meta SET value = ?1 WHERE key = 'layout'", [LAYOUT_ROLLED + 1]).unwrap();
         let error = check_meta(&conn, HashAlgo::Sha1).unwrap_err().to_string();
-        assert_eq!(error, format!("corrupt: layout {}, this program reads {LAYOUT}", LAYOUT + 1));
+        assert_eq!(error, "corrupt: layout 3, this program reads 1 to 2");
     }
 }
