@@ -303,7 +303,7 @@ impl RepoFile {
         let done = conn.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);");
         if done.is_err() {
             // As after any error: the next writer opens a new one.
-            *writer = None;
+            writer.take().into_iter().for_each(disk::give_up);
         }
         Ok(done.map(|()| true)?)
     }
