@@ -12,13 +12,11 @@ use serde_json::{Value, json};
 use super::{Failure, Place};
 use crate::app::App;
 use crate::ops::export::{self, ExportError};
-use crate::store::Files;
 use crate::store::catalog::RepoRow;
+use crate::store::{Files, maintain};
 
 /// Repository files that an export keeps open: a fork reads those that it stands on.
 const EXPORT_FILES_MAX: usize = 16;
-/// Repositories read from the catalog at a time.
-const BATCH_REPOS: u32 = 1_000;
 /// What the manifest of all repositories is like.
 const MANIFEST_FORMAT: u32 = 1;
 
@@ -92,33 +90,27 @@ async fn export_all(app: &App, files: &Files, to: &Path) -> Result<(u64, u64), F
     let time = Timestamp::from_millisecond(app.clock.now_ms())?.to_string();
     write!(manifest, "{{\"format\":{MANIFEST_FORMAT},\"exportedAt\":\"{time}\",\"repositories\":[")?;
     let (mut repos, mut without) = (0, 0);
-    let mut last: Option<RepoRow> = None;
-    loop {
-        let batch = app.catalog.all_repos(last.as_ref(), BATCH_REPOS).await?;
-        for row in &batch {
-            let name = PathBuf::from(&row.namespace).join(format!("{}.bundle", row.name));
-            fs::create_dir_all(to.join(&row.namespace))?;
-            let why = match row.importing {
-                true => Some("its import is under way".to_owned()),
-                false => match write(files, row, None, &to.join(&name)) {
-                    Ok(_) => None,
-                    Err(error) => match error.downcast::<ExportError>() {
-                        Ok(error) if !matches!(*error, ExportError::Op(_)) => Some(error.to_string()),
-                        Ok(error) => return Err(format!("{}/{}: {error}", row.namespace, row.name).into()),
-                        Err(error) => return Err(error),
-                    },
+    maintain::each_repo(&app.catalog, |row| {
+        let name = PathBuf::from(&row.namespace).join(format!("{}.bundle", row.name));
+        fs::create_dir_all(to.join(&row.namespace))?;
+        let why = match row.importing {
+            true => Some("its import is under way".to_owned()),
+            false => match write(files, row, None, &to.join(&name)) {
+                Ok(_) => None,
+                Err(error) => match error.downcast::<ExportError>() {
+                    Ok(error) if !matches!(*error, ExportError::Op(_)) => Some(error.to_string()),
+                    Ok(error) => return Err(format!("{}/{}: {error}", row.namespace, row.name).into()),
+                    Err(error) => return Err(error),
                 },
-            };
-            let comma = if repos > 0 { "," } else { "" };
-            write!(manifest, "{comma}\n{}", described(row, &name, why.as_deref())?)?;
-            repos += 1;
-            without += u64::from(why.is_some());
-        }
-        match batch.into_iter().next_back() {
-            Some(row) => last = Some(row),
-            None => break,
-        }
-    }
+            },
+        };
+        let comma = if repos > 0 { "," } else { "" };
+        write!(manifest, "{comma}\n{}", described(row, &name, why.as_deref())?)?;
+        repos += 1;
+        without += u64::from(why.is_some());
+        Ok::<_, Failure>(())
+    })
+    .await?;
     writeln!(manifest, "\n]}}")?;
     manifest.into_inner().map_err(|error| error.into_error())?.sync_all()?;
     fs::rename(&draft, to.join("manifest.json"))?;

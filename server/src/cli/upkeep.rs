@@ -39,7 +39,7 @@ pub(super) async fn maintain(args: MaintainArgs) -> Result<ExitCode, Failure> {
     let mut failed = 0_u64;
     maintain::each_repo(&app.catalog, |row| {
         if !wanted(row) {
-            return;
+            return Ok::<_, Failure>(());
         }
         found += 1;
         let name = format!("{}/{}", row.namespace, row.name);
@@ -50,6 +50,7 @@ pub(super) async fn maintain(args: MaintainArgs) -> Result<ExitCode, Failure> {
                 eprintln!("{name}: {error}");
             }
         }
+        Ok(())
     })
     .await?;
     match (found, failed) {

@@ -22,7 +22,8 @@ pub use restore::restore;
 use self::manifest::{Kept, Manifest};
 use super::StoreError;
 use super::catalog::{Catalog, CatalogCopy, CatalogError};
-use super::disk::{Disk, System};
+use super::disk::{Disk, System, beside};
+use super::files::path_in;
 use super::id::RepoId;
 use super::repo::copy::{self, Synced};
 
@@ -92,13 +93,11 @@ pub struct Done {
 
 /// Where a repository's file is below a folder.
 fn place(folder: &Path, id: RepoId, generation: Option<i64>) -> PathBuf {
-    let text = id.as_str();
-    let (first, second) = (text.get(..2).unwrap_or_default(), text.get(2..4).unwrap_or_default());
-    let name = match generation {
-        Some(generation) => format!("{text}.{generation}.sqlite"),
-        None => format!("{text}.sqlite"),
-    };
-    folder.join("repos").join(first).join(second).join(name)
+    let path = path_in(folder, id);
+    match generation {
+        Some(generation) => path.with_extension(format!("{generation}.sqlite")),
+        None => path,
+    }
 }
 
 fn catalog_name(generation: i64) -> String {
@@ -222,9 +221,7 @@ fn sweep(manifest: &Manifest, to: &Path) -> Result<(), BackupError> {
 
 fn remove_with_companions(path: &Path) -> Result<(), BackupError> {
     for suffix in ["", "-wal", "-shm", "-journal"] {
-        let mut name = path.to_owned().into_os_string();
-        name.push(suffix);
-        match fs::remove_file(name) {
+        match fs::remove_file(beside(path, suffix)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }

@@ -46,6 +46,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// The path of a repository's file below a data folder.
+pub(super) fn path_in(data_dir: &Path, id: RepoId) -> PathBuf {
+    let text = id.as_str();
+    let (first, rest) = text.split_at(2);
+    let (second, _) = rest.split_at(2);
+    data_dir.join("repos").join(first).join(second).join(format!("{text}.sqlite"))
+}
+
 impl Files {
     /// The files under `data_dir`, of which about `open_max` stay open. This process is their only writer.
     pub fn open(data_dir: &Path, open_max: usize) -> Self {
@@ -105,10 +113,7 @@ impl Files {
 
     /// Where a repository's file is, whether it exists or not.
     pub fn path(&self, id: RepoId) -> PathBuf {
-        let text = id.as_str();
-        let (first, rest) = text.split_at(2);
-        let (second, _) = rest.split_at(2);
-        self.0.data_dir.join("repos").join(first).join(second).join(format!("{text}.sqlite"))
+        path_in(&self.0.data_dir, id)
     }
 
     /// How often a file was asked for that was open, and one that had to be opened.

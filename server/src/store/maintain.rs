@@ -27,12 +27,12 @@ where
 {
     let mut report = Report::default();
     report.findings.extend(catalog.integrity().await?.into_iter().map(|line| format!("catalog: {line}")));
-    for_each(catalog, |row| {
+    each_repo(catalog, |row| {
         report.repo_count += 1;
         let found = repo(row).unwrap_or_else(|error| vec![error.to_string()]);
         let (id, namespace, name) = (row.id, &row.namespace, &row.name);
         report.findings.extend(found.into_iter().map(|line| format!("{id} {namespace}/{name}: {line}")));
-        Ok(())
+        Ok::<_, CatalogError>(())
     })
     .await?;
     Ok(report)
@@ -57,21 +57,11 @@ where
     Ok(gone)
 }
 
-/// Hands over every live repository.
-pub async fn each_repo<F>(catalog: &Catalog, mut each: F) -> Result<(), CatalogError>
+/// Hands over every live repository, until `each` fails.
+pub async fn each_repo<F, E>(catalog: &Catalog, mut each: F) -> Result<(), E>
 where
-    F: FnMut(&RepoRow),
-{
-    for_each(catalog, |row| {
-        each(row);
-        Ok(())
-    })
-    .await
-}
-
-async fn for_each<F>(catalog: &Catalog, mut each: F) -> Result<(), CatalogError>
-where
-    F: FnMut(&RepoRow) -> Result<(), CatalogError>,
+    F: FnMut(&RepoRow) -> Result<(), E>,
+    E: From<CatalogError>,
 {
     let mut last = None;
     loop {

@@ -15,6 +15,7 @@ use super::fsck;
 use super::limits::BUSY_MS_MAX;
 use super::schema::{self, Use};
 use crate::store::StoreError;
+use crate::store::disk::beside;
 
 /// What may stand in a file URI as it is.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
@@ -52,9 +53,7 @@ pub fn fingerprint(path: &Path, now_ms: i64) -> Result<Option<String>, StoreErro
     use std::os::unix::fs::MetadataExt;
     let mut text = String::new();
     for suffix in ["", "-wal"] {
-        let mut name = path.to_owned().into_os_string();
-        name.push(suffix);
-        let found = match std::fs::metadata(&name) {
+        let found = match std::fs::metadata(beside(path, suffix)) {
             Ok(found) => found,
             Err(error) if !suffix.is_empty() && error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error.into()),
