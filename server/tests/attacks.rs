@@ -4,17 +4,20 @@
 #[path = "model/objects.rs"]
 #[allow(dead_code, reason = "the packs of this file are made by hand")]
 mod objects;
+#[path = "support/process.rs"]
+mod process;
 #[path = "support/server.rs"]
 mod support;
 #[path = "model/wire.rs"]
 #[allow(dead_code, reason = "this file only pushes")]
 mod wire;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cairn_conformance::pack::{self, Kind, Pack, ZERO, pkt, tree_entry};
+use process::{address, serving};
 use serde_json::Value;
 use support::{API_TOKEN, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -276,20 +279,15 @@ async fn a_flood_of_commands_is_refused_before_it_is_judged() {
 #[test]
 fn tokens_are_in_no_log_no_metric_no_answer_and_no_list_of_processes() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cairn"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
+    command
         .env_clear()
         .env("CAIRN_DATA", folder.path())
         .env("CAIRN_LOG", "cairn=trace,cairn_server=trace,debug")
         .args(["serve", "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-    let first: Value = serde_json::from_str(&line).expect("JSON");
-    let address =
-        first["url"].as_str().and_then(|url| url.strip_prefix("http://")).expect("a URL").to_owned();
+        .stderr(Stdio::piped());
+    let (mut child, first) = serving(&mut command);
+    let address = address(&first);
     let log = child.stderr.take().expect("a pipe");
     let log = std::thread::spawn(move || {
         let mut text = String::new();

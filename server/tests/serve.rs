@@ -1,11 +1,15 @@
 //! The real binary: first line, token file, lock, command line beside it, signals, restart.
 
-use std::io::{BufRead, BufReader, Read, Write};
+#[path = "support/process.rs"]
+mod process;
+
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use process::{address, serving};
 use serde_json::Value;
 
 struct Running {
@@ -21,18 +25,9 @@ fn cairn(data: &Path) -> Command {
 }
 
 fn start(data: &Path) -> Running {
-    let mut child = cairn(data)
-        .args(["serve", "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-    let first: Value = serde_json::from_str(&line).expect("JSON");
-    let address =
-        first["url"].as_str().and_then(|url| url.strip_prefix("http://")).expect("a URL").to_owned();
-    Running { child, address, first }
+    let mut command = cairn(data);
+    let (child, first) = serving(command.args(["serve", "--listen", "127.0.0.1:0"]).stderr(Stdio::null()));
+    Running { child, address: address(&first), first }
 }
 
 impl Running {

@@ -1,13 +1,15 @@
 //! TLS by the real binary, with stock git as the client that must trust it, and a certificate that is changed meanwhile.
 
+#[path = "support/process.rs"]
+mod process;
+
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use process::serving;
 use rcgen::{CertificateParams, KeyPair};
-use serde_json::Value;
 
 struct Running(Child, String);
 
@@ -30,7 +32,8 @@ fn certify(folder: &Path) {
 }
 
 fn start(folder: &Path) -> Running {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cairn"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
+    command
         .env_clear()
         .args(["serve", "--listen", "127.0.0.1:0", "--data"])
         .arg(folder.join("data"))
@@ -38,13 +41,8 @@ fn start(folder: &Path) -> Running {
         .arg(folder.join("cert.pem"))
         .arg("--tls-key")
         .arg(folder.join("key.pem"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-    let first: Value = serde_json::from_str(&line).expect("JSON");
+        .stderr(Stdio::null());
+    let (child, first) = serving(&mut command);
     Running(child, first["url"].as_str().expect("a URL").to_owned())
 }
 

@@ -12,25 +12,21 @@ use super::wire::{self, Wish};
 pub type Refs = BTreeMap<String, Id>;
 pub const MAIN: &str = "refs/heads/main";
 
-/// Small numbers from a seed (splitmix64).
+/// Numbers from a seed, as counts and as places in lists.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub struct Random(cairn_faults::Random);
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(cairn_faults::Random::new(seed))
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.number()
     }
 
     pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end.max(1) as u64).expect("below a usize")
+        usize::try_from(self.0.below(end as u64)).expect("below a usize")
     }
 
     pub fn one_in(&mut self, count: usize) -> bool {
