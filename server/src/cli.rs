@@ -42,8 +42,8 @@ use crate::trace;
 #[command(
     name = "cairn",
     version,
-    after_help = "serve, fsck, backup, restore and export work on a data folder; all else asks a server: the one that \
-    CAIRN_URL\nand CAIRN_API_TOKEN name, or the local one whose folder is ./cairn-data."
+    after_help = "serve, fsck, backup, restore, export, maintain and api-token work on a data folder; all else asks a\n\
+    server: the one that CAIRN_URL and CAIRN_API_TOKEN name, or the local one whose folder is ./cairn-data."
 )]
 struct Cli {
     #[command(subcommand)]
