@@ -161,18 +161,25 @@ fn unmount_when_told(stopped: &Receiver<()>, session: &fuse::Session) {
     }
 }
 
-/// A daemon that was killed leaves a mount behind that answers ENOTCONN: it is taken away.
+/// A daemon that was killed leaves a mount behind that answers ENOTCONN, and ECONNABORTED to who asks as it dies: it is
+/// taken away.
 pub fn clear_stale(dir: &Path) -> io::Result<()> {
-    let is_stale = |dir: &Path| {
-        let seen = std::fs::symlink_metadata(dir);
-        seen.is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error()))
+    use rustix::io::Errno;
+    let is_stale = || {
+        let error = std::fs::symlink_metadata(dir).err().and_then(|error| error.raw_os_error());
+        error.is_some_and(|error| {
+            [Errno::NOTCONN, Errno::CONNABORTED].map(Errno::raw_os_error).contains(&error)
+        })
     };
-    if is_stale(dir) && rustix::mount::unmount(dir, rustix::mount::UnmountFlags::DETACH).is_err() {
+    if !is_stale() {
+        return Ok(());
+    }
+    if rustix::mount::unmount(dir, rustix::mount::UnmountFlags::DETACH).is_err() {
         let mut helper = Command::new("fusermount3");
         helper.args(["-u", "-z"]).arg(dir).stdin(Stdio::null()).stdout(Stdio::null());
         helper.status()?;
     }
-    match is_stale(dir) {
+    match is_stale() {
         true => Err(io::Error::other(format!(
             "{}: a dead mount is there, and cannot be taken away",
             dir.display()
