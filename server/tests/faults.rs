@@ -114,3 +114,42 @@ async fn a_full_disk_stops_writes_with_its_own_code_and_lets_reads_go_on() {
     let made = history.server.post(&format!("{path}/commits"), &body).await;
     assert_eq!(made.status, 201, "{}", made.body);
 }
+
+/// The commit whose flush failed lies whole behind the visible end of the log, where a crash would find it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_request_that_changes_nothing_is_not_undone_by_a_commit_that_failed_before() {
+    let mut failed = 0;
+    for loss in [Loss::Nothing, Loss::All] {
+        for n in 1..=PLACES {
+            let mut history = begun(TWO_COMMITS).await;
+            let name = history.truth.usable().next().expect("one").clone();
+            let refs = format!("/namespaces/t/repos/{name}/refs");
+            let tips = |answer: &history::Answer| answer.result().as_array().expect("a list").clone();
+            let before = history.server.get(&refs).await;
+            history.harm(vec![Fault::new(Some(Call::Sync), When::Nth(n), Harm::Error)]);
+            let answered = history.act(Op::Commit).await;
+            let was_hit = history.disk.harmed() > 0;
+            history.harm(Vec::new());
+            if !was_hit {
+                break;
+            }
+            failed += u64::from(!answered);
+            let shown = history.server.get(&refs).await;
+            for tip in tips(&shown).iter().filter(|tip| tip["name"] != "HEAD") {
+                let path = format!("/namespaces/t/repos/{name}/{}", tip["name"].as_str().expect("a name"));
+                let body = serde_json::json!({ "oid": tip["hash"] }).to_string();
+                let put = history.server.ask("PUT", &path, &body).await;
+                assert_eq!(put.status, 200, "{}", put.body);
+            }
+            let settled = history.server.get(&refs).await;
+            history.crash(loss);
+            assert_eq!(
+                history.server.get(&refs).await.body,
+                settled.body,
+                "{loss:?} {n}: before {}",
+                before.body
+            );
+        }
+    }
+    assert!(failed > 0, "some commit must fail");
+}

@@ -10,8 +10,9 @@ use cairn_faults::{Call, Fault, Harm, Loss, Random};
 use history::History;
 
 /// Seeds that found something, each tried again: a folder sync that failed and was not made good (1045, 1269), an answer
-/// under a key that could not be kept (11, 34), a log whose sync failed when its connection was closed (10259).
-const KEPT: [u64; 5] = [11, 34, 1045, 1269, 10_259];
+/// under a key that could not be kept (11, 34), a log whose sync failed when its connection was closed (10259),
+/// a commit that failed and showed after a crash, behind a request that changed nothing (14949, 35904).
+const KEPT: [u64; 7] = [11, 34, 1045, 1269, 10_259, 14_949, 35_904];
 /// Histories that run at a time, each on a disk of its own.
 const LANES: usize = 2;
 /// Lives of a history: each ends in a crash.

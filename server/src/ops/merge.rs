@@ -126,6 +126,7 @@ fn check_maker(maker: &Maker, pointer: &'static str) -> Result<()> {
 }
 
 fn merge_in(app: &App, row: &RepoRow, wish: &Wish, actor: &str) -> Result<Done> {
+    app.served(row).and_then(|served| served.repo.settle()).map_err(OpError::from)?;
     let mut moved = None;
     for _ in 0..MERGE_ATTEMPTS_MAX {
         match try_once(app, row, wish, actor)? {

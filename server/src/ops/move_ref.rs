@@ -39,6 +39,7 @@ pub fn move_ref(
     time_ms: i64,
 ) -> Result<Option<ObjectId>, WriteError> {
     let served = app.served(row)?;
+    served.repo.settle()?;
     let mut last = None;
     for _ in 0..COMMIT_ATTEMPTS_MAX {
         let snapshot = served.repo.snapshot(None)?;

@@ -138,6 +138,11 @@ pub(crate) fn keep_log(conn: &Connection) {
     let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
 }
 
+/// Closing this connection takes up the log, where it is the last one: it is settled, and nothing failed on it.
+pub(crate) fn take_log(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop)
+}
+
 /// Sees to the checkpoints of a connection that writes. SQLite's own go unheard where they fail; these set `is_suspect`:
 /// the log may not be on the disk as it is read (`settle`).
 pub(crate) fn watch_checkpoints(conn: &mut Connection, is_suspect: &Arc<AtomicBool>) -> rusqlite::Result<()> {
@@ -154,11 +159,15 @@ pub(crate) fn watch_checkpoints(conn: &mut Connection, is_suspect: &Arc<AtomicBo
     }))
 }
 
-/// Makes sure that the write-ahead log beside a database is on the disk as it is read.
+/// Makes sure that the write-ahead log beside a database is on the disk as it is read, and ends where it seems to.
 ///
 /// After an fsync that failed, Linux counts pages as written that never reached the disk: they are read back, and no
 /// later fsync writes them. What is appended behind them would be lost with them. So whoever starts to write behind
 /// what an earlier run or a failed connection left writes it again first. `conn` keeps other writers away meanwhile.
+///
+/// A commit whose flush failed also lies whole behind the end that the other connections see; a crash would show it.
+/// A small commit of its own takes its place, so that what is answered from here on stays so, also to a request
+/// that writes nothing. `conn` syncs its commits, and keeps the log where this fails (`keep_log`).
 pub(crate) fn settle<E: From<rusqlite::Error> + From<io::Error>>(
     disk: &dyn Disk,
     conn: &Connection,
@@ -169,7 +178,17 @@ pub(crate) fn settle<E: From<rusqlite::Error> + From<io::Error>>(
         return Ok(());
     }
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    let done = disk.rewrite(&log);
-    conn.execute_batch("ROLLBACK")?;
-    Ok(done?)
+    let done = disk.rewrite(&log).map_err(E::from).and_then(|()| Ok(commit_the_same(conn)?));
+    if done.is_err() && !conn.is_autocommit() {
+        // If this fails as well, closing the connection does it.
+        let _ = conn.execute_batch("ROLLBACK");
+    }
+    done
+}
+
+/// Ends a transaction with a change to nothing that is written all the same: the first page.
+fn commit_the_same(conn: &Connection) -> rusqlite::Result<()> {
+    let version = conn.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
+    conn.pragma_update(None, "user_version", version)?;
+    conn.execute_batch("COMMIT")
 }

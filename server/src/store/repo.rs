@@ -104,6 +104,12 @@ impl Repo {
         }
     }
 
+    /// For a request that may turn out to change nothing, before it looks: a commit that failed shows by now, or never
+    /// will. Without it, one whose flush failed may show after a crash. `commit_entry` does it by itself.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        self.files.get(self.id(), self.algo)?.map_or(Ok(()), |file| file.settle())
+    }
+
     /// Makes the file of the own log where there is none yet, so that `save_set` keeps what it is given.
     pub fn ensure_file(&self) -> Result<(), StoreError> {
         self.files.get_or_create(self.id(), self.algo).map(|_| ())

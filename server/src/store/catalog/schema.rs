@@ -147,9 +147,13 @@ CREATE TABLE imports (
 /// Opens the catalog for writing and brings its tables up to date.
 pub(super) fn open_writer(disk: &dyn Disk, path: &Path) -> Result<Connection> {
     let conn = disk::connect(disk, path, OpenFlags::default())?;
+    // Until the log is settled and all is well.
+    disk::keep_log(&conn);
     conn.busy_timeout(Duration::from_millis(CATALOG_BUSY_MS_MAX))?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
+    // SQLite's own checkpoints fail unheard: `disk::watch_checkpoints`.
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "cache_size", -CATALOG_CACHE_KIB)?;
     conn.pragma_update(None, "journal_size_limit", CATALOG_WAL_BYTES_KEPT)?;
     conn.set_prepared_statement_cache_capacity(64);
@@ -170,6 +174,7 @@ pub(super) fn open_writer(disk: &dyn Disk, path: &Path) -> Result<Connection> {
         conn.pragma_update(None, "user_version", known)?;
     }
     conn.execute_batch("COMMIT")?;
+    disk::take_log(&conn)?;
     Ok(conn)
 }
 

@@ -224,6 +224,7 @@ impl RepoFile {
         let (mut writer, mut readers) = (None, Vec::new());
         if access == Access::Write {
             sweep(&conn)?;
+            disk::take_log(&conn)?;
             writer = Some(conn);
         } else {
             readers.push(conn);
@@ -364,6 +365,16 @@ impl RepoFile {
         Ok(out)
     }
 
+    /// Does what the next writer would have to after one that failed: from here on no crash shows a commit that is not
+    /// seen now, or that fails later.
+    pub(crate) fn settle(&self) -> Result<(), StoreError> {
+        let mut writer = locked(&self.writer);
+        if self.access == Access::Write && writer.is_none() {
+            *writer = Some(self.reopen()?);
+        }
+        Ok(())
+    }
+
     /// A connection for the next writer after one that was given up.
     fn reopen(&self) -> Result<Connection, StoreError> {
         let mut conn = schema::connect_on(&*self.disk, &self.path, Use::Write)?;
@@ -377,6 +388,7 @@ impl RepoFile {
         packs.inherit(&mut held);
         *held = packs;
         drop(held);
+        disk::take_log(&conn)?;
         Ok(conn)
     }
 }

@@ -157,12 +157,13 @@ pub(crate) fn connect_on(disk: &dyn Disk, path: &Path, to: Use) -> Result<Connec
         OpenFlags::SQLITE_OPEN_READ_WRITE
     };
     let conn = disk::connect(disk, path, open | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // The writer, which is closed last, takes the log up: once it is settled, and not before.
+    disk::keep_log(&conn);
     conn.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
-    conn.execute_batch("PRAGMA cache_size = -512; PRAGMA synchronous = FULL;")?;
-    if to == Use::Read {
-        // The writer, which is closed last, does it.
-        disk::keep_log(&conn);
-    }
+    // No checkpoints of SQLite's own, which fail unheard: `disk::watch_checkpoints`.
+    conn.execute_batch(
+        "PRAGMA cache_size = -512; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;",
+    )?;
     if to != Use::Write {
         conn.execute_batch("PRAGMA query_only = ON;")?;
     }
