@@ -149,7 +149,7 @@ fn grouped(number: i128) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut out = String::from(if number < 0 { "-" } else { "" });
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn numbers_are_shown_in_the_largest_unit_in_which_they_are_whole() {
-        let cases: [(&str, fn() -> Value, &str); 10] = [
+        type Case = (&'static str, fn() -> Value, &'static str);
+        let cases: [Case; 10] = [
             ("A_BYTES_MAX", || Value::Number(256 << 20), "256 MiB"),
             ("A_BYTES_MAX", || Value::Number(65_516), "65,516 bytes"),
             ("FIRST_BYTES_MS_MAX", || Value::Number(86_400_000), "1 day"),
