@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use cairn_protocol::limit::{Limit, markdown};
 use cairn_remote::{Credentials, split_credentials};
 use clap::{Args, Parser, Subcommand};
 use indicatif::ProgressBar;
@@ -40,6 +41,8 @@ enum What {
     Resume(Place),
     /// Makes the cache of contents smaller.
     Gc(GcArgs),
+    /// Prints every limit, what it is, and how it is set.
+    Limits,
     /// Answers git's fsmonitor hook.
     #[command(hide = true)]
     Fsmonitor(HookArgs),
@@ -164,11 +167,18 @@ pub fn run(cli: Cli) -> io::Result<()> {
         What::Pause(place) => simple(&place, &Request::Pause),
         What::Resume(place) => simple(&place, &Request::Resume),
         What::Gc(args) => gc(&args),
+        What::Limits => limits(),
         What::Fsmonitor(args) => fsmonitor(&args),
         What::Credential(args) => credential(&args),
         What::Supervise { state } => daemon::supervise(&program, &state),
         What::Serve { state } => daemon::serve(&program, &state),
     }
+}
+
+/// The table of limits in Markdown, as documents have it.
+fn limits() -> io::Result<()> {
+    let set = |limit: &Limit| limit.set.map_or("fixed".into(), |flag| format!("`{flag}`"));
+    io::stdout().write_all(markdown(crate::limits::ALL, set).as_bytes())
 }
 
 fn cache_of(given: Option<&PathBuf>) -> io::Result<PathBuf> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+cairn_protocol::limits! {
 /// One object after inflation, in bytes; it is held in memory while it is checked.
 pub const OBJECT_BYTES_MAX: u64 = 512 << 20;
 /// Objects of one pack that a remote sends.
@@ -19,6 +20,7 @@ pub const SIZES_AT_MOUNT_MAX: usize = 50_000;
 /// Sizes that one remote's table keeps.
 pub const SIZES_MAX: usize = 8_000_000;
 /// The blob cache of the machine, in bytes, unless `--cache-limit` says otherwise.
+#[set = "--cache-limit"]
 pub const CACHE_BYTES_DEFAULT: u64 = 20 << 30;
 /// What eviction leaves, in hundredths of the limit.
 pub const CACHE_KEPT_PERCENT: u64 = 90;
@@ -133,3 +135,4 @@ pub const FOLD_WAITING_MAX: usize = 65_536;
 pub const FOLD_BYTES_MAX: u64 = 16 << 20;
 /// Between two looks at what was written.
 pub const FOLD_PAUSE: Duration = Duration::from_secs(10);
+}

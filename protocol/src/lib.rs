@@ -4,6 +4,7 @@
 
 pub mod capability;
 pub mod filter;
+pub mod limit;
 pub mod limits;
 pub mod object;
 pub mod pack;

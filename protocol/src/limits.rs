@@ -1,5 +1,6 @@
 //! Ceilings on everything that a peer can make grow. Exceeding one is an ordinary error that names the limit.
 
+crate::limits! {
 /// One pkt-line with its four length digits, in bytes (gitprotocol-common).
 pub const PKT_BYTES_MAX: usize = 65_520;
 /// The data of one pkt-line, in bytes.
@@ -38,3 +39,4 @@ pub const PUSH_OPTIONS_MAX: usize = 1_000;
 /// All of a push before its pack, in bytes.
 pub const PUSH_HEADER_BYTES_MAX: usize = 64 << 20;
 const _: () = assert!(PKT_BYTES_MAX < PUSH_HEADER_BYTES_MAX);
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+cairn_protocol::limits! {
 /// Largest URL that is opened or followed, in bytes; what common servers take.
 pub const URL_BYTES_MAX: usize = 8_192;
 /// Most redirects that are followed unless the caller says otherwise; git follows 20 and needs one.
@@ -44,3 +45,4 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const _: () = assert!(OBJECT_INFO_BATCH * (64 + 22) < SIZES_BYTES_MAX as usize);
 const _: () = assert!(WANTS_MAX * (4 + 5 + 64 + 1) < REQUEST_BYTES_MAX);
 const _: () = assert!(PREAMBLE_V0_BYTES_MAX < PREAMBLE_BYTES_MAX);
+}

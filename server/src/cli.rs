@@ -7,6 +7,7 @@ mod commit;
 mod credential;
 mod export;
 mod http;
+pub mod limits;
 mod maintain;
 mod merge;
 mod ns;
@@ -104,6 +105,8 @@ enum Command {
     Restore(maintain::RestoreArgs),
     /// Write repositories as bundles, which stock git clones and fetches from
     Export(export::ExportArgs),
+    /// Print every limit of the server, what it is, and how it is set
+    Limits(limits::LimitsArgs),
     /// Watch what a server does
     Top(top::TopArgs),
     /// Roll small packs into larger ones and give the space back, while no server runs
@@ -196,6 +199,7 @@ pub fn run() -> ExitCode {
         Command::Backup(args) => return local(None, maintain::backup(args)),
         Command::Restore(args) => return local(None, maintain::restore(args)),
         Command::Export(args) => return local(None, export::export(args)),
+        Command::Limits(args) => limits::run(args),
         Command::Top(args) => top::run(args),
         Command::Maintain(args) => return local(None, upkeep::maintain(args)),
         Command::ApiToken(args) => return local(None, api_token::run(args)),

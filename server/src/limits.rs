@@ -1,5 +1,6 @@
 //! Every ceiling of the server, with its unit in its name.
 
+cairn_protocol::limits! {
 /// Connections served at once; further ones wait in the kernel's backlog.
 pub const CONNECTIONS_MAX: usize = 8_192;
 /// Wait for a request's complete header, and for the next request on an idle connection.
@@ -10,10 +11,12 @@ pub const FIRST_BYTES_MS_MAX: u64 = 15_000;
 pub const FIRST_BYTES: usize = 24;
 /// Wait for a TLS handshake.
 pub const TLS_HANDSHAKE_MS_MAX: u64 = 15_000;
-/// Silence of a client whose request's body is awaited; then the answer is 408. Setting: `--body-idle-ms`.
+/// Silence of a client whose request's body is awaited; then the answer is 408.
+#[set = "--body-idle-ms"]
 pub const BODY_IDLE_MS_MAX: u64 = 300_000;
-/// Time in which a client takes nothing of an answer; then its connection is cut. Setting: `--write-idle-ms`. Long, as
+/// Time in which a client takes nothing of an answer; then its connection is cut. Long, as
 /// the kernel tells of room only when a third of its send buffer is free: at 1 kB/s that is once in many minutes.
+#[set = "--write-idle-ms"]
 pub const WRITE_IDLE_MS_MAX: u64 = 900_000;
 /// How often the files of the certificate are looked at.
 pub const TLS_CHECK_MS: u64 = 10_000;
@@ -30,6 +33,7 @@ pub const HTTP2_PING_MS: u64 = 30_000;
 /// Pause after a failed `accept`, which is nearly always a lack of descriptors.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
 /// Requests whose answer's head takes longer are logged as slow, where nothing else is said.
+#[set = "--slow-request-ms"]
 pub const SLOW_REQUEST_MS: u64 = 10_000;
 /// Wait for running requests after SIGTERM or SIGINT; then they are cut.
 pub const DRAIN_MS_MAX: u64 = 20_000;
@@ -88,7 +92,7 @@ pub const RATE_PER_SECOND_MAX: u32 = 1_000_000;
 /// Most requests at once that a rate allows.
 pub const RATE_BURST_MAX: u32 = 1_000_000;
 /// Repositories whose size is known and not written to the catalog yet.
-pub const NOTED_BYTES_MAX: usize = 65_536;
+pub const NOTED_SIZES_MAX: usize = 65_536;
 /// Longest credential looked at; ours have 65 characters.
 pub const CREDENTIAL_BYTES_MAX: usize = 512;
 
@@ -348,3 +352,4 @@ pub const TRACE_STOP_MS_MAX: u64 = 5_000;
 pub const MAINTAIN_FILES_MAX: usize = 8;
 /// `cairn maintain` rewrites a file of which more than one page in so many is free.
 pub const COMPACT_FREE_SHARE: u64 = 10;
+}

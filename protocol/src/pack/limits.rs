@@ -1,5 +1,6 @@
 //! Ceilings of the pack code, with units.
 
+crate::limits! {
 /// Deepest delta chain that is followed, in links; `git pack-objects` cannot write a deeper one (12-bit depth).
 pub const DELTA_DEPTH_MAX: u32 = 4_095;
 
@@ -61,3 +62,4 @@ const _: () = assert!(ENTRY_HEADER_BYTES_MAX < STEP_BYTES);
 pub const DEFLATE_BUFFER_BYTES: usize = 16 << 10;
 /// States of deflate that are kept for the next object, some 300 KB each. More than cores are rarely used at once.
 pub const DEFLATE_STATES_MAX: usize = 16;
+}

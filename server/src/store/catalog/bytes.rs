@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Catalog, Result};
-use crate::limits::NOTED_BYTES_MAX;
+use crate::limits::NOTED_SIZES_MAX;
 use crate::store::RepoId;
 
 /// Entry and bytes of repositories whose row does not tell yet.
@@ -21,7 +21,7 @@ impl Noted {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_older = noted.get(&id).is_some_and(|(known, _)| *known > seq);
         // Only a path that never says `touched` could fill it; such bytes are noted by the next push.
-        if !is_older && (noted.len() < NOTED_BYTES_MAX || noted.contains_key(&id)) {
+        if !is_older && (noted.len() < NOTED_SIZES_MAX || noted.contains_key(&id)) {
             noted.insert(id, (seq, bytes));
         }
     }

@@ -1,5 +1,6 @@
 //! Ceilings of the repository store, with their units.
 
+cairn_protocol::limits! {
 /// Bytes of one `chunk` row of a pack. The worst random read depends on it, throughput hardly.
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// Records in one row.
@@ -51,3 +52,4 @@ pub const ROLL_DELETE_PACKS: usize = 1_000;
 const _: () = assert!(ROLL_STEP_BYTES_MAX < PACK_BYTES_MAX);
 // Every record of the largest pack has a row to live in.
 const _: () = assert!(SECTION_ROWS_MAX * RECORDS_PER_ROW as u64 >= u32::MAX as u64);
+}

@@ -1,0 +1,85 @@
+//! The tables of limits hold every limit, and the tests that they name exist.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Files of limits whose tables `docs/limits.md` prints.
+const PRINTED: [&str; 5] = [
+    "server/src/limits.rs",
+    "server/src/store/repo/limits.rs",
+    "protocol/src/limits.rs",
+    "protocol/src/pack/limits.rs",
+    "remote/src/limits.rs",
+];
+/// The file of limits whose table `cairn-fs limits` prints.
+const DRIVER: &str = "fs-driver/src/limits.rs";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|why| panic!("{path}: {why}"))
+}
+
+/// Names of the public constants of a file, however they are declared.
+fn constants(text: &str) -> BTreeSet<String> {
+    let declared = text.lines().filter_map(|line| line.trim_start().strip_prefix("pub const "));
+    declared.filter_map(|rest| rest.split(':').next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_constant_of_the_files_of_limits_is_in_the_printed_table() {
+    let page = read("docs/limits.md");
+    for path in PRINTED {
+        let names = constants(&read(path));
+        assert!(names.len() > 10, "{path} has {} limits", names.len());
+        for name in names {
+            assert!(page.contains(&format!("| `{name}` |")), "{path}: {name} stands outside of `limits!`");
+        }
+    }
+}
+
+#[test]
+fn no_limit_of_the_driver_stands_outside_of_its_table() {
+    let text = read(DRIVER);
+    let table = text.split_once("limits! {").and_then(|(_, rest)| rest.rsplit_once("\n}\n")).unwrap().0;
+    assert_eq!(constants(&text), constants(table));
+}
+
+#[test]
+fn no_other_file_of_limits_is_forgotten() {
+    fn files(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                files(&path, found);
+            } else if name == "limits.rs" && path.components().any(|part| part.as_os_str() == "src") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    files(&root(), &mut found);
+    let short = |path: &PathBuf| path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+    let others: Vec<String> =
+        found.iter().map(short).filter(|path| path != "server/src/cli/limits.rs").collect();
+    for path in &others {
+        assert!(PRINTED.contains(&path.as_str()) || path == DRIVER, "{path} is in no table");
+    }
+    assert_eq!(others.len(), PRINTED.len() + 1);
+}
+
+#[test]
+fn every_test_that_a_limit_names_is_there() {
+    for path in PRINTED.iter().chain([&DRIVER]) {
+        for line in read(path).lines() {
+            let Some(named) = line.trim().strip_prefix("#[test_at = \"") else { continue };
+            let (file, name) = named.trim_end_matches("\"]").split_once("::").unwrap();
+            assert!(read(file).contains(&format!("fn {name}(")), "{path} names {file}::{name}");
+        }
+    }
+}
