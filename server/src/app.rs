@@ -9,6 +9,7 @@ use crate::auth::ApiToken;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::jobs::import::Imports;
+use crate::jobs::maintenance::Maintenance;
 use crate::metrics::Metrics;
 use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
@@ -58,6 +59,8 @@ pub struct Parts {
     pub index_turns: Arc<Semaphore>,
     /// The imports under way.
     pub imports: Imports,
+    /// What looks after files.
+    pub maintenance: Maintenance,
 }
 
 impl App {

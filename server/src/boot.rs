@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Given};
 use crate::edge::Edge;
 use crate::jobs::import::Imports;
+use crate::jobs::maintenance::Maintenance;
 use crate::limits::{IMPORT_DRAIN_MS_MAX, INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
 use crate::listen::{self, Door};
 use crate::metrics::Metrics;
@@ -100,6 +101,7 @@ pub fn open_on(disk: Arc<dyn Disk>, config: Config, api_token: &str, clock: Cloc
         commit_turns: Turns::default(),
         index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
         imports: Imports::default(),
+        maintenance: Maintenance::default(),
     }))
 }
 
@@ -140,6 +142,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
         slow_request_ms: given.slow_request_ms,
         patience: given.patience,
         bounds: given.bounds,
+        maintenance_quiet_ms: given.maintenance_quiet_ms,
     };
     let app = open(config, &api_token)?;
     doing("write the URL", fs::write(given.data.join("url"), &public_url))?;
@@ -159,10 +162,13 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     if let Some(tls) = &tls {
         tokio::spawn(tls.clone().watch());
     }
+    // What it is at when the server stops is done or not done at all.
+    let maintenance = tokio::spawn(jobs::maintenance::run(app.clone()));
     let door = Door { listener, metrics: app.metrics.clone(), tls };
     if !listen::serve(door, Edge::new(app.clone()), stop).await {
         tracing::warn!("some requests did not end in time and were cut");
     }
+    maintenance.abort();
     app.imports.drain(Duration::from_millis(IMPORT_DRAIN_MS_MAX)).await;
     Ok(())
 }

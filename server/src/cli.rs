@@ -109,7 +109,7 @@ enum Command {
     Limits(limits::LimitsArgs),
     /// Watch what a server does
     Top(top::TopArgs),
-    /// Roll small packs into larger ones and give the space back, while no server runs
+    /// Roll small packs into larger ones and give the space back; a server that runs is asked to do it
     #[command(after_help = "Example:\n  cairn maintain --all")]
     Maintain(upkeep::MaintainArgs),
 }
@@ -150,6 +150,9 @@ struct Serve {
     /// Cut a client that takes nothing of its answer for longer, in milliseconds.
     #[arg(long, env = "CAIRN_WRITE_IDLE_MS", default_value_t = WRITE_IDLE_MS_MAX, value_parser = clap::value_parser!(u64).range(1..))]
     write_idle_ms: u64,
+    /// Maintain a repository that got no push for so many seconds, and at any time one that got many; off: only when asked.
+    #[arg(long, env = "CAIRN_MAINTENANCE", value_name = "SECONDS|off", default_value = "600")]
+    maintenance: upkeep::Quiet,
     #[command(flatten)]
     bounds: bounds::BoundsArgs,
     #[command(flatten)]
@@ -281,6 +284,7 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
         patience: Patience { body_idle_ms: args.body_idle_ms, write_idle_ms: args.write_idle_ms },
         imports: ImportConfig { allow_private: args.import_allow_private, ca_file: args.import_ca_file },
         bounds: args.bounds.into(),
+        maintenance_quiet_ms: args.maintenance.0,
     };
     boot::serve(given).await?;
     Ok(ExitCode::SUCCESS)

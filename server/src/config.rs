@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::limits::{BODY_IDLE_MS_MAX, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX};
+use crate::limits::{BODY_IDLE_MS_MAX, MAINTAIN_QUIET_MS, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX};
 use crate::ops::quota::Allowed;
 use crate::peer::Network;
 use crate::rate::Rate;
@@ -53,6 +53,8 @@ pub struct Config {
     pub bounds: Bounds,
     /// Whence may be imported.
     pub imports: ImportConfig,
+    /// Without a push for so long, a repository is maintained, in milliseconds; `None`: the server does nothing of itself.
+    pub maintenance_quiet_ms: Option<u64>,
 }
 
 /// Whence may be imported.
@@ -76,6 +78,7 @@ impl Default for Config {
             patience: Patience::default(),
             bounds: Bounds::default(),
             imports: ImportConfig::default(),
+            maintenance_quiet_ms: Some(MAINTAIN_QUIET_MS),
         }
     }
 }
@@ -105,4 +108,6 @@ pub struct Given {
     pub patience: Patience,
     /// What callers may use.
     pub bounds: Bounds,
+    /// Without a push for so long, a repository is maintained, in milliseconds; `None`: the server does nothing of itself.
+    pub maintenance_quiet_ms: Option<u64>,
 }

@@ -14,6 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::jobs::maintenance::Done;
+
 /// Method and route of a request; `none` where no route matched.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub struct Operation(pub String);
@@ -88,6 +90,17 @@ pub struct Metrics {
     repo_commit: Histogram,
     catalog_commit: Histogram,
     push_work: Histogram,
+    maintenance: Maintained,
+}
+
+/// What maintenance did.
+#[derive(Clone, Default)]
+struct Maintained {
+    runs: Counter,
+    errors: Counter,
+    packs_in: Counter,
+    packs_out: Counter,
+    bytes_given_back: Counter,
 }
 
 impl Default for Metrics {
@@ -104,6 +117,7 @@ impl Default for Metrics {
             repo_commit: seconds(),
             catalog_commit: seconds(),
             push_work: seconds(),
+            maintenance: Maintained::default(),
         }
     }
 }
@@ -176,6 +190,21 @@ impl Metrics {
         &self.push_work
     }
 
+    /// A repository was maintained, or that failed.
+    pub fn maintained(&self, done: Option<&Done>) {
+        let counts = &self.maintenance;
+        counts.runs.inc();
+        match done {
+            None => drop(counts.errors.inc()),
+            Some(done) => {
+                counts.packs_in.inc_by(done.rolled.packs_in);
+                counts.packs_out.inc_by(done.rolled.packs_out);
+                let given_back = done.file_bytes_before.saturating_sub(done.file_bytes_after);
+                counts.bytes_given_back.inc_by(given_back);
+            }
+        }
+    }
+
     /// Everything, as text.
     pub fn text(&self, now: Now) -> String {
         for (found, total) in [("hit", now.file_asks[0]), ("miss", now.file_asks[1])] {
@@ -202,6 +231,20 @@ impl Metrics {
             "Seconds from a push's last byte to its report",
             self.push_work.clone(),
         );
+        let Maintained { runs, errors, packs_in, packs_out, bytes_given_back } = &self.maintenance;
+        for (name, help, counter) in [
+            ("maintenance_runs", "Repositories that were maintained", runs),
+            ("maintenance_errors", "Repositories whose maintenance failed", errors),
+            ("maintenance_packs_in", "Packs that were rolled into others", packs_in),
+            ("maintenance_packs_out", "Packs that others were rolled into", packs_out),
+            (
+                "maintenance_given_back_bytes",
+                "Bytes that files gave back to the file system",
+                bytes_given_back,
+            ),
+        ] {
+            all.register(name, help, counter.clone());
+        }
         for (name, help, value) in [
             ("open_files", "Repository files open", now.open_files),
             ("catalog_queue", "Changes that wait for the catalog's writer", now.catalog_queue),

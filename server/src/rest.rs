@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod imports;
 pub mod listing;
 pub mod log;
+pub mod maintenance;
 pub mod merges;
 pub mod multipart;
 pub mod namespaces;

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::rest::docs::Pages;
 use crate::rest::{
     activity, api_tokens, archive, commits, compare, content, diagnose, docs, forks, idempotency, imports,
-    listing, log, merges, namespaces, objects, ref_writes, refs, repos, tokens, usage,
+    listing, log, maintenance, merges, namespaces, objects, ref_writes, refs, repos, tokens, usage,
 };
 use crate::smart_http;
 
@@ -67,6 +67,7 @@ fn artifacts() -> OpenApiRouter<App> {
         .merge(forks::routes())
         .merge(compare::routes())
         .merge(merges::routes())
+        .merge(maintenance::routes())
         .merge(commits::routes())
         .merge(repos::routes())
         .merge(tokens::routes())

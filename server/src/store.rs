@@ -6,6 +6,7 @@ pub mod disk;
 pub mod files;
 pub mod id;
 pub mod maintain;
+pub(crate) mod outside;
 pub mod repo;
 
 use cairn_protocol::object::ObjectId;

@@ -1,15 +1,18 @@
-//! `cairn maintain`: what keeps files small, on the data folder of a server that is not running.
+//! `cairn maintain`: what keeps files small. On the data folder itself, or by the server that holds it.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::http::{Client, Problem, result, route};
+use super::target::RepoName;
 use super::{Failure, Place};
-use crate::boot;
+use crate::boot::{self, BootError};
 use crate::limits::{COMPACT_FREE_SHARE, MAINTAIN_FILES_MAX};
 use crate::store::catalog::RepoRow;
-use crate::store::repo::Rolled;
 use crate::store::{Files, maintain};
 
 #[derive(Args)]
@@ -28,8 +31,14 @@ pub(super) struct MaintainArgs {
 }
 
 pub(super) async fn maintain(args: MaintainArgs) -> Result<ExitCode, Failure> {
-    // A server holds packs open for its readers, which another process cannot know of.
-    let _lock = boot::lock(&args.place.data)?;
+    // A server holds packs open for its readers, which another process cannot know of: there the server does it.
+    let lock = match boot::lock(&args.place.data) {
+        Ok(lock) => Some(lock),
+        Err(BootError::InUse(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let data = args.place.data.clone();
+    let server = if lock.is_none() { Some(server_of(&data, &args.place.account)?) } else { None };
     let app = args.place.open()?;
     let files = Files::open(&app.config.data, MAINTAIN_FILES_MAX);
     let wanted = |row: &RepoRow| {
@@ -43,7 +52,11 @@ pub(super) async fn maintain(args: MaintainArgs) -> Result<ExitCode, Failure> {
         }
         found += 1;
         let name = format!("{}/{}", row.namespace, row.name);
-        match one(&files, row) {
+        let done = match &server {
+            Some(server) => ask(server, row),
+            None => one(&files, row),
+        };
+        match done {
             Ok(done) => report(&name, &done, args.json),
             Err(error) => {
                 failed += 1;
@@ -60,34 +73,90 @@ pub(super) async fn maintain(args: MaintainArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-/// What was done for one repository: packs, and bytes of its file before and after.
-struct Done {
-    rolled: Rolled,
-    before: u64,
-    after: u64,
+/// The server that holds a data folder.
+fn server_of(data: &Path, account: &str) -> Result<Client, Failure> {
+    let read = |name: &str| std::fs::read_to_string(data.join(name)).map(|text| text.trim().to_owned());
+    let origin =
+        read("url").map_err(|error| format!("a server uses {}, and its URL: {error}", data.display()))?;
+    let token = std::env::var("CAIRN_API_TOKEN").ok().filter(|token| !token.is_empty());
+    let token = token.map_or_else(|| read("api-token"), Ok);
+    let token = token.map_err(|error| {
+        let data = data.display();
+        format!(
+            "a server uses {data} and maintains it by itself; to ask it now, set CAIRN_API_TOKEN: {error}"
+        )
+    })?;
+    Ok(Client::new(origin.trim_end_matches('/'), account, &token)?)
 }
 
-fn one(files: &Files, row: &RepoRow) -> Result<Done, Failure> {
-    let path = files.path(row.id);
-    let bytes = || std::fs::metadata(&path).map_or(0, |found| found.len());
-    let before = bytes();
+/// What was done for one repository, as REST tells it.
+fn ask(server: &Client, row: &RepoRow) -> Result<Value, Failure> {
+    let name = RepoName { namespace: row.namespace.clone(), name: row.name.clone() };
+    match server.post(&route(&name, "/maintenance"), &json!({})) {
+        Ok(answer) => Ok(result(&answer).clone()),
+        // Deleted meanwhile, or still being imported: nothing to do.
+        Err(Problem::Refused { status: 404 | 409, .. }) => Ok(Value::Null),
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+/// The same, done here.
+fn one(files: &Files, row: &RepoRow) -> Result<Value, Failure> {
     let repo = files.repo(row.object_format, &row.pins)?;
+    let before = repo.file_bytes()?;
     let rolled = repo.roll(2)?;
     repo.compact(COMPACT_FREE_SHARE)?;
-    Ok(Done { rolled, before, after: bytes() })
+    Ok(json!({
+        "packs_in": rolled.packs_in, "packs_out": rolled.packs_out,
+        "pack_bytes_in": rolled.bytes_in, "pack_bytes_out": rolled.bytes_out,
+        "file_bytes_before": before, "file_bytes_after": repo.file_bytes()?, "waiting": false,
+    }))
 }
 
-fn report(name: &str, done: &Done, is_json: bool) {
-    let Done { rolled, before, after } = done;
-    let Rolled { packs_in, packs_out, .. } = rolled;
+fn report(name: &str, done: &Value, is_json: bool) {
+    let number = |field: &str| done.get(field).and_then(Value::as_u64).unwrap_or_default();
+    let (packs_in, packs_out) = (number("packs_in"), number("packs_out"));
+    let (before, after) = (number("file_bytes_before"), number("file_bytes_after"));
     if is_json {
-        let line = json!({
-            "repo": name, "packs_in": packs_in, "packs_out": packs_out,
-            "pack_bytes_in": rolled.bytes_in, "pack_bytes_out": rolled.bytes_out,
-            "file_bytes_before": before, "file_bytes_after": after,
-        });
-        println!("{line}");
-    } else if *packs_in > 0 || before != after {
-        println!("{name}: {packs_in} packs into {packs_out}, file of {before} bytes now {after}");
+        let mut line = done.as_object().cloned().unwrap_or_default();
+        line.insert("repo".into(), json!(name));
+        println!("{}", Value::Object(line));
+    } else if packs_in > 0 || before != after {
+        let waiting = done.get("waiting").and_then(Value::as_bool).unwrap_or_default();
+        let more = if waiting { "; what clones under way still read goes later" } else { "" };
+        println!("{name}: {packs_in} packs into {packs_out}, file of {before} bytes now {after}{more}");
+    }
+}
+
+/// How long a repository must be quiet to be maintained by the server, in milliseconds; `None`: never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Quiet(pub(super) Option<u64>);
+
+impl FromStr for Quiet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let seconds = || text.parse::<u64>().ok().filter(|seconds| *seconds > 0)?.checked_mul(1_000);
+        match text {
+            "off" => Ok(Self(None)),
+            _ => seconds()
+                .map(|ms| Self(Some(ms)))
+                .ok_or_else(|| format!("{text}: a number of seconds from 1, or off")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Quiet;
+
+    #[test]
+    fn quiet_is_a_number_of_seconds_or_off() {
+        let parsed = |text: &str| text.parse::<Quiet>().ok();
+        assert_eq!(parsed("off"), Some(Quiet(None)));
+        assert_eq!(parsed("1"), Some(Quiet(Some(1_000))));
+        for bad in ["0", "-1", "", "1.5", "never", "99999999999999999999"] {
+            assert_eq!(parsed(bad), None, "{bad}");
+        }
     }
 }

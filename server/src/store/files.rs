@@ -3,7 +3,8 @@
 //! Only a file that nothing holds (no snapshot, stage or commit) is closed to make room; while more files
 //! than allowed are busy, the cache is larger than allowed. Lock order: `slots`, then one `Slot`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -14,9 +15,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::StoreError;
 use super::disk::{Disk, System, beside};
 pub use super::id::{Pin, RepoId};
+use super::outside;
 use super::repo::Repo;
 use super::repo::file::{Access, RepoFile};
-use super::repo::limits::SOURCES_MAX;
+use super::repo::limits::{DUE_REPOS_MAX, SOURCES_MAX};
 use super::repo::schema;
 
 /// All repository files under one data folder.
@@ -33,6 +35,10 @@ struct Inner {
     /// Asked for and open; asked for and opened.
     asks: [AtomicU64; 2],
     slots: Mutex<HashMap<RepoId, Arc<Slot>>>,
+    /// Repositories that got many small packs. Leaf lock.
+    due: Mutex<BTreeSet<RepoId>>,
+    /// Keeps the process that serves from deleting what this one reads.
+    _reading: Option<File>,
     templates: [OnceLock<Vec<u8>>; 2],
 }
 
@@ -91,6 +97,8 @@ impl Files {
             clock: AtomicU64::new(0),
             asks: Default::default(),
             slots: Mutex::default(),
+            due: Mutex::default(),
+            _reading: (access == Access::ReadOnly).then(|| outside::hold(data_dir)).flatten(),
             templates: [OnceLock::new(), OnceLock::new()],
         }))
     }
@@ -124,6 +132,19 @@ impl Files {
     /// How many files are open.
     pub fn open_count(&self) -> usize {
         locked(&self.0.slots).len()
+    }
+
+    /// Notes that a repository has many small packs. One that does not fit is noted by its next push.
+    pub(crate) fn note_due(&self, id: RepoId) {
+        let mut due = locked(&self.0.due);
+        if due.len() < DUE_REPOS_MAX {
+            due.insert(id);
+        }
+    }
+
+    /// The repositories that got many small packs since they were asked for last.
+    pub fn take_due(&self) -> BTreeSet<RepoId> {
+        std::mem::take(&mut *locked(&self.0.due))
     }
 
     /// Deletes the file of a repository that nothing pins or names any more. False where it is in use: ask

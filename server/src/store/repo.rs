@@ -14,6 +14,7 @@ mod index;
 mod kinds;
 pub mod limits;
 mod log;
+mod pick;
 mod record;
 mod refs;
 mod roll;
@@ -29,6 +30,7 @@ use cairn_protocol::object::HashAlgo;
 
 pub use commit::{Committed, EntryKind, Expected, NewEntry, RefUpdate, UpdateResult};
 pub use log::{EntryRow, MovedRef, RefChange};
+pub use pick::Want;
 pub use refs::RefRow;
 pub use roll::Rolled;
 pub use snapshot::{PackRow, Shown, Snapshot};
@@ -92,7 +94,39 @@ impl Repo {
 
     /// Rolls runs of at least `packs_min` small packs of the own log into larger ones, beside whatever else goes on.
     pub fn roll(&self, packs_min: usize) -> Result<Rolled, StoreError> {
-        roll::roll(self, packs_min)
+        let mut all = Rolled::default();
+        while let Some(step) = self.roll_step(Want::Runs(packs_min))? {
+            all.add(step);
+        }
+        self.delete_retired()?;
+        Ok(all)
+    }
+
+    /// Rolls the first run of packs that is worth it; `None` where there is none. Bounded in memory and in what it writes.
+    pub fn roll_step(&self, want: Want) -> Result<Option<Rolled>, StoreError> {
+        roll::step(self, want)
+    }
+
+    /// Deletes what was rolled away and is no longer read. True where nothing of it is left.
+    pub fn delete_retired(&self) -> Result<bool, StoreError> {
+        match self.files.get(self.id(), self.algo)? {
+            Some(file) => file.delete_retired(),
+            None => Ok(true),
+        }
+    }
+
+    /// Small packs of the own log that were not rolled yet.
+    pub fn loose_packs(&self) -> Result<usize, StoreError> {
+        Ok(self.files.get(self.id(), self.algo)?.map_or(0, |file| file.packs().loose))
+    }
+
+    /// Bytes of the own file once its log is in it; 0 where there is none.
+    pub fn file_bytes(&self) -> Result<u64, StoreError> {
+        let Some(file) = self.files.get(self.id(), self.algo)? else { return Ok(0) };
+        file.read(|conn| {
+            let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            Ok((number("page_count")? * number("page_size")?) as u64)
+        })
     }
 
     /// Gives the free pages of the own file back to the file system where more than one in `free_share` is free, by

@@ -25,7 +25,7 @@ pub async fn step(world: &mut World, seed: u64) -> Result<(String, Step), String
         world.repos.push(Repo { name, token, states: vec![(world.now(), Refs::new())], own: 0 });
     }
     let at = random.below(world.repos.len());
-    let (what, done) = match random.below(20) {
+    let (what, done) = match random.below(21) {
         0..7 => ("push", push(world, at, &mut random).await),
         7 | 8 => ("rewind", rewind(world, at, &mut random).await),
         9 => ("delete refs", delete_refs(world, at, &mut random).await),
@@ -34,6 +34,7 @@ pub async fn step(world: &mut World, seed: u64) -> Result<(String, Step), String
         15 | 16 => ("fork", fork(world, at, &mut random).await),
         17 => ("race", race(world, at, &mut random).await),
         18 => ("steal", steal(world, at, &mut random).await),
+        19 => ("maintain", maintain(world, at).await),
         _ if random.one_in(2) => {
             world.restart();
             ("restart", Ok(()))
@@ -368,6 +369,12 @@ async fn steal(world: &mut World, at: usize, random: &mut Random) -> Step {
         Ok(taken) if taken == [true] => Err(format!("{} took {target}, which it does not have", repo.name)),
         _ => Ok(()),
     }
+}
+
+/// Packs are rolled and space is given back; nobody may see it.
+async fn maintain(world: &mut World, at: usize) -> Step {
+    let done = world.server().maintain("t", &world.repos[at].name).await;
+    same(&format!("maintenance: {}", done.body), &done.status, &200)
 }
 
 async fn delete(world: &mut World, at: usize) -> Step {

@@ -38,6 +38,7 @@ pub enum Op {
     Fork,
     ForkAt,
     DeleteRepo,
+    Maintain,
 }
 
 /// A server's life after life on one disk, and what it acknowledged.
@@ -116,6 +117,7 @@ impl History {
                 self.fork(&name, Some(seq)).await
             }
             Op::DeleteRepo => self.delete(&name).await,
+            Op::Maintain => self.server.maintain("t", &name).await.status < 500,
         }
     }
 

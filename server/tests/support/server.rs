@@ -238,3 +238,10 @@ impl Server {
         Ok(Self { edge: Edge::new(app.clone()), app, now: Arc::clone(now), folder })
     }
 }
+
+impl Server {
+    /// Looks after the file of a repository, whatever is due.
+    pub async fn maintain(&self, namespace: &str, name: &str) -> Answer {
+        self.post(&format!("/namespaces/{namespace}/repos/{name}/maintenance"), "{}").await
+    }
+}

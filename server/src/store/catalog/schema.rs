@@ -15,7 +15,7 @@ use crate::store::disk::{self, Disk};
 
 /// What brings the tables from one version to the next: a file of version N has seen the first N steps. A step that
 /// was released is never changed.
-const STEPS: &[&str] = &[TABLES, IMPORTS, ORDERS, API_TOKENS, BYTES, IDEMPOTENCY];
+const STEPS: &[&str] = &[TABLES, IMPORTS, ORDERS, API_TOKENS, BYTES, IDEMPOTENCY, MAINTAINED];
 
 const TABLES: &str = "
 CREATE TABLE namespaces (
@@ -142,6 +142,12 @@ CREATE TABLE imports (
     depth      INTEGER,
     is_private INTEGER NOT NULL
 );
+";
+
+/// maintained_at: the last push that maintenance knew of when it was done with the file.
+const MAINTAINED: &str = "
+ALTER TABLE repos ADD COLUMN maintained_at INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX repos_to_maintain ON repos (last_push_at) WHERE deleted_at IS NULL AND last_push_at > maintained_at;
 ";
 
 /// Opens the catalog for writing and brings its tables up to date.

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use super::Repo;
 use super::file::{Flush, PackMeta, RepoFile};
 use super::index::{Finder, LastShard, find_sharded, read_row};
-use super::limits::RECORDS_PER_ROW;
+use super::limits::{RECORDS_PER_ROW, ROLL_TIER_PACKS};
 use super::record::{RawRecord, bitmap_bytes, record_bytes};
 use super::refs::{self, Level};
 use super::schema::{Section, int, row_id};
@@ -179,6 +179,9 @@ pub(crate) fn commit_entry(repo: &Repo, mut entry: NewEntry) -> Result<Committed
         )?;
     if let Some(staged) = staged.as_mut().filter(|_| committed.seq.is_some()) {
         staged.body = Body::Live;
+    }
+    if file.packs().loose >= ROLL_TIER_PACKS {
+        repo.files.note_due(repo.id());
     }
     Ok(committed)
 }

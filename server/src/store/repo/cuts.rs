@@ -87,6 +87,10 @@ impl Retired {
         self.metas.extend(packs.into_iter().map(|pack| (pack.id, pack)));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
     pub(crate) fn by_id(&self, id: u32) -> Option<&Arc<PackMeta>> {
         self.metas.get(&id)
     }

@@ -17,10 +17,12 @@ use super::cuts::{Cut, Lease, Retired, decode_cuts};
 use super::graph::PackCommits;
 use super::kinds::KindSets;
 use super::limits::{READERS_IDLE_MAX, ROLL_DELETE_PACKS};
+use super::pick::is_loose;
 use super::record::bitmap_from;
 use super::schema::{self, Use};
 use crate::store::StoreError;
 use crate::store::disk::{self, Disk};
+use crate::store::outside;
 
 /// Whether this process is the file's one writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,8 @@ pub(crate) struct Packs {
     pub(crate) list: Vec<Arc<PackMeta>>,
     by_id: HashMap<u32, usize>,
     sharded: Vec<usize>,
+    /// Small packs that were not rolled yet.
+    pub(crate) loose: usize,
     /// Held by each snapshot that may name packs of the list as it is.
     pub(crate) lease: Lease,
     pub(crate) retired: Retired,
@@ -88,6 +92,7 @@ impl Packs {
         if !pack.fanout.is_empty() {
             self.sharded.push(self.list.len());
         }
+        self.loose += usize::from(is_loose(&pack));
         self.list.push(Arc::new(pack));
     }
 
@@ -124,6 +129,7 @@ impl Packs {
         self.by_id = self.list.iter().enumerate().map(|(at, pack)| (pack.id, at)).collect();
         let sharded = self.list.iter().enumerate().filter(|(_, pack)| !pack.fanout.is_empty());
         self.sharded = sharded.map(|(at, _)| at).collect();
+        self.loose = self.list.iter().filter(|pack| is_loose(pack)).count();
     }
 
     /// Takes over what was retired before the list was read again: snapshots still name it.
@@ -223,7 +229,7 @@ impl RepoFile {
         let packs = Packs::load(&conn)?;
         let (mut writer, mut readers) = (None, Vec::new());
         if access == Access::Write {
-            sweep(&conn)?;
+            sweep(&conn, data_dir)?;
             disk::take_log(&conn)?;
             writer = Some(conn);
         } else {
@@ -279,15 +285,20 @@ impl RepoFile {
         Ok(out)
     }
 
-    /// Deletes the rows of retired packs that no snapshot can name any more, in bounded transactions.
-    pub(crate) fn delete_retired(&self) -> Result<(), StoreError> {
+    /// Deletes the rows of retired packs that no snapshot can name any more, in bounded transactions, unless other
+    /// processes read. True where none are left.
+    pub(crate) fn delete_retired(&self) -> Result<bool, StoreError> {
+        if self.packs().retired.is_empty() {
+            return Ok(true);
+        }
+        let Some(_alone) = outside::keep_out(&self.data_dir) else { return Ok(false) };
         let free = self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()).retired.take_free();
         // What fails here is swept when the file is opened next.
         for batch in free.chunks(ROLL_DELETE_PACKS) {
             let delete = |conn: &Connection| batch.iter().try_for_each(|id| schema::delete_staged(conn, *id));
             self.write(Flush::Later, delete, |(), _| ())?;
         }
-        Ok(())
+        Ok(self.packs().retired.is_empty())
     }
 
     /// Rewrites the file without its free pages where more than one page in `free_share` is free. True where it did.
@@ -397,13 +408,16 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Deletes the packs that were staged when an earlier process ended.
-fn sweep(conn: &Connection) -> Result<(), StoreError> {
-    let left: Vec<u32> = conn
-        .prepare("SELECT id FROM pack WHERE live = 0")?
-        .query_map([], |row| row.get(0))?
+/// Deletes the packs that were staged when an earlier process ended, and those that it had rolled away, unless another
+/// process reads: it may name those, and the next open sweeps them.
+fn sweep(conn: &Connection, data_dir: &Path) -> Result<(), StoreError> {
+    let left: Vec<(u32, bool)> = conn
+        .prepare("SELECT id, base_ordinal IS NOT NULL FROM pack WHERE live = 0")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
-    for pack in left {
+    let was_live = left.iter().any(|(_, was_live)| *was_live);
+    let alone = if was_live { outside::keep_out(data_dir) } else { None };
+    for (pack, _) in left.into_iter().filter(|(_, was_live)| !was_live || alone.is_some()) {
         conn.execute_batch("BEGIN IMMEDIATE")?;
         schema::delete_staged(conn, pack)?;
         conn.execute_batch("COMMIT")?;

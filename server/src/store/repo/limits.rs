@@ -46,6 +46,11 @@ pub const ROLL_DELTA_DEPTH_MAX: u32 = 50;
 pub const ROLL_WINDOW_OBJECTS: usize = 10;
 /// Objects that are tried as deltas, in bytes: smaller ones save nothing, larger ones would hold up memory and time.
 pub const ROLL_DELTA_BYTES: std::ops::RangeInclusive<u64> = 64..=512 << 10;
+/// Neighbouring packs of about one age that are rolled while a repository is pushed to: each entry is then written again
+/// once for every such power of the number of entries.
+pub const ROLL_TIER_PACKS: usize = 64;
+/// Repositories that wait for their small packs to be rolled because of their number.
+pub const DUE_REPOS_MAX: usize = 10_000;
 /// Retired packs deleted in one transaction.
 pub const ROLL_DELETE_PACKS: usize = 1_000;
 

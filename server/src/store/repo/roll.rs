@@ -32,8 +32,9 @@ use super::index::read_record;
 use super::kinds::extend_kinds;
 use super::limits::{
     CHUNK_BYTES, COMMIT_ROW_BYTES, RECORDS_PER_ROW, ROLL_DELTA_BYTES, ROLL_DELTA_DEPTH_MAX,
-    ROLL_PACK_BYTES_MAX, ROLL_STEP_BYTES_MAX, ROLL_STEP_OBJECTS_MAX, ROLL_WINDOW_OBJECTS,
+    ROLL_STEP_BYTES_MAX, ROLL_WINDOW_OBJECTS,
 };
+use super::pick::{Want, pick};
 use super::record::{Place, RawBase, RawRecord, bitmap_bytes, record_bytes};
 use super::schema::{LAYOUT_ROLLED, Section, int, row_id};
 use super::snapshot::Snapshot;
@@ -53,49 +54,36 @@ pub struct Rolled {
     pub bytes_out: u64,
 }
 
-pub(crate) fn roll(repo: &Repo, packs_min: usize) -> Result<Rolled, StoreError> {
-    let mut rolled = Rolled::default();
-    let Some(file) = repo.files.get(repo.id(), repo.algo)? else { return Ok(rolled) };
-    let _turn = locked(&file.rolling);
-    while let Some(run) = pick(&file, packs_min.max(2)) {
-        let made = {
-            let snapshot = repo.snapshot(None)?;
-            // Counted by packs: what is known must end where a pack ends.
-            extend_kinds(&file, &mut locked(&file.kinds))?;
-            Roller::new(&snapshot, &file).roll(&run)?
-        };
-        rolled.packs_in += run.len() as u64;
-        rolled.packs_out += 1;
-        rolled.bytes_in += run.iter().map(|pack| pack.bytes).sum::<u64>();
-        rolled.bytes_out += made.bytes.len() as u64;
-        publish(&file, &run, made)?;
-        file.delete_retired()?;
+impl Rolled {
+    /// Counts another step.
+    pub fn add(&mut self, step: Self) {
+        self.packs_in += step.packs_in;
+        self.packs_out += step.packs_out;
+        self.bytes_in += step.bytes_in;
+        self.bytes_out += step.bytes_out;
     }
-    file.delete_retired()?;
-    Ok(rolled)
 }
 
-/// The first run of neighbours that are worth a step. Packs with an index of their own stay: they are large.
-fn pick(file: &RepoFile, packs_min: usize) -> Option<Vec<Arc<PackMeta>>> {
-    let packs = file.packs();
-    let (mut run, mut bytes, mut objects) = (Vec::new(), 0, 0);
-    for pack in &packs.list {
-        let is_small = pack.fanout.is_empty() && pack.bytes < ROLL_PACK_BYTES_MAX;
-        let fits = bytes + pack.bytes <= ROLL_STEP_BYTES_MAX
-            && objects + u64::from(pack.object_count) <= u64::from(ROLL_STEP_OBJECTS_MAX);
-        if !(is_small && fits) {
-            if run.len() >= packs_min {
-                break;
-            }
-            (run, bytes, objects) = (Vec::new(), 0, 0);
-        }
-        if is_small {
-            run.push(Arc::clone(pack));
-            bytes += pack.bytes;
-            objects += u64::from(pack.object_count);
-        }
-    }
-    (run.len() >= packs_min).then_some(run)
+pub(crate) fn step(repo: &Repo, want: Want) -> Result<Option<Rolled>, StoreError> {
+    let Some(file) = repo.files.get(repo.id(), repo.algo)? else { return Ok(None) };
+    let _turn = locked(&file.rolling);
+    let picked = pick(&file.packs(), want);
+    let Some(run) = picked else { return Ok(None) };
+    let made = {
+        let snapshot = repo.snapshot(None)?;
+        // Counted by packs: what is known must end where a pack ends.
+        extend_kinds(&file, &mut locked(&file.kinds))?;
+        Roller::new(&snapshot, &file).roll(&run)?
+    };
+    let rolled = Rolled {
+        packs_in: run.len() as u64,
+        packs_out: 1,
+        bytes_in: run.iter().map(|pack| pack.bytes).sum(),
+        bytes_out: made.bytes.len() as u64,
+    };
+    publish(&file, &run, made)?;
+    file.delete_retired()?;
+    Ok(Some(rolled))
 }
 
 /// A rolled pack before it is written.
