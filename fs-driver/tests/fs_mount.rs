@@ -103,8 +103,7 @@ fn picture(root: &Path) -> Vec<String> {
             } else {
                 format!("{} {}", id_of(&fs::read(&path).unwrap()), meta.len())
             };
-            let links = if meta.is_dir() { 0 } else { meta.nlink() };
-            all.push(format!("{} {:o} {links} {what}", name.display(), meta.mode()));
+            all.push(format!("{} {:o} {} {what}", name.display(), meta.mode(), meta.nlink()));
         }
     }
     all.sort();
