@@ -481,6 +481,10 @@ fn inodes_and_times_survive_rename_copy_up_and_remount() {
     assert_eq!(stat("s/lib/a.h").modified().unwrap(), below.modified().unwrap());
 }
 
+#[path = "support/map.rs"]
+mod map;
+#[path = "support/ops.rs"]
+mod ops;
 #[path = "support/random.rs"]
 mod random;
 
@@ -492,10 +496,9 @@ fn random_operations_leave_what_they_leave_on_a_native_directory() {
         let mut mount = Mount::new(Duration::from_secs(60));
         let native = native();
         let mut rng = random::Rng::new(seed);
-        let (mut our_side, mut their_side) =
-            (random::Side::new(&mount.root()), random::Side::new(native.path()));
+        let (mut our_side, mut their_side) = (ops::Side::new(&mount.root()), ops::Side::new(native.path()));
         for at in 0..ops {
-            let op = random::Op::pick(&mut rng);
+            let op = ops::Op::pick(&mut rng);
             let (ours, theirs) = (op.apply(&mut our_side), op.apply(&mut their_side));
             assert_eq!(ours, theirs, "seed {seed}, operation {at}: {op:?}");
             if !theirs.starts_with("error") {
@@ -513,7 +516,7 @@ fn random_operations_leave_what_they_leave_on_a_native_directory() {
             }
         }
     }
-    assert_eq!(done.len(), random::OP_KINDS, "each operation succeeded at least once: {done:?}");
+    assert_eq!(done.len(), ops::OP_KINDS, "each operation succeeded at least once: {done:?}");
 }
 
 /// A small file system of its own; dropped, it is unmounted.
