@@ -321,6 +321,17 @@ fn every_operation_answers_as_a_native_directory_does_also_after_a_remount() {
     assert_eq!(picture(&mount.root()), picture(native.path()), "after a remount");
 }
 
+/// The kernel's request for it is one that the library does not know. Programs that get this answer make a name instead.
+#[test]
+fn a_file_without_a_name_is_refused_in_the_way_that_programs_know() {
+    use rustix::fs::{Mode, OFlags, open};
+    let mount = Mount::new(Duration::from_secs(60));
+    let made = open(mount.root(), OFlags::TMPFILE | OFlags::RDWR, Mode::from(0o600));
+    assert_eq!(made.unwrap_err(), rustix::io::Errno::OPNOTSUPP);
+    tempfile::tempfile_in(mount.root()).unwrap().write_all(b"as programs do").unwrap();
+    assert_eq!(picture(&mount.root()), picture(native().path()), "and nothing is left of it");
+}
+
 #[test]
 fn dotgit_stands_in_the_root_and_cannot_be_touched() {
     let mount = Mount::new(Duration::from_secs(60));
