@@ -78,21 +78,27 @@ impl Learnt {
         }
         // Another mount of the remote may have written meanwhile.
         let before = load(&self.path).unwrap_or_default();
-        let mut known = HashSet::new();
-        let mut out = Vec::new();
-        for path in paths.into_iter().flatten().chain(before.iter().map(Vec::as_slice)) {
-            if known.len() >= LEARNT_PATHS_MAX || out.len() + path.len() >= LEARNT_BYTES_MAX {
-                break;
-            }
-            if known.insert(path) {
-                out.extend_from_slice(path);
-                out.push(0);
-            }
-        }
+        let out = encode(paths.into_iter().flatten().chain(before.iter().map(Vec::as_slice)));
         write_whole(&self.path, &out)?;
         self.lock().saved_count = order.len();
         Ok(())
     }
+}
+
+/// Each path once, as many as the list holds.
+fn encode<'a>(paths: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut known = HashSet::new();
+    let mut out = Vec::new();
+    for path in paths {
+        if known.len() >= LEARNT_PATHS_MAX || out.len() + path.len() >= LEARNT_BYTES_MAX {
+            break;
+        }
+        if known.insert(path) {
+            out.extend_from_slice(path);
+            out.push(0);
+        }
+    }
+    out
 }
 
 fn load(path: &Path) -> io::Result<Vec<Vec<u8>>> {
@@ -103,4 +109,62 @@ fn load(path: &Path) -> io::Result<Vec<Vec<u8>>> {
     raw.truncate(whole);
     let paths = raw.split(|byte| *byte == 0).filter(|path| !path.is_empty());
     Ok(paths.take(LEARNT_PATHS_MAX).map(<[u8]>::to_vec).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use super::*;
+    use cairn_protocol::object::HashAlgo;
+
+    fn paths(count: usize) -> Vec<Vec<u8>> {
+        (0..count).map(|nth| format!("a/path/{nth}\n").into_bytes()).collect()
+    }
+
+    fn kept(paths: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), encode(paths.iter().map(Vec::as_slice))).unwrap();
+        load(file.path()).unwrap()
+    }
+
+    #[test]
+    fn a_list_keeps_its_first_paths_each_once_up_to_its_limits() {
+        let (full, beyond) = (paths(LEARNT_PATHS_MAX), paths(LEARNT_PATHS_MAX + 1));
+        assert_eq!(kept(&full), full);
+        assert_eq!(kept(&beyond), full);
+        assert_eq!(kept(&[full.clone(), full.clone()].concat()), full);
+        let long = |bytes: usize| vec![b'x'; bytes];
+        assert_eq!(
+            kept(&[long(LEARNT_BYTES_MAX - 1)]).len(),
+            1,
+            "with its end it is as long as the list may be"
+        );
+        assert_eq!(kept(&[long(LEARNT_BYTES_MAX)]).len(), 0);
+    }
+
+    #[test]
+    fn what_a_crash_cut_off_and_what_is_not_there_are_no_paths() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"whole\0also whole\0torn").unwrap();
+        let learnt = Learnt::new(file.path().to_owned());
+        let ranks = learnt.ranks();
+        assert_eq!((ranks.len(), ranks[b"whole".as_slice()], ranks[b"also whole".as_slice()]), (2, 0, 1));
+        assert!(Learnt::new(file.path().with_extension("gone")).ranks().is_empty());
+    }
+
+    #[test]
+    fn a_mount_that_reads_everything_stops_noting() {
+        let learnt = Learnt::new(PathBuf::from("/nowhere/at/all"));
+        let id = |nth: usize| {
+            let mut bytes = [0; 20];
+            bytes[..8].copy_from_slice(&nth.to_be_bytes());
+            ObjectId::from_bytes(HashAlgo::Sha1, &bytes).unwrap()
+        };
+        for nth in 0..LEARNT_PATHS_MAX + 10 {
+            learnt.note(&id(nth));
+            learnt.note(&id(nth));
+        }
+        assert_eq!(learnt.lock().order.len(), LEARNT_PATHS_MAX);
+    }
 }
