@@ -100,6 +100,9 @@ struct MountArgs {
     /// Bytes per second that the background may fetch.
     #[arg(long, value_name = "BYTES")]
     background_rate: Option<u64>,
+    /// Bytes to which the background may fill the cache of contents; what is read comes beyond that, too.
+    #[arg(long, value_name = "BYTES")]
+    hydrate_limit: Option<u64>,
 }
 
 #[derive(Args)]
@@ -234,6 +237,7 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
         cache_bytes_max: args.cache_limit,
         token_file: args.token_file.map(std::path::absolute).transpose()?,
         background_bytes_per_second: args.background_rate,
+        hydrate_bytes_max: args.hydrate_limit,
     };
     private_folder(&record.state())?;
     refuse_other(&record)?;
@@ -409,6 +413,10 @@ fn print_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
     let fetched = (hydration.fetched_blobs, hydration.fetched_bytes, hydration.requests);
     writeln!(out, "  fetched  {} files, {} bytes, {} requests", fetched.0, fetched.1, fetched.2)?;
     writeln!(out, "  to come  {} wanted, {} in the background", hydration.waiting, hydration.background)?;
+    if hydration.is_paused || hydration.is_disk_full {
+        let why = if hydration.is_paused { "it is paused" } else { "it may take no more of the disk" };
+        writeln!(out, "  rests    the background brings nothing: {why}")?;
+    }
     writeln!(out, "  changed  {} files, {} bytes", status.dirty_files, status.dirty_bytes)?;
     let notes = status.warnings.iter().chain(&hydration.last_error).chain(&status.history_error);
     notes.into_iter().try_for_each(|note| writeln!(out, "  note     {note}"))

@@ -14,7 +14,7 @@ use cairn_remote::{Credentials, Options};
 use serde::{Deserialize, Serialize};
 
 use crate::gitdir::idx::finished;
-use crate::limits::TOKEN_FILE_BYTES_MAX;
+use crate::limits::{CACHE_KEPT_PERCENT, TOKEN_FILE_BYTES_MAX};
 
 /// How much history a mount brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,12 +52,22 @@ pub struct Record {
     pub token_file: Option<PathBuf>,
     /// Bytes per second that the background may fetch; no bound if `None`.
     pub background_bytes_per_second: Option<u64>,
+    /// Bytes that the blob cache may hold, for all that the background brings; a little less than what it may hold at all if
+    /// `None`.
+    #[serde(default)]
+    pub hydrate_bytes_max: Option<u64>,
 }
 
 impl Record {
     /// The folder of this mount's state: git dir, overlay, control socket. The same for the same mountpoint.
     pub fn state(&self) -> PathBuf {
         state_of(&self.cache, &self.dir)
+    }
+
+    /// What the background may fill the blob cache to, in bytes: never so far that something else is evicted for it.
+    pub fn background_disk_bytes_max(&self) -> u64 {
+        let kept = self.cache_bytes_max / 100 * CACHE_KEPT_PERCENT;
+        self.hydrate_bytes_max.map_or(kept, |max| max.min(kept))
     }
 
     /// The folder of what mounts of this remote share.

@@ -36,6 +36,18 @@ pub const NEIGHBOURS_MAX: usize = 256;
 pub const NEIGHBOUR_BYTES_MAX: u64 = 1 << 20;
 /// Blobs of one request of the background.
 pub const BACKGROUND_BATCH: usize = 2_048;
+/// Blobs of its first request: what is needed most comes by itself.
+pub const BACKGROUND_BATCH_FIRST: usize = 64;
+/// By how much each request may have more blobs than the one before.
+pub const BACKGROUND_BATCH_GROWTH: usize = 4;
+/// A background that may take no more of the disk looks after this whether there is room again.
+pub const DISK_LOOK_PAUSE: Duration = Duration::from_secs(30);
+/// Paths that were read, which a remote's list keeps for its next mount.
+pub const LEARNT_PATHS_MAX: usize = 20_000;
+/// Bytes of that list.
+pub const LEARNT_BYTES_MAX: usize = 4 << 20;
+/// A tree of more files is not kept in memory to learn their paths.
+pub const LEARNT_LISTING_MAX: usize = VIEW_OBJECTS_MAX;
 /// Bytes of one request of the background, by known sizes.
 pub const BACKGROUND_BATCH_BYTES: u64 = 16 << 20;
 /// Bytes that a blob of unknown size is taken for.

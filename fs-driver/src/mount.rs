@@ -22,8 +22,8 @@ use crate::gitdir::layout::view_of;
 use crate::gitdir::loose::Names;
 use crate::hydrate::upstream::{Dial, Failure, dial};
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, FOLD_PAUSE, HISTORY_TRIES_MAX, PREPARE_TRIES_MAX, VIEW_OBJECTS_MAX,
-    WANT_DEADLINE,
+    BACKOFF_MAX, BACKOFF_MIN, FOLD_PAUSE, HISTORY_TRIES_MAX, LEARNT_LISTING_MAX, PREPARE_TRIES_MAX,
+    VIEW_OBJECTS_MAX, WANT_DEADLINE,
 };
 use crate::port::Objects;
 use crate::repo::{Mounted, Repo, prepare};
@@ -87,8 +87,10 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     let unmounting = Arc::clone(&session);
     thread::spawn(move || unmount_when_told(&stopped, &unmounting));
     ready(&mounted);
+    let learnt = listing.clone().filter(|listing| listing.len() <= LEARNT_LISTING_MAX);
     start_background(&shared, listing, &record)?;
     let served = session.wait();
+    learnt.iter().for_each(|listing| repo.save_learnt(listing));
     drop(folder);
     repo.hydrator().stop();
     // Nobody is to ask a mount that is gone.
@@ -190,15 +192,17 @@ pub fn clear_stale(dir: &Path) -> io::Result<()> {
 
 fn start_background(shared: &Arc<Shared>, listing: Option<Arc<Listing>>, record: &Record) -> io::Result<()> {
     let about = Arc::clone(shared);
+    let kept = listing.clone().filter(|listing| listing.len() <= LEARNT_LISTING_MAX);
     thread::Builder::new().name("background".to_owned()).spawn(move || {
         let Some(listing) = listing else { return };
         about.repo.start_background(&listing);
     })?;
-    let about = Arc::downgrade(&shared.fs);
+    let (about, repo) = (Arc::downgrade(&shared.fs), Arc::clone(&shared.repo));
     thread::Builder::new().name("fold".to_owned()).spawn(move || {
         while let Some(fs) = about.upgrade() {
             fs.fold_back();
             drop(fs);
+            kept.iter().for_each(|listing| repo.save_learnt(listing));
             thread::sleep(FOLD_PAUSE);
         }
     })?;

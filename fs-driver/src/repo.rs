@@ -22,6 +22,7 @@ use crate::gitdir::layout::{self, Head, Plan, gitdir_of};
 use crate::gitdir::receive::receive;
 use crate::gitdir::store::{Store, write_loose};
 use crate::hydrate::hydrator::{Hydrator, Parts, Progress};
+use crate::hydrate::learnt::Learnt;
 use crate::hydrate::order::{Candidate, order};
 use crate::hydrate::scan::Tree;
 use crate::hydrate::upstream::{Dial, Failure, Upstream};
@@ -78,6 +79,7 @@ pub struct Repo {
     sizes: Arc<Sizes>,
     hydrator: Hydrator,
     diverged: SyncSender<ObjectId>,
+    learnt: Learnt,
 }
 
 /// What the remote said, and what of it is to be mounted.
@@ -283,6 +285,7 @@ impl Repo {
             stage,
             algo,
             background_bytes_per_second: record.background_bytes_per_second,
+            background_disk_bytes_max: record.background_disk_bytes_max(),
         })?;
         let (diverged, receiver) = sync_channel::<ObjectId>(DIVERGED_MAX);
         let (objects, cached) = (gitdir_of(&record.state()).join("objects"), Arc::clone(&blobs));
@@ -292,7 +295,8 @@ impl Repo {
                 let _ = keep_for_git(&cached, &objects, &id);
             }
         })?;
-        Ok(Arc::new(Self { record, mounted, root, store, blobs, sizes, hydrator, diverged }))
+        let learnt = Learnt::new(record.store().join("read-order"));
+        Ok(Arc::new(Self { record, mounted, root, store, blobs, sizes, hydrator, diverged, learnt }))
     }
 
     /// What is mounted.
@@ -367,8 +371,20 @@ impl Repo {
         let size = |id: &ObjectId| self.size(id);
         let missing = listing.files().filter(|file| !self.blobs.has(&file.id)).take(BACKGROUND_MAX);
         let mut files: Vec<_> = missing.map(|file| Candidate { size: size(&file.id), ..file }).collect();
-        order(&mut files, &|_| None);
+        let ranks = self.learnt.ranks();
+        order(&mut files, &|file| ranks.get(&file.path).copied());
+        if let Err(error) = self.blobs.look() {
+            // It is counted again as it is filled.
+            log::warn!("the cache of contents could not be counted: {error}");
+        }
         self.hydrator.push_background(files.into_iter().map(|file| file.id).collect(), false);
+    }
+
+    /// Keeps which files were read, for the next mount of the remote.
+    pub fn save_learnt(&self, listing: &Listing) {
+        if let Err(error) = self.learnt.save(listing) {
+            log::warn!("which files were read could not be kept: {error}");
+        }
     }
 
     /// Brings all files below `path` before the rest. Answers how many are missing.
@@ -438,6 +454,7 @@ impl Objects for Repo {
     }
 
     fn open(&self, id: &ObjectId) -> Option<Blob> {
+        self.learnt.note(id);
         if let Ok(Some(blob)) = self.blobs.open_blob(id) {
             return Some(blob);
         }

@@ -78,6 +78,7 @@ pub struct Tree {
     algo: HashAlgo,
     raw: Box<[u8]>,
     places: Box<[Place]>,
+    folders: u32,
 }
 
 impl Tree {
@@ -103,10 +104,11 @@ impl Tree {
             let kind = EntryKind::from_mode(entry.mode);
             places.push(Place { name_at: name_at as u32, name_len: entry.name.len() as u16, kind });
         }
-        let mut tree = Self { algo, raw: raw.into(), places: places.into() };
+        let mut tree = Self { algo, raw: raw.into(), places: places.into(), folders: 0 };
         if doubts.order {
             tree.put_in_order(hidden);
         }
+        tree.folders = tree.places.iter().filter(|place| place.kind.is_dir()).count() as u32;
         Ok(tree)
     }
 
@@ -162,6 +164,11 @@ impl Tree {
     /// Entries.
     pub fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// Entries that show as directories.
+    pub fn folders(&self) -> u32 {
+        self.folders
     }
 
     /// Whether it has none.
@@ -243,7 +250,7 @@ struct Cache {
 impl Trees {
     /// A cache in front of `objects`.
     pub fn new(objects: Arc<dyn Objects>) -> Self {
-        let empty = Tree { algo: objects.algo(), raw: Box::default(), places: Box::default() };
+        let empty = Tree { algo: objects.algo(), raw: Box::default(), places: Box::default(), folders: 0 };
         Self { objects, cache: Mutex::default(), empty: Arc::new(empty) }
     }
 

@@ -17,12 +17,17 @@ use crate::gitdir::idx::finished;
 use crate::limits::{CACHE_KEPT_PERCENT, CACHE_STAGE_AGE_MAX, CACHE_TOUCH_AFTER};
 use crate::port::{Blob, Pin};
 
+/// The count of filled bytes before the first look.
+const UNSEEN: u64 = u64::MAX / 2;
+
 /// The cache.
 pub struct Blobs {
     folder: PathBuf,
     bytes_max: u64,
     /// Bytes filled since the last look at the whole cache.
     filled_bytes: AtomicU64,
+    /// Bytes that were here at the last look.
+    seen_bytes: AtomicU64,
 }
 
 /// The lock goes with the last handle of the file.
@@ -48,7 +53,8 @@ impl Blobs {
     pub fn open(folder: &Path, bytes_max: u64) -> io::Result<Self> {
         private_folder(folder)?;
         // The first fill looks at what earlier runs left.
-        Ok(Self { folder: folder.to_owned(), bytes_max, filled_bytes: AtomicU64::new(u64::MAX / 2) })
+        let (filled_bytes, seen_bytes) = (AtomicU64::new(UNSEEN), AtomicU64::new(0));
+        Ok(Self { folder: folder.to_owned(), bytes_max, filled_bytes, seen_bytes })
     }
 
     fn path(&self, id: &ObjectId) -> PathBuf {
@@ -108,14 +114,33 @@ impl Blobs {
         let filled = content.len() as u64;
         let before = self.filled_bytes.fetch_add(filled, Ordering::Relaxed);
         if before.saturating_add(filled) > self.bytes_max / 16 {
-            self.filled_bytes.store(0, Ordering::Relaxed);
             self.evict(self.bytes_max)?;
         }
         Ok(())
     }
 
+    /// Bytes that are here, as of the last look and what was filled since. Other processes may have changed that.
+    pub fn used_bytes(&self) -> u64 {
+        let filled = self.filled_bytes.load(Ordering::Relaxed);
+        // Before the first look, which the first fill makes, little is known to be here.
+        let filled = if filled >= UNSEEN { 0 } else { filled };
+        self.seen_bytes.load(Ordering::Relaxed).saturating_add(filled)
+    }
+
+    /// Looks how many bytes are here.
+    pub fn look(&self) -> io::Result<u64> {
+        Ok(self.evict(u64::MAX)?.kept_bytes)
+    }
+
     /// Removes what was used longest ago until `bytes_max` holds, if it does not hold already.
     pub fn evict(&self, bytes_max: u64) -> io::Result<Evicted> {
+        self.filled_bytes.store(0, Ordering::Relaxed);
+        let done = self.evict_now(bytes_max)?;
+        self.seen_bytes.store(done.kept_bytes, Ordering::Relaxed);
+        Ok(done)
+    }
+
+    fn evict_now(&self, bytes_max: u64) -> io::Result<Evicted> {
         let mut files = Vec::new();
         let mut done = Evicted::default();
         for algo in [HashAlgo::Sha1, HashAlgo::Sha256] {

@@ -10,7 +10,7 @@ use super::names::MODE_MASK;
 use super::state::State;
 use super::{DotGit, Fs, Need, Res, later_than};
 use crate::limits::{NAME_BYTES_MAX, SIZES_PER_REQUEST_MAX, XATTR_BYTES_MAX};
-use crate::overlay::{DOTGIT, Facts, Ino, Kind, Stamp};
+use crate::overlay::{DOTGIT, Facts, Ino, Inode, Kind, ROOT, Slot, Stamp};
 
 /// What kind of thing an inode is to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct Attr {
     pub blocks: u64,
     /// Permission bits.
     pub mode: u32,
-    /// Names it has; 1 for directories, as file systems do that do not count their children.
+    /// Names it has; a directory has one in each directory in it, too, and one in itself.
     pub nlink: u32,
     /// Owner.
     pub uid: u32,
@@ -89,6 +89,24 @@ pub struct SetAttr {
 
 /// What a directory says its size is.
 const DIR_BYTES: u64 = 4096;
+
+/// How many names a directory has: 2 and one in each directory in it. 1 where they cannot be counted, which says just that
+/// to those who go by it.
+fn dir_links(state: &State, dir: Option<&Inode>, base: Option<ObjectId>) -> u32 {
+    let Ok(tree) = state.trees.get(base) else { return 1 };
+    let mut folders = tree.folders();
+    for (name, slot) in dir.iter().flat_map(|dir| &dir.entries) {
+        let was = tree.get(name).is_some_and(|entry| entry.kind.is_dir());
+        let is = match slot {
+            Slot::White => false,
+            Slot::Node(child) => {
+                state.overlay.inodes.get(child).is_some_and(|inode| inode.facts.kind.is_dir())
+            }
+        };
+        folders = folders.saturating_sub(u32::from(was)) + u32::from(is);
+    }
+    2 + folders
+}
 
 impl Fs {
     /// The attributes of an inode.
@@ -121,11 +139,11 @@ impl Fs {
             Kind::Fifo | Kind::Socket | Kind::Block(_) | Kind::Char(_) => Some((0, 0)),
         };
         let (size, blocks) = known.unwrap_or_default();
-        let nlink = match state.overlay.inodes.get(&ino) {
-            Some(inode) if !facts.kind.is_dir() || inode.links.is_empty() && ino != 1 => {
-                inode.links.len() as u32
-            }
-            _ => 1,
+        let nlink = match (state.overlay.inodes.get(&ino), &facts.kind) {
+            (Some(inode), _) if inode.links.is_empty() && ino != ROOT => 0,
+            (dir, Kind::Dir(base)) => dir_links(state, dir, *base),
+            (Some(inode), _) => inode.links.len() as u32,
+            (None, _) => 1,
         };
         let Facts { mode, uid, gid, atime, mtime, ctime, .. } = facts;
         let kind = FileKind::from(&facts.kind);

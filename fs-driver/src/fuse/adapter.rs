@@ -422,6 +422,21 @@ impl Filesystem for Adapter {
         });
     }
 
+    /// Asked by all who want to know whether a file is a terminal. Without this each question is a line in the log.
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: fuser::IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: fuser::ReplyIoctl,
+    ) {
+        reply.error(errno(Code::NOTTY.raw_os_error()));
+    }
+
     fn readdirplus(
         &self,
         _: &Request,

@@ -12,6 +12,7 @@ use cairn_protocol::object::{HashAlgo, ObjectId};
 use cairn_remote::FetchWish;
 use serde::{Deserialize, Serialize};
 
+use super::background::Pace;
 use super::queue::{Job, Queue, SizesWant, Waiter, error_of};
 use super::scan::{Detector, Tree, parent};
 use super::upstream::{Dial, Failure, Upstream};
@@ -47,6 +48,8 @@ pub struct Parts {
     pub algo: HashAlgo,
     /// Bytes per second for the background.
     pub background_bytes_per_second: Option<u64>,
+    /// The background brings nothing that would make the cache larger than this, in bytes.
+    pub background_disk_bytes_max: u64,
 }
 
 /// What a hydrator has done and has before it.
@@ -64,6 +67,9 @@ pub struct Progress {
     pub background: usize,
     /// Whether the background rests.
     pub is_paused: bool,
+    /// Whether the background stands still because it may take no more of the disk.
+    #[serde(default)]
+    pub is_disk_full: bool,
     /// Whether the remote is thought to be dead.
     pub is_remote_dead: bool,
     /// The last thing that went wrong with the remote.
@@ -93,9 +99,10 @@ pub struct Hydrator {
 impl Hydrator {
     /// Starts the threads.
     pub fn start(parts: Parts) -> io::Result<Self> {
+        let pace = Pace::new(parts.background_bytes_per_second);
         let inner = Arc::new(Inner {
             parts,
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue::new(pace)),
             changed: Condvar::new(),
             is_stopping: AtomicBool::new(false),
             fetched_blobs: AtomicU64::new(0),
@@ -172,9 +179,13 @@ impl Hydrator {
         self.inner.changed.notify_all();
     }
 
-    /// Lets the background rest, or go on.
+    /// Lets the background rest, or go on: also where it stood still for want of room, if there is room now.
     pub fn pause(&self, is_paused: bool) {
-        self.inner.lock().is_paused = is_paused;
+        {
+            let mut queue = self.inner.lock();
+            queue.is_paused = is_paused;
+            queue.look_at = queue.look_at.map(|_| Instant::now());
+        }
         self.inner.changed.notify_all();
     }
 
@@ -183,6 +194,7 @@ impl Hydrator {
         let queue = self.inner.lock();
         let (waiting, background) = queue.lengths();
         let (is_paused, is_remote_dead) = (queue.is_paused, queue.is_dead());
+        let is_disk_full = queue.is_full();
         drop(queue);
         Progress {
             fetched_blobs: self.inner.fetched_blobs.load(Ordering::Relaxed),
@@ -191,6 +203,7 @@ impl Hydrator {
             waiting,
             background,
             is_paused,
+            is_disk_full,
             is_remote_dead,
             last_error: self.inner.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
@@ -243,16 +256,8 @@ impl Inner {
                 Job::Wanted(wanted) => self.wanted(&mut connection, wanted),
                 Job::Sizes(wanted) => self.sizes(&mut connection, wanted),
                 Job::Background(ids) => {
-                    let before = self.fetched_bytes.load(Ordering::Relaxed);
-                    self.fetch(&mut connection, ids);
-                    let brought = self.fetched_bytes.load(Ordering::Relaxed).saturating_sub(before);
-                    let mut queue = self.lock();
-                    queue.background_done();
-                    if let Some(rate) = self.parts.background_bytes_per_second {
-                        let rest = Duration::from_millis(brought.saturating_mul(1_000) / rate.max(1));
-                        queue.background_from = Instant::now().checked_add(rest);
-                    }
-                    drop(queue);
+                    let brought = self.fetch(&mut connection, ids);
+                    self.lock().pace.end(brought);
                     self.changed.notify_all();
                 }
             }
@@ -267,11 +272,19 @@ impl Inner {
                 return None;
             }
             let now = Instant::now();
-            if let Some(job) = queue.next(now, &size) {
+            if queue.look_at.is_some_and(|at| at <= now) {
+                queue.look_at = None;
+                drop(queue);
+                // What cannot be counted is told by whoever fills it.
+                let _ = self.parts.blobs.look();
+                queue = self.lock();
+            }
+            let room = self.parts.background_disk_bytes_max.saturating_sub(self.parts.blobs.used_bytes());
+            if let Some(job) = queue.next(now, &size, room) {
                 return Some(job);
             }
-            let until =
-                [queue.open_until, queue.background_from].into_iter().flatten().filter(|at| *at > now).min();
+            let times = [queue.open_until, queue.pace.rests_until(now), queue.look_at];
+            let until = times.into_iter().flatten().filter(|at| *at > now).min();
             queue = match until {
                 Some(until) => {
                     let pause = until.saturating_duration_since(now) + Duration::from_millis(1);
@@ -328,15 +341,17 @@ impl Inner {
         found
     }
 
-    /// Fetches blobs and tells who waits for them. What one bad id spoils is tried in halves.
-    fn fetch(&self, connection: &mut Option<Box<dyn Upstream>>, ids: Vec<ObjectId>) {
+    /// Fetches blobs and tells who waits for them. What one bad id spoils is tried in halves. Answers how many bytes of
+    /// contents came.
+    fn fetch(&self, connection: &mut Option<Box<dyn Upstream>>, ids: Vec<ObjectId>) -> u64 {
+        let mut brought = 0;
         let mut open = vec![ids];
         while let Some(mut ids) = open.pop() {
             ids.retain(|id| !self.settle_local(id));
             if ids.is_empty() {
                 continue;
             }
-            match self.fetch_once(connection, &ids) {
+            match self.fetch_once(connection, &ids, &mut brought) {
                 Ok(()) => {
                     self.succeeded();
                     for id in ids.iter().filter(|id| !self.settle_local(id)) {
@@ -366,12 +381,14 @@ impl Inner {
                 }
             }
         }
+        brought
     }
 
     fn fetch_once(
         &self,
         connection: &mut Option<Box<dyn Upstream>>,
         ids: &[ObjectId],
+        brought: &mut u64,
     ) -> Result<(), Failure> {
         let upstream = self.connect(connection)?;
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -383,6 +400,7 @@ impl Inner {
             self.parts.blobs.fill(&id, &content)?;
             self.fetched_blobs.fetch_add(1, Ordering::Relaxed);
             self.fetched_bytes.fetch_add(content.len() as u64, Ordering::Relaxed);
+            *brought += content.len() as u64;
             sizes.push((id, content.len() as u64));
             self.settle_local(&id);
             Ok(())

@@ -1,5 +1,7 @@
 //! The order in which the background brings files: what agents and build tools read first comes first.
 
+use std::collections::HashMap;
+
 use cairn_protocol::object::ObjectId;
 
 use crate::limits::UNKNOWN_BLOB_BYTES;
@@ -19,6 +21,8 @@ pub struct Candidate {
 const MANIFESTS: &[&str] = &[
     "build.gradle",
     "build.sbt",
+    "build.zig",
+    "bun.lock",
     "cargo.lock",
     "cargo.toml",
     "cmakelists.txt",
@@ -26,7 +30,10 @@ const MANIFESTS: &[&str] = &[
     "composer.lock",
     "configure.ac",
     "deno.json",
+    "deno.lock",
     "dockerfile",
+    "flake.lock",
+    "flake.nix",
     "gemfile",
     "gemfile.lock",
     "go.mod",
@@ -36,15 +43,19 @@ const MANIFESTS: &[&str] = &[
     "makefile",
     "meson.build",
     "mix.exs",
+    "mix.lock",
+    "npm-shrinkwrap.json",
     "package-lock.json",
     "package.json",
     "package.swift",
     "pnpm-lock.yaml",
     "pnpm-workspace.yaml",
-    "pom.xml",
     "poetry.lock",
+    "pom.xml",
     "pyproject.toml",
     "requirements.txt",
+    "rust-toolchain.toml",
+    "settings.gradle",
     "setup.cfg",
     "setup.py",
     "tsconfig.json",
@@ -52,7 +63,7 @@ const MANIFESTS: &[&str] = &[
     "uv.lock",
     "yarn.lock",
 ];
-const CONFIGURATION: &[&str] = &["cfg", "conf", "ini", "json", "toml", "yaml", "yml"];
+const CONFIGURATION: &[&str] = &["cfg", "conf", "ini", "json", "properties", "toml", "yaml", "yml"];
 const SOURCES: &[&str] = &[
     "bash", "c", "cc", "clj", "cpp", "cs", "css", "dart", "el", "erl", "ex", "exs", "go", "graphql", "h",
     "hh", "hpp", "hs", "html", "java", "js", "jsx", "kt", "lua", "m", "ml", "mjs", "mts", "nix", "php", "pl",
@@ -67,54 +78,162 @@ const BINARIES: &[&str] = &[
 /// Text of more bytes is data.
 const SOURCE_BYTES_MAX: u64 = 512 << 10;
 
-/// What git itself reads from the tree before it answers anything.
-fn is_git_file(name: &str) -> bool {
-    matches!(name, ".gitignore" | ".gitattributes" | ".gitmodules" | ".mailmap")
+/// What a file is to who works with the tree; what comes earlier here is brought earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// What git itself reads from the tree before it answers anything.
+    Git,
+    /// What the project is made of, and how it is built.
+    Manifest,
+    /// What people and agents read first.
+    Readme,
+    /// Settings, and all else that is right in the root.
+    Configuration,
+    /// Code.
+    Source,
+    /// Other text.
+    Other,
+    /// Code that tests.
+    TestSource,
+    /// What tests and bundled projects bring.
+    TestOther,
+    /// What nobody reads as text, and what is too large to be read.
+    Binary,
 }
 
-/// The class of a file; lower comes earlier.
-pub fn class(path: &[u8], size: Option<u64>) -> u8 {
+impl Class {
+    /// The class of a file.
+    pub fn of(path: &[u8], size: Option<u64>) -> Self {
+        let text = String::from_utf8_lossy(path).to_ascii_lowercase();
+        let (folder, name) =
+            text.rsplit_once('/').map_or(("", text.as_str()), |(folder, name)| (folder, name));
+        let extension = extension(name);
+        let is_root = folder.is_empty();
+        let is_test = ["test", "fixture", "vendor", "third_party", "node_modules", "snapshot"]
+            .iter()
+            .any(|word| folder.contains(word));
+        if matches!(name, ".gitignore" | ".gitattributes" | ".gitmodules" | ".mailmap") {
+            return Self::Git;
+        }
+        // Lock files are large and read all the same.
+        if MANIFESTS.contains(&name) {
+            return Self::Manifest;
+        }
+        if BINARIES.contains(&extension) || size.is_some_and(|size| size > SOURCE_BYTES_MAX) {
+            return Self::Binary;
+        }
+        if name.starts_with("readme") || matches!(name, "agents.md" | "claude.md") {
+            return Self::Readme;
+        }
+        let is_configuration = CONFIGURATION.contains(&extension) || name.starts_with('.');
+        if is_root || is_configuration && !is_test {
+            return Self::Configuration;
+        }
+        match (SOURCES.contains(&extension), is_test) {
+            (true, false) => Self::Source,
+            (false, false) => Self::Other,
+            (true, true) => Self::TestSource,
+            (false, true) => Self::TestOther,
+        }
+    }
+}
+
+fn extension(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(_, extension)| extension)
+}
+
+/// The language of a file, as far as its name tells it.
+fn language(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path).to_ascii_lowercase();
-    let (folder, name) = text.rsplit_once('/').map_or(("", text.as_str()), |(folder, name)| (folder, name));
-    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let is_root = folder.is_empty();
-    let is_large = size.is_some_and(|size| size > SOURCE_BYTES_MAX);
-    if is_git_file(name) {
-        return 0;
-    }
-    if is_root && !is_large && (name.starts_with('.') || MANIFESTS.contains(&name)) {
-        return 1;
-    }
-    if MANIFESTS.contains(&name) || name.starts_with("readme") || matches!(name, "agents.md" | "claude.md") {
-        return 2;
-    }
-    if BINARIES.contains(&extension) || is_large {
-        return 9;
-    }
-    if is_root || folder.starts_with('.') && CONFIGURATION.contains(&extension) {
-        return 3;
-    }
-    let is_test = ["test", "fixture", "vendor", "third_party", "node_modules", "snapshot"];
-    let is_test = is_test.iter().any(|word| folder.contains(word));
-    match (SOURCES.contains(&extension), CONFIGURATION.contains(&extension), is_test) {
-        (true, _, false) => 4,
-        (_, true, false) => 5,
-        (_, _, false) => 6,
-        (true, ..) => 7,
-        _ => 8,
-    }
+    extension(text.rsplit('/').next().unwrap_or(&text)).to_owned()
 }
 
-/// Puts files in order: those of `first` in its own order, then by class, then small ones before large ones.
-pub fn order(files: &mut [Candidate], first: &dyn Fn(&ObjectId) -> Option<u32>) {
+/// Puts files in order: those of `first` in its own order, then by class; manifests and the like from the root down, code
+/// of the languages with the most files first, small files before large ones.
+pub fn order(files: &mut [Candidate], first: &dyn Fn(&Candidate) -> Option<u32>) {
+    let mut languages: HashMap<String, u32> = HashMap::new();
+    for file in files.iter().filter(|file| Class::of(&file.path, file.size) == Class::Source) {
+        *languages.entry(language(&file.path)).or_default() += 1;
+    }
     files.sort_by_cached_key(|file| {
+        let class = Class::of(&file.path, file.size);
+        let depth = match class {
+            Class::Git | Class::Manifest | Class::Readme | Class::Configuration => {
+                file.path.iter().filter(|byte| **byte == b'/').count()
+            }
+            _ => 0,
+        };
+        let spoken = match class {
+            Class::Source | Class::TestSource => languages.get(&language(&file.path)).copied().unwrap_or(0),
+            _ => 0,
+        };
         let size = file.size.unwrap_or(UNKNOWN_BLOB_BYTES);
-        // Folders stay together: within a class, sizes count in steps of powers of four.
         (
-            first(&file.id).unwrap_or(u32::MAX),
-            class(&file.path, file.size),
+            first(file).unwrap_or(u32::MAX),
+            class,
+            depth,
+            u32::MAX - spoken,
+            // Folders stay together: sizes count in steps of powers of four.
             size.max(1).ilog2() / 2,
             file.path.clone(),
         )
     });
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use super::*;
+    use cairn_protocol::object::HashAlgo;
+
+    #[test]
+    fn a_file_belongs_to_the_class_that_its_name_place_and_size_tell() {
+        let cases: [(&str, &str, Option<u64>, Class); 16] = [
+            ("git reads it for each status", "a/b/.gitignore", None, Class::Git),
+            ("what is built", "packages/x/package.json", None, Class::Manifest),
+            ("locks are large, and read by each install", "pnpm-lock.yaml", Some(3 << 20), Class::Manifest),
+            ("a test project has manifests too", "fixtures/app/go.mod", None, Class::Manifest),
+            ("any case", "docs/ReadMe.MD", None, Class::Readme),
+            ("for agents", "AGENTS.md", None, Class::Readme),
+            ("settings of tools", ".github/workflows/ci.yml", None, Class::Configuration),
+            ("the root is small, and looked at", "LICENSE", None, Class::Configuration),
+            ("a picture in the root stays one", "logo.png", None, Class::Binary),
+            ("code", "src/a/main.rs", Some(20_000), Class::Source),
+            ("code that no one wrote", "src/generated.c", Some(600 << 10), Class::Binary),
+            ("text", "docs/guide/start.md", None, Class::Other),
+            ("code of tests", "src/tests/a.rs", None, Class::TestSource),
+            ("data of tests", "test/fixtures/a.json", None, Class::TestOther),
+            ("archives", "src/a.tar.gz", None, Class::Binary),
+            ("no extension", "bin/run", None, Class::Other),
+        ];
+        for (why, path, size, class) in cases {
+            assert_eq!(Class::of(path.as_bytes(), size), class, "{why}: {path}");
+        }
+    }
+
+    #[test]
+    fn the_main_language_and_small_files_come_first_and_what_was_read_before_all() {
+        let id = ObjectId::from_bytes(HashAlgo::Sha1, &[1; 20]).unwrap();
+        let file = |path: &str, size| Candidate { path: path.as_bytes().to_vec(), id, size: Some(size) };
+        let mut files = [
+            file("src/one.py", 10),
+            file("src/large.rs", 100_000),
+            file("src/small.rs", 100),
+            file("src/read.bin", 10),
+            file("deep/er/Cargo.toml", 10),
+            file("Cargo.toml", 4_000),
+        ];
+        order(&mut files, &|file| (file.path == b"src/read.bin").then_some(0));
+        let paths: Vec<_> = files.iter().map(|file| String::from_utf8_lossy(&file.path)).collect();
+        let want = [
+            "src/read.bin",
+            "Cargo.toml",
+            "deep/er/Cargo.toml",
+            "src/small.rs",
+            "src/large.rs",
+            "src/one.py",
+        ];
+        assert_eq!(paths, want);
+    }
 }

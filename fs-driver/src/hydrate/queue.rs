@@ -1,15 +1,14 @@
 //! What is wanted, what is under way, and what comes next. No threads, no I/O, no clock: the hydrator holds it under its lock.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::Instant;
 
 use cairn_protocol::object::ObjectId;
 
+use super::background::{Line, Pace};
 use super::upstream::Failure;
-use crate::limits::{
-    BACKGROUND_BATCH, BACKGROUND_BATCH_BYTES, FAILURES_UNTIL_DEAD, WAITING_MAX, WANTS_BATCH,
-};
+use crate::limits::{DISK_LOOK_PAUSE, FAILURES_UNTIL_DEAD, WAITING_MAX, WANTS_BATCH};
 use crate::port::{Blob, Done};
 
 /// Somebody who waits.
@@ -50,14 +49,13 @@ pub struct Queue {
     wants: HashMap<ObjectId, Want>,
     foreground: VecDeque<ObjectId>,
     sizes: VecDeque<SizesWant>,
-    background: VecDeque<ObjectId>,
-    in_background: HashSet<ObjectId>,
-    /// One background request at a time, so that the others are free for who waits.
-    is_background_busy: bool,
+    background: Line,
+    /// How fast the background goes.
+    pub pace: Pace,
     /// Whether the background rests.
     pub is_paused: bool,
-    /// Before this the background rests, to keep within its bandwidth.
-    pub background_from: Option<Instant>,
+    /// The background has no room left on the disk; then the disk is looked at again.
+    pub look_at: Option<Instant>,
     /// Before this nobody asks the remote for anything.
     pub open_until: Option<Instant>,
     /// Failures since the last success.
@@ -65,6 +63,11 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// Empty, with a background of this pace.
+    pub fn new(pace: Pace) -> Self {
+        Self { pace, ..Self::default() }
+    }
+
     /// Whether the remote is thought to be dead.
     pub fn is_dead(&self) -> bool {
         self.failures >= FAILURES_UNTIL_DEAD
@@ -94,24 +97,13 @@ impl Queue {
         self.sizes.push_back(want);
     }
 
-    /// Adds blobs to the background, at its front or its end.
+    /// Adds blobs to the background, at its front or its end. Each is in it once.
     pub fn push_background(&mut self, ids: impl DoubleEndedIterator<Item = ObjectId>, in_front: bool) {
-        if in_front {
-            for id in ids.rev() {
-                self.background.push_front(id);
-                self.in_background.insert(id);
-            }
-        } else {
-            for id in ids {
-                if self.in_background.insert(id) {
-                    self.background.push_back(id);
-                }
-            }
-        }
+        if in_front { self.background.prepend(ids) } else { self.background.append(ids) }
     }
 
-    /// What to do at `now`; `None` while there is nothing to do.
-    pub fn next(&mut self, now: Instant, size: &dyn Fn(&ObjectId) -> u64) -> Option<Job> {
+    /// What to do at `now`; `None` while there is nothing to do. The background may take `room` bytes of the disk.
+    pub fn next(&mut self, now: Instant, size: &dyn Fn(&ObjectId) -> u64, room: u64) -> Option<Job> {
         if self.open_until.is_some_and(|until| now < until) {
             return None;
         }
@@ -121,27 +113,50 @@ impl Queue {
         if !self.sizes.is_empty() {
             return Some(Job::Sizes(self.sizes.drain(..).collect()));
         }
-        let is_resting = self.is_paused || self.background_from.is_some_and(|from| now < from);
-        if self.is_background_busy || is_resting {
+        if self.pace.is_busy() || self.is_paused || self.pace.rests_until(now).is_some() {
             return None;
         }
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while batch.len() < BACKGROUND_BATCH && bytes < BACKGROUND_BATCH_BYTES {
-            let Some(id) = self.background.pop_front() else { break };
-            if self.in_background.remove(&id) && !self.wants.contains_key(&id) {
-                bytes += size(&id);
-                batch.push(id);
-            }
-        }
+        let batch = self.next_background(now, size, room);
         if batch.is_empty() {
             return None;
         }
-        self.is_background_busy = true;
+        self.pace.begin(now);
         for id in &batch {
             self.wants.insert(*id, Want { path: Vec::new(), waiters: Vec::new(), is_under_way: true });
         }
         Some(Job::Background(batch))
+    }
+
+    fn next_background(&mut self, now: Instant, size: &dyn Fn(&ObjectId) -> u64, room: u64) -> Vec<ObjectId> {
+        let (blobs_max, bytes_max) = self.pace.batch();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while batch.len() < blobs_max && bytes < bytes_max {
+            let Some(id) = self.background.first() else { break };
+            if !self.wants.contains_key(&id) {
+                let with = bytes + size(&id);
+                if with > room {
+                    let full_at = now.checked_add(DISK_LOOK_PAUSE).filter(|_| batch.is_empty());
+                    self.look_at = self.look_at.or(full_at);
+                    break;
+                }
+                // The first one fills a request by itself if it must.
+                if with > bytes_max && !batch.is_empty() {
+                    break;
+                }
+                bytes = with;
+                batch.push(id);
+            }
+            self.background.remove(&id);
+        }
+        if !batch.is_empty() {
+            self.look_at = None;
+        }
+        batch
+    }
+
+    /// Whether the background stands still because it may take no more of the disk.
+    pub fn is_full(&self) -> bool {
+        self.look_at.is_some() && !self.background.is_empty()
     }
 
     fn next_wanted(&mut self) -> Option<Vec<(ObjectId, Vec<u8>)>> {
@@ -170,7 +185,7 @@ impl Queue {
 
     /// A blob is here or never will be: answers who waited for it.
     pub fn settle(&mut self, id: &ObjectId) -> Vec<Waiter<Blob>> {
-        self.in_background.remove(id);
+        self.background.remove(id);
         self.wants.remove(id).map(|want| want.waiters).unwrap_or_default()
     }
 
@@ -186,11 +201,6 @@ impl Queue {
                 self.foreground.push_front(*id);
             }
         }
-    }
-
-    /// The background's request is over.
-    pub fn background_done(&mut self) {
-        self.is_background_busy = false;
     }
 
     /// Takes out who has waited too long.
@@ -212,7 +222,6 @@ impl Queue {
         let wants = self.wants.drain().flat_map(|(_, want)| want.waiters);
         let blobs = wants.map(|waiter| waiter.done).collect();
         self.background.clear();
-        self.in_background.clear();
         self.foreground.clear();
         (blobs, self.sizes.drain(..).map(|want| want.waiter.done).collect())
     }

@@ -3,7 +3,7 @@
     unsafe_code,
     reason = "a map is unsound where another process cuts its file; here this test alone has it open"
 )]
-#![allow(clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs::File;
 
@@ -13,4 +13,10 @@ use memmap2::{MmapMut, MmapOptions};
 pub fn shared(file: &File, at: u64, len: usize) -> MmapMut {
     // SAFETY: the file is in a folder of the test's own, and is not cut while the map is there.
     unsafe { MmapOptions::new().offset(at).len(len).map_mut(file) }.unwrap()
+}
+
+/// A map of the first `len` bytes, whose changes nobody else sees.
+pub fn private(file: &File, len: usize) -> std::io::Result<MmapMut> {
+    // SAFETY: as above.
+    unsafe { MmapOptions::new().len(len).map_copy(file) }
 }

@@ -1,0 +1,103 @@
+//! The queue of the hydrator alone: times, sizes and room are arguments, so nothing waits and nothing is measured.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::time::{Duration, Instant};
+
+use cairn_fs::hydrate::background::Pace;
+use cairn_fs::hydrate::queue::{Job, Queue, Waiter};
+use cairn_fs::limits::{BACKGROUND_BATCH_FIRST, DISK_LOOK_PAUSE};
+use cairn_protocol::object::{HashAlgo, ObjectId};
+
+const ROOM: u64 = u64::MAX;
+
+fn id(nth: u32) -> ObjectId {
+    let mut bytes = [0; 20];
+    bytes[..4].copy_from_slice(&nth.to_be_bytes());
+    ObjectId::from_bytes(HashAlgo::Sha1, &bytes).unwrap()
+}
+
+fn ids(range: std::ops::Range<u32>) -> std::vec::IntoIter<ObjectId> {
+    range.map(id).collect::<Vec<_>>().into_iter()
+}
+
+fn background(job: Option<Job>) -> Vec<ObjectId> {
+    match job {
+        Some(Job::Background(ids)) => ids,
+        Some(Job::Wanted(_)) => panic!("somebody waits"),
+        Some(Job::Sizes(_)) => panic!("sizes are asked for"),
+        None => Vec::new(),
+    }
+}
+
+fn end(queue: &mut Queue, batch: &[ObjectId], brought: u64) {
+    batch.iter().for_each(|id| assert!(queue.settle(id).is_empty()));
+    queue.pace.end(brought);
+}
+
+#[test]
+fn a_bounded_rate_holds_the_background_for_its_time_and_nobody_who_waits() {
+    let start = Instant::now();
+    let at = |millis| start + Duration::from_millis(millis);
+    let mut queue = Queue::new(Pace::new(Some(100_000)));
+    queue.push_background(ids(0..50), false);
+    let size = |_: &ObjectId| 20_000;
+    let first = background(queue.next(at(0), &size, ROOM));
+    assert_eq!(first, ids(0..5).collect::<Vec<_>>(), "what comes in a second");
+    assert!(queue.next(at(0), &size, ROOM).is_none(), "one request at a time");
+    end(&mut queue, &first, 100_000);
+    assert!(queue.next(at(999), &size, ROOM).is_none());
+    let waiter = Waiter { deadline: at(60_000), done: Box::new(|_| {}) };
+    assert!(queue.want(id(40), b"forty", waiter).is_ok());
+    let Some(Job::Wanted(wanted)) = queue.next(at(1), &size, ROOM) else { panic!("who waits is not held") };
+    assert_eq!(wanted, [(id(40), b"forty".to_vec())]);
+    let mut now = 1_000;
+    let mut all = Vec::new();
+    while let batch @ [_, ..] = background(queue.next(at(now), &size, ROOM)).as_slice() {
+        assert!(queue.next(at(now + 999), &size, ROOM).is_none());
+        end(&mut queue, batch, 20_000 * batch.len() as u64);
+        all.extend_from_slice(batch);
+        now += 1_000;
+    }
+    assert_eq!(all, ids(5..40).chain(ids(41..50)).collect::<Vec<_>>(), "what somebody waits for comes once");
+    assert_eq!(now, 1_000 + 9_000, "44 blobs of 20 kB at 100 kB a second");
+}
+
+#[test]
+fn a_background_without_room_stands_still_until_the_disk_is_looked_at_again() {
+    let now = Instant::now();
+    let mut queue = Queue::new(Pace::default());
+    queue.push_background(ids(0..4), false);
+    let size = |_: &ObjectId| 100;
+    let batch = background(queue.next(now, &size, 250));
+    assert_eq!(batch, ids(0..2).collect::<Vec<_>>());
+    assert!(!queue.is_full(), "as long as something comes");
+    end(&mut queue, &batch, 200);
+    assert!(queue.next(now, &size, 50).is_none());
+    assert!(queue.is_full());
+    assert_eq!(queue.look_at, Some(now + DISK_LOOK_PAUSE));
+    // Room again, exactly as much as is needed.
+    queue.look_at = None;
+    assert_eq!(background(queue.next(now, &size, 200)), ids(2..4).collect::<Vec<_>>());
+    assert!(!queue.is_full());
+}
+
+#[test]
+fn a_request_that_failed_goes_back_to_its_place_and_its_blobs_are_there_once() {
+    let now = Instant::now();
+    let mut queue = Queue::new(Pace::default());
+    queue.push_background(ids(0..200), false);
+    let size = |_: &ObjectId| 100;
+    let batch = background(queue.next(now, &size, ROOM));
+    assert_eq!(batch.len(), BACKGROUND_BATCH_FIRST);
+    // A scan asks for some of them while they are under way.
+    queue.push_background(ids(10..20), true);
+    queue.put_back(&batch);
+    queue.pace.end(0);
+    assert_eq!(queue.lengths(), (0, 200));
+    let mut all = Vec::new();
+    while let batch @ [_, ..] = background(queue.next(now, &size, ROOM)).as_slice() {
+        end(&mut queue, batch, 0);
+        all.extend_from_slice(batch);
+    }
+    assert_eq!(all, ids(0..200).collect::<Vec<_>>());
+}
