@@ -133,3 +133,7 @@ pub const FOLD_WAITING_MAX: usize = 65_536;
 pub const FOLD_BYTES_MAX: u64 = 16 << 20;
 /// Between two looks at what was written.
 pub const FOLD_PAUSE: Duration = Duration::from_secs(10);
+/// Bytes of the trees and commits of one pack that are kept as bases of deltas.
+pub const BASES_BYTES_MAX: usize = 8 << 20;
+/// Bytes of one such tree or commit.
+pub const BASE_BYTES_MAX: usize = 256 << 10;
