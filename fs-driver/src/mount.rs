@@ -54,6 +54,8 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
         commit_time: mounted.commit_time(),
         read_deadline: WANT_DEADLINE + Duration::from_secs(5),
     };
+    // They come while the rest is made ready.
+    let sizes = listing.as_deref().and_then(|listing| repo.ask_sizes(listing));
     if let Some(Err(error)) = listing.as_deref().map(|listing| repo.bring_rules(listing)) {
         // They come when they are needed.
         log::warn!("the .gitignore files could not be brought ahead: {error}");
@@ -62,7 +64,8 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     let objects: Arc<dyn Objects> = Arc::<Converted>::clone(&view);
     let fs = Fs::open(&record.state().join("overlay"), view.root(), objects, options)?;
     if let Some(listing) = listing.as_deref() {
-        repo.learn_sizes(listing);
+        // An index without sizes is right, too: it only costs a comparison should the fsmonitor be lost.
+        let _ = sizes.map(|sizes| sizes.recv());
         repo.write_index(listing, &view, owner, &fs.changes_since(0).token.to_string())?;
     }
     let (stop, stopped) = channel();

@@ -150,6 +150,10 @@ impl Hydrator {
     pub fn want_contents(&self, ids: &[ObjectId], done: Done<()>) {
         // The last one to come, or the first one to fail, tells.
         let left = Arc::new(Mutex::new((ids.len(), Some(done))));
+        let mut refused = Vec::new();
+        // Under one lock, so that they go into few requests.
+        let mut queue = self.inner.lock();
+        let patience = if queue.is_dead() { WANT_DEADLINE_DEAD } else { WANT_DEADLINE };
         for id in ids {
             let left = Arc::clone(&left);
             let told = move |found: io::Result<Blob>| {
@@ -162,7 +166,16 @@ impl Hydrator {
                     done(outcome);
                 }
             };
-            self.want(*id, b"", Box::new(told));
+            let waiter = Waiter { deadline: Instant::now() + patience, done: Box::new(told) };
+            refused.extend(match self.inner.is_stopping.load(Ordering::Relaxed) {
+                true => Some(waiter),
+                false => queue.want(*id, b"", waiter).err(),
+            });
+        }
+        drop(queue);
+        self.inner.changed.notify_all();
+        for waiter in refused {
+            (waiter.done)(Err(io::Error::from(io::ErrorKind::ResourceBusy)));
         }
     }
 
