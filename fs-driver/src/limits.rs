@@ -96,6 +96,8 @@ pub const XATTR_BYTES_MAX: usize = 64 << 10;
 pub const CHANGED_PATHS_MAX: usize = 100_000;
 /// A file of at least this many bytes is read by the kernel itself where it can (passthrough).
 pub const PASSTHROUGH_BYTES_MIN: u64 = 128 << 10;
+/// Listings of directories that are kept while they are read in parts.
+pub const LISTINGS_KEPT_MAX: usize = 8;
 /// Data of one write request.
 pub const WRITE_BYTES_MAX: u32 = 1 << 20;
 /// Requests that wait for the network at once; more are refused with `EIO`.

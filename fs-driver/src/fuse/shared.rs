@@ -23,6 +23,8 @@ pub(super) struct Shared {
     pub(super) lot: Arc<Lot>,
     pub(super) notices: Mutex<Sender<Ino>>,
     pub(super) passthrough: AtomicBool,
+    /// Whether the kernel lists directories without opening them.
+    pub(super) stateless_dirs: AtomicBool,
     /// The kernel wants one id for all that have an inode open.
     pub(super) backing: Mutex<HashMap<Ino, Weak<BackingId>>>,
     pub(super) backed: Mutex<HashMap<u64, Arc<BackingId>>>,
