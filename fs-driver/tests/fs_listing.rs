@@ -1,7 +1,6 @@
 //! A listing that is read in parts: what changes meanwhile neither hides nor doubles any other name.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/fake.rs"]
 mod fake;
 
