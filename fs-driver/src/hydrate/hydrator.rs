@@ -1,5 +1,6 @@
 //! The threads that fetch. Those who wait are called back without any lock held.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::PathBuf;
@@ -350,9 +351,9 @@ impl Inner {
                 continue;
             }
             match self.fetch_once(connection, &ids) {
-                Ok(()) => {
+                Ok(came) => {
                     self.succeeded();
-                    for id in ids.iter().filter(|id| !self.settle_local(id)) {
+                    for id in ids.iter().filter(|id| !came.contains(id) && !self.settle_local(id)) {
                         let kind = io::ErrorKind::NotFound;
                         let text = format!("the remote did not send {id}");
                         self.give_up(id, &Failure { text, is_transient: false, kind });
@@ -381,27 +382,34 @@ impl Inner {
         }
     }
 
+    /// Fetches blobs in one request and settles those that came, which it answers.
     fn fetch_once(
         &self,
         connection: &mut Option<Box<dyn Upstream>>,
         ids: &[ObjectId],
-    ) -> Result<(), Failure> {
+    ) -> Result<HashSet<ObjectId>, Failure> {
         let upstream = self.connect(connection)?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let wish = FetchWish { wants: ids.to_vec(), ..FetchWish::default() };
         let (_, received) = receive(&self.parts.stage, self.parts.algo, |sink| upstream.fetch(&wish, sink))?;
-        let Some(received) = received else { return Ok(()) };
+        let mut came = HashSet::new();
+        let Some(received) = received else { return Ok(came) };
         let mut sizes = Vec::new();
         let done = received.for_each_blob(&mut |id, content| {
             self.parts.blobs.fill(&id, &content)?;
             self.fetched_blobs.fetch_add(1, Ordering::Relaxed);
             self.fetched_bytes.fetch_add(content.len() as u64, Ordering::Relaxed);
             sizes.push((id, content.len() as u64));
-            self.settle_local(&id);
+            // Most are waited for by nobody: they need not be opened.
+            if !self.lock().settle_unawaited(&id) {
+                self.settle_local(&id);
+            }
+            came.insert(id);
             Ok(())
         });
         self.parts.sizes.add(&sizes)?;
-        Ok(done?)
+        done?;
+        Ok(came)
     }
 
     fn connect<'a>(
