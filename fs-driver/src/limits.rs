@@ -139,3 +139,7 @@ pub const FOLD_PAUSE: Duration = Duration::from_secs(10);
 pub const BASES_BYTES_MAX: usize = 8 << 20;
 /// Bytes of one such tree or commit.
 pub const BASE_BYTES_MAX: usize = 256 << 10;
+/// A mount that was asked nothing for so long is at rest.
+pub const CALM: Duration = Duration::from_millis(50);
+/// The longest that what nobody waits for stays out of the way of the first looks at a new mount.
+pub const CALM_WAIT_MAX: Duration = Duration::from_secs(2);

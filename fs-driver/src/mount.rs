@@ -4,9 +4,9 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -22,8 +22,8 @@ use crate::gitdir::layout::view_of;
 use crate::gitdir::loose::Names;
 use crate::hydrate::upstream::{Dial, Failure, dial};
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, FOLD_PAUSE, HISTORY_TRIES_MAX, PREPARE_TRIES_MAX, VIEW_OBJECTS_MAX,
-    WANT_DEADLINE,
+    BACKOFF_MAX, BACKOFF_MIN, CALM, CALM_WAIT_MAX, FOLD_PAUSE, HISTORY_TRIES_MAX, PREPARE_TRIES_MAX,
+    VIEW_OBJECTS_MAX, WANT_DEADLINE,
 };
 use crate::port::Objects;
 use crate::repo::{Mounted, Repo, prepare};
@@ -90,7 +90,7 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     let unmounting = Arc::clone(&session);
     thread::spawn(move || unmount_when_told(&stopped, &unmounting));
     ready(&mounted);
-    start_background(&shared, listing, &record)?;
+    start_background(&shared, &session, listing, &record)?;
     let served = session.wait();
     drop(folder);
     repo.hydrator().stop();
@@ -191,10 +191,31 @@ pub fn clear_stale(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn start_background(shared: &Arc<Shared>, listing: Option<Arc<Listing>>, record: &Record) -> io::Result<()> {
-    let about = Arc::clone(shared);
+/// The first looks at a tree follow its mount at once. What nobody waits for yet stays out of their way, until they are over
+/// or somebody does wait.
+fn wait_for_calm(session: &Weak<fuse::Session>, repo: &Repo) {
+    let until = Instant::now() + CALM_WAIT_MAX;
+    let mut before = 0;
+    while let Some(served) = session.upgrade().map(|session| session.served()) {
+        if before == served || repo.progress().waiting > 0 || Instant::now() > until {
+            return;
+        }
+        before = served;
+        thread::sleep(CALM);
+    }
+}
+
+fn start_background(
+    shared: &Arc<Shared>,
+    session: &Arc<fuse::Session>,
+    listing: Option<Arc<Listing>>,
+    record: &Record,
+) -> io::Result<()> {
+    let (about, session) = (Arc::clone(shared), Arc::downgrade(session));
+    let calm = session.clone();
     thread::Builder::new().name("background".to_owned()).spawn(move || {
         let Some(listing) = listing else { return };
+        wait_for_calm(&calm, &about.repo);
         about.repo.start_background(&listing);
     })?;
     let about = Arc::downgrade(&shared.fs);
@@ -210,6 +231,7 @@ fn start_background(shared: &Arc<Shared>, listing: Option<Arc<Listing>>, record:
     }
     let (about, dial) = (Arc::clone(shared), dial_for(record));
     thread::Builder::new().name("history".to_owned()).spawn(move || {
+        wait_for_calm(&session, &about.repo);
         let mut pause = BACKOFF_MIN;
         for _ in 0..HISTORY_TRIES_MAX {
             let outcome = about.repo.complete_history(&dial);

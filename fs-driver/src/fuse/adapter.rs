@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -35,11 +35,12 @@ const GENERATION: Generation = Generation(0);
 pub(super) struct Adapter(Arc<Shared>);
 
 impl Adapter {
-    pub(super) fn new(fs: Arc<Fs>) -> io::Result<(Self, Notices)> {
+    pub(super) fn new(fs: Arc<Fs>, served: Arc<AtomicU64>) -> io::Result<(Self, Notices)> {
         let (send, receive) = channel();
         let shared = Shared {
             lot: Lot::new(fs.options().read_deadline)?,
             fs,
+            served,
             notices: Mutex::new(send),
             passthrough: AtomicBool::new(false),
             stateless_dirs: AtomicBool::new(false),
@@ -54,6 +55,7 @@ impl Adapter {
         O: Fn(&Fs) -> Res<T> + Send + 'static,
         A: FnOnce(&Arc<Shared>, Result<T, i32>) + Send + 'static,
     {
+        self.0.served.fetch_add(1, Ordering::Relaxed);
         run(&self.0, ATTEMPTS, op, answer);
     }
 
