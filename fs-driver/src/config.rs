@@ -134,6 +134,27 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Replaces files of one folder or several, each as [`write_whole`] does, in the order given. They are made durable at the
+/// same time, so that they share the waits of the disk.
+pub fn write_all_whole(files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
+    let write = |(path, bytes): &(PathBuf, Vec<u8>)| {
+        let folder = path.parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
+        let mut file = tempfile::Builder::new().prefix("tmp_").tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        Ok(file)
+    };
+    let written = files.iter().map(write).collect::<io::Result<Vec<_>>>()?;
+    std::thread::scope(|scope| {
+        let syncs: Vec<_> = written.iter().map(|file| scope.spawn(|| file.as_file().sync_data())).collect();
+        let panicked = |_| Err(io::Error::other("a thread that writes panicked"));
+        syncs.into_iter().try_for_each(|sync| sync.join().unwrap_or_else(panicked))
+    })?;
+    for (file, (path, _)) in written.into_iter().zip(files) {
+        file.persist(path).map_err(|error| error.error)?;
+    }
+    Ok(())
+}
+
 /// Writes a secret where only its owner reads it.
 pub fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;

@@ -32,7 +32,8 @@ use crate::tree::Trees;
 pub use attr::{Attr, FileKind, SetAttr};
 pub use changes::Changes;
 pub use data::{Opened, Source};
-pub use list::{InodeFacts, Listed, WhilePath};
+use list::Listings;
+pub use list::{InodeFacts, Listed, ListedFrom, PLACE_RESERVED_MAX, WhilePath};
 pub use names::{New, Rename};
 use state::State;
 
@@ -114,6 +115,7 @@ pub struct Fs {
     objects: Arc<dyn Objects>,
     options: Options,
     state: Mutex<State>,
+    listings: Listings,
     /// Told when a copy of a blob into the state directory ends.
     copied: Condvar,
     /// Locked: one process at a time has a state open.
@@ -153,6 +155,7 @@ impl Fs {
             objects,
             options,
             state,
+            listings: Listings::default(),
             copied: Condvar::new(),
             _lock: lock,
         }))

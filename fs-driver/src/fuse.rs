@@ -8,6 +8,7 @@ mod shared;
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use fuser::{Config, MountOption, SessionACL, SessionUnmounter};
@@ -38,6 +39,7 @@ pub struct Session {
     unmounter: Mutex<SessionUnmounter>,
     end: Arc<End>,
     fs: Arc<Fs>,
+    served: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -63,7 +65,8 @@ pub fn serve(fs: Arc<Fs>, mountpoint: &Path, options: MountOptions) -> io::Resul
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     config.n_threads = Some(if options.threads == 0 { cores.clamp(2, 4) } else { options.threads });
     config.clone_fd = true;
-    let (adapter, notices) = Adapter::new(Arc::clone(&fs))?;
+    let served = Arc::<AtomicU64>::default();
+    let (adapter, notices) = Adapter::new(Arc::clone(&fs), Arc::clone(&served))?;
     let mut session = fuser::Session::new(adapter, mountpoint, &config)?;
     let unmounter = Mutex::new(session.unmount_callable());
     notices.start(session.notifier())?;
@@ -74,7 +77,7 @@ pub fn serve(fs: Arc<Fs>, mountpoint: &Path, options: MountOptions) -> io::Resul
         *ending.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         ending.told.notify_all();
     })?;
-    Ok(Session { unmounter, end, fs })
+    Ok(Session { unmounter, end, fs, served })
 }
 
 impl Session {
@@ -90,6 +93,11 @@ impl Session {
         };
         drop(result);
         self.fs.finish().and(served)
+    }
+
+    /// Counts the requests of the kernel so far, to see whether anybody is at work.
+    pub fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
     }
 
     /// Unmounts. Files that are open stay usable until they are closed, as far as the kernel allows.

@@ -110,6 +110,8 @@ pub const XATTR_BYTES_MAX: usize = 64 << 10;
 pub const CHANGED_PATHS_MAX: usize = 100_000;
 /// A file of at least this many bytes is read by the kernel itself where it can (passthrough).
 pub const PASSTHROUGH_BYTES_MIN: u64 = 128 << 10;
+/// Listings of directories that are kept while they are read in parts.
+pub const LISTINGS_KEPT_MAX: usize = 8;
 /// Data of one write request.
 pub const WRITE_BYTES_MAX: u32 = 1 << 20;
 /// Requests that wait for the network at once; more are refused with `EIO`.
@@ -147,4 +149,12 @@ pub const FOLD_WAITING_MAX: usize = 65_536;
 pub const FOLD_BYTES_MAX: u64 = 16 << 20;
 /// Between two looks at what was written.
 pub const FOLD_PAUSE: Duration = Duration::from_secs(10);
+/// Bytes of the trees and commits of one pack that are kept as bases of deltas.
+pub const BASES_BYTES_MAX: usize = 8 << 20;
+/// Bytes of one such tree or commit.
+pub const BASE_BYTES_MAX: usize = 256 << 10;
+/// A mount that was asked nothing for so long is at rest.
+pub const CALM: Duration = Duration::from_millis(50);
+/// The longest that what nobody waits for stays out of the way of the first looks at a new mount.
+pub const CALM_WAIT_MAX: Duration = Duration::from_secs(2);
 }

@@ -4,9 +4,9 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -22,7 +22,7 @@ use crate::gitdir::layout::view_of;
 use crate::gitdir::loose::Names;
 use crate::hydrate::upstream::{Dial, Failure, dial};
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, FOLD_PAUSE, HISTORY_TRIES_MAX, LEARNT_LISTING_MAX, PREPARE_TRIES_MAX,
+    BACKOFF_MAX, BACKOFF_MIN, CALM, CALM_WAIT_MAX, FOLD_PAUSE, HISTORY_TRIES_MAX, LEARNT_LISTING_MAX, PREPARE_TRIES_MAX,
     VIEW_OBJECTS_MAX, WANT_DEADLINE,
 };
 use crate::port::Objects;
@@ -54,6 +54,8 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
         commit_time: mounted.commit_time(),
         read_deadline: WANT_DEADLINE + Duration::from_secs(5),
     };
+    // They come while the rest is made ready.
+    let sizes = listing.as_deref().and_then(|listing| repo.ask_sizes(listing));
     if let Some(Err(error)) = listing.as_deref().map(|listing| repo.bring_rules(listing)) {
         // They come when they are needed.
         log::warn!("the .gitignore files could not be brought ahead: {error}");
@@ -62,7 +64,8 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     let objects: Arc<dyn Objects> = Arc::<Converted>::clone(&view);
     let fs = Fs::open(&record.state().join("overlay"), view.root(), objects, options)?;
     if let Some(listing) = listing.as_deref() {
-        repo.learn_sizes(listing);
+        // An index without sizes is right, too: it only costs a comparison should the fsmonitor be lost.
+        let _ = sizes.map(|sizes| sizes.recv());
         repo.write_index(listing, &view, owner, &fs.changes_since(0).token.to_string())?;
     }
     let (stop, stopped) = channel();
@@ -88,7 +91,7 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     thread::spawn(move || unmount_when_told(&stopped, &unmounting));
     ready(&mounted);
     let learnt = listing.clone().filter(|listing| listing.len() <= LEARNT_LISTING_MAX);
-    start_background(&shared, listing, &record)?;
+    start_background(&shared, &session, listing, &record)?;
     let served = session.wait();
     learnt.iter().for_each(|listing| repo.save_learnt(listing));
     drop(folder);
@@ -190,11 +193,32 @@ pub fn clear_stale(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn start_background(shared: &Arc<Shared>, listing: Option<Arc<Listing>>, record: &Record) -> io::Result<()> {
-    let about = Arc::clone(shared);
+/// The first looks at a tree follow its mount at once. What nobody waits for yet stays out of their way, until they are over
+/// or somebody does wait.
+fn wait_for_calm(session: &Weak<fuse::Session>, repo: &Repo) {
+    let until = Instant::now() + CALM_WAIT_MAX;
+    let mut before = 0;
+    while let Some(served) = session.upgrade().map(|session| session.served()) {
+        if before == served || repo.progress().waiting > 0 || Instant::now() > until {
+            return;
+        }
+        before = served;
+        thread::sleep(CALM);
+    }
+}
+
+fn start_background(
+    shared: &Arc<Shared>,
+    session: &Arc<fuse::Session>,
+    listing: Option<Arc<Listing>>,
+    record: &Record,
+) -> io::Result<()> {
+    let (about, session) = (Arc::clone(shared), Arc::downgrade(session));
+    let calm = session.clone();
     let kept = listing.clone().filter(|listing| listing.len() <= LEARNT_LISTING_MAX);
     thread::Builder::new().name("background".to_owned()).spawn(move || {
         let Some(listing) = listing else { return };
+        wait_for_calm(&calm, &about.repo);
         about.repo.start_background(&listing);
     })?;
     let (about, repo) = (Arc::downgrade(&shared.fs), Arc::clone(&shared.repo));
@@ -211,6 +235,7 @@ fn start_background(shared: &Arc<Shared>, listing: Option<Arc<Listing>>, record:
     }
     let (about, dial) = (Arc::clone(shared), dial_for(record));
     thread::Builder::new().name("history".to_owned()).spawn(move || {
+        wait_for_calm(&session, &about.repo);
         let mut pause = BACKOFF_MIN;
         for _ in 0..HISTORY_TRIES_MAX {
             let outcome = about.repo.complete_history(&dial);

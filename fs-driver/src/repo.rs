@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId, commit_links, tag_target};
@@ -334,16 +334,16 @@ impl Repo {
         list(&self.store, &self.root)
     }
 
-    /// Learns sizes before the index is written, where one or two requests tell them all.
-    pub fn learn_sizes(&self, listing: &Listing) {
+    /// Asks for the sizes that the index is to have, where one or two requests tell them all. What is answered ends when
+    /// they are known.
+    pub fn ask_sizes(&self, listing: &Listing) -> Option<Receiver<io::Result<()>>> {
         let ids: Vec<_> = listing.files().map(|file| file.id).filter(|id| self.size(id).is_none()).collect();
         if !self.mounted.has_sizes || ids.is_empty() || ids.len() > SIZES_AT_MOUNT_MAX {
-            return;
+            return None;
         }
         let (sender, receiver) = sync_channel(1);
         self.want_sizes(ids, Box::new(move |outcome| _ = sender.send(outcome)));
-        // An index without sizes is right, too: it only costs a comparison should the fsmonitor be lost.
-        let _ = receiver.recv();
+        Some(receiver)
     }
 
     /// Writes the index, unless git has one already. `token` is the fsmonitor's.

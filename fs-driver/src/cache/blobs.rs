@@ -107,8 +107,14 @@ impl Blobs {
             return Ok(());
         }
         let folder = path.parent().expect("a cached file has a folder");
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new().prefix("tmp_").tempfile_in(folder)?;
+        let stage = || tempfile::Builder::new().prefix("tmp_").tempfile_in(folder);
+        let mut file = match stage() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(folder)?;
+                stage()?
+            }
+            made => made?,
+        };
         file.write_all(content)?;
         file.persist(&path).map_err(|error| error.error)?;
         let filled = content.len() as u64;

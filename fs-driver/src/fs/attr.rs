@@ -11,6 +11,7 @@ use super::state::State;
 use super::{DotGit, Fs, Need, Res, later_than};
 use crate::limits::{NAME_BYTES_MAX, SIZES_PER_REQUEST_MAX, XATTR_BYTES_MAX};
 use crate::overlay::{DOTGIT, Facts, Ino, Inode, Kind, ROOT, Slot, Stamp};
+use crate::tree::EntryKind;
 
 /// What kind of thing an inode is to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,16 @@ pub enum FileKind {
     Block(u32),
     /// A character device of this number.
     Char(u32),
+}
+
+impl From<EntryKind> for FileKind {
+    fn from(kind: EntryKind) -> Self {
+        match kind {
+            EntryKind::File | EntryKind::Exec => Self::File,
+            EntryKind::Link => Self::Link,
+            EntryKind::Dir | EntryKind::Gitlink => Self::Dir,
+        }
+    }
 }
 
 impl From<&Kind> for FileKind {

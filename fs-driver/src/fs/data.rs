@@ -7,31 +7,29 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 
 use cairn_protocol::object::ObjectId;
 use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
-use super::list::Listed;
 use super::state::State;
 use super::{Fs, Need, Res, later_than};
 use crate::limits::{LINK_TARGET_BYTES_MAX, PASSTHROUGH_BYTES_MIN};
 use crate::overlay::{DOTGIT, Ino, Kind, Op};
 use crate::port::Blob;
 
-/// An open file or directory.
+/// An open file.
 pub(super) struct Handle {
     pub ino: Ino,
     pub write: bool,
     pub passthrough: AtomicBool,
     pub blob: OnceLock<Blob>,
-    pub listing: Mutex<Option<Arc<Vec<Listed>>>>,
 }
 
 impl Handle {
     pub(super) fn new(ino: Ino, write: bool) -> Self {
-        Self { ino, write, passthrough: false.into(), blob: OnceLock::new(), listing: Mutex::new(None) }
+        Self { ino, write, passthrough: false.into(), blob: OnceLock::new() }
     }
 }
 
@@ -88,6 +86,8 @@ impl Fs {
         let facts = self.facts(ino)?;
         let blob = match &facts.kind {
             Kind::Base(id) if write && !truncate => Some(self.blob(id, ino)?),
+            // The kernel may have its pages: it is opened when it is read.
+            Kind::Base(id) if self.is_small(id) => None,
             Kind::Base(id) => self.open_blob(id),
             Kind::Upper if ino == DOTGIT && write => return Err(Errno::PERM.into()),
             Kind::Upper => None,
@@ -139,7 +139,7 @@ impl Fs {
         }
     }
 
-    /// Closes an open file or directory.
+    /// Closes an open file.
     pub fn release(&self, handle: u64) {
         let mut state = self.lock();
         let Some(handle) = state.handles.remove(&handle) else { return };
@@ -187,6 +187,11 @@ impl Fs {
             }
             _ => Err(Errno::INVAL.into()),
         }
+    }
+
+    /// Whether the kernel is to read a blob through us in any case.
+    fn is_small(&self, id: &ObjectId) -> bool {
+        self.objects.size(id).is_some_and(|size| size < PASSTHROUGH_BYTES_MIN)
     }
 
     fn blob(&self, id: &ObjectId, ino: Ino) -> Res<Blob> {

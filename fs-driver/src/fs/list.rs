@@ -1,16 +1,16 @@
 //! Listings: of a directory, of the base, and what git's index wants to know of a path.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cairn_protocol::object::ObjectId;
 use rustix::io::Errno;
 
-use super::data::Handle;
 use super::state::State;
 use super::{Attr, DotGit, Fail, FileKind, Fs, Res};
+use crate::limits::LISTINGS_KEPT_MAX;
 use crate::overlay::{DOTGIT, Ino, Kind, Name, ROOT, Slot, Stamp};
 use crate::tree::{EntryKind, Tree};
 
@@ -26,6 +26,50 @@ pub struct Listed {
     pub ino: Ino,
     /// What it is.
     pub kind: FileKind,
+    /// Where a listing goes on behind it: the same for as long as the name stands in the directory, and larger than
+    /// that of all names before it. Those up to [`PLACE_RESERVED_MAX`] are left to `.` and `..`.
+    pub place: u64,
+}
+
+/// The last place that no name of a listing has.
+pub const PLACE_RESERVED_MAX: u64 = 2;
+/// The place of `.git`; behind it are the names of the base in their order.
+const PLACE_DOTGIT: u64 = PLACE_RESERVED_MAX + 1;
+/// Where the places of names begin that the base does not have: 62 bits of a keyed hash of the name follow.
+const PLACE_LOCAL_FIRST: u64 = 1 << 62;
+
+/// What is left of a listing.
+pub struct ListedFrom {
+    all: Arc<Vec<Listed>>,
+    first: usize,
+}
+
+impl std::ops::Deref for ListedFrom {
+    type Target = [Listed];
+
+    fn deref(&self) -> &[Listed] {
+        &self.all[self.first..]
+    }
+}
+
+/// Listings that were begun last, so that a long one is not made again for each part that is read of it.
+#[derive(Default)]
+pub(super) struct Listings(Mutex<VecDeque<(Ino, Arc<Vec<Listed>>)>>);
+
+impl Listings {
+    fn get(&self, ino: Ino) -> Option<Arc<Vec<Listed>>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|(of, _)| *of == ino).map(|(_, all)| Arc::clone(all))
+    }
+
+    fn put(&self, ino: Ino, all: Option<&Arc<Vec<Listed>>>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(of, _)| *of != ino);
+        if let Some(all) = all {
+            kept.truncate(LISTINGS_KEPT_MAX - 1);
+            kept.push_front((ino, Arc::clone(all)));
+        }
+    }
 }
 
 /// What git's index holds of a file.
@@ -48,56 +92,52 @@ pub struct InodeFacts {
 }
 
 impl Fs {
-    /// Opens a directory.
-    pub fn open_dir(&self, ino: Ino) -> Res<u64> {
-        let mut state = self.lock();
-        state.dir_base(ino)?;
-        state.open_mut(ino).handles += 1;
-        let id = state.next_handle();
-        state.handles.insert(id, Arc::new(Handle::new(ino, false)));
-        Ok(id)
+    /// The names of a directory from behind a place, without `.` and `..`. Nothing is kept for who reads: places stay
+    /// the same, so that what others make or remove meanwhile neither hides nor doubles any other name.
+    pub fn list_from(&self, ino: Ino, place: u64) -> Res<ListedFrom> {
+        // Who begins sees all that was made before.
+        let known = if place < PLACE_DOTGIT { None } else { self.listings.get(ino) };
+        let all = match known {
+            Some(all) => all,
+            None => Arc::new(self.list(ino)?),
+        };
+        let first = all.partition_point(|listed| listed.place <= place);
+        self.listings.put(ino, (first < all.len()).then_some(&all));
+        Ok(ListedFrom { all, first })
     }
 
-    /// The names of an open directory, without `.` and `..`. They stay as they were until a read from the start asks
-    /// for them `anew`.
-    pub fn list_open(&self, handle: u64, anew: bool) -> Res<Arc<Vec<Listed>>> {
-        let handle = self.lock().handle(handle)?;
-        let mut listing = handle.listing.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*listing {
-            Some(known) if !anew => Ok(Arc::clone(known)),
-            _ => Ok(Arc::clone(listing.insert(Arc::new(self.list(handle.ino)?)))),
-        }
-    }
-
-    /// The names of a directory, without `.` and `..`.
+    /// The names of a directory, without `.` and `..`, in the order of their places.
     pub fn list(&self, ino: Ino) -> Res<Vec<Listed>> {
         let state = self.lock();
         let tree = state.trees.get(state.dir_base(ino)?)?;
         let dir = state.overlay.inodes.get(&ino);
-        let slot = |name: &[u8]| dir.and_then(|dir| dir.entries.get(name));
         let mut all = Vec::with_capacity(tree.len() + 1);
         if ino == ROOT {
             let kind = match self.options.dotgit {
                 DotGit::Symlink(_) => FileKind::Link,
                 DotGit::File(_) => FileKind::File,
             };
-            all.push(Listed { name: (*b".git").into(), ino: DOTGIT, kind });
+            all.push(Listed { name: (*b".git").into(), ino: DOTGIT, kind, place: PLACE_DOTGIT });
         }
-        for entry in tree.iter().filter(|entry| slot(entry.name).is_none()) {
-            let kind = match entry.kind {
-                EntryKind::File | EntryKind::Exec => FileKind::File,
-                EntryKind::Link => FileKind::Link,
-                EntryKind::Dir | EntryKind::Gitlink => FileKind::Dir,
+        for (entry, place) in tree.iter().zip(PLACE_DOTGIT + 1..) {
+            let (ino, kind) = match dir.and_then(|dir| dir.entries.get(entry.name)) {
+                Some(Slot::White) => continue,
+                Some(Slot::Node(node)) => (*node, FileKind::from(&state.facts(*node)?.kind)),
+                None => (state.base_ino(ino, entry.name), entry.kind.into()),
             };
-            all.push(Listed { name: entry.name.into(), ino: state.base_ino(ino, entry.name), kind });
+            all.push(Listed { name: entry.name.into(), ino, kind, place });
         }
-        let none = BTreeMap::new();
-        for (name, slot) in dir.map_or(&none, |dir| &dir.entries) {
-            if let Slot::Node(ino) = slot {
-                let kind = FileKind::from(&state.facts(*ino)?.kind);
-                all.push(Listed { name: name.clone(), ino: *ino, kind });
+        let locals = all.len();
+        for (name, slot) in dir.iter().flat_map(|dir| &dir.entries) {
+            if let Slot::Node(node) = slot
+                && tree.get(name).is_none()
+            {
+                let kind = FileKind::from(&state.facts(*node)?.kind);
+                let place = PLACE_LOCAL_FIRST | (state.base_ino(ino, name) >> 1);
+                all.push(Listed { name: name.clone(), ino: *node, kind, place });
             }
         }
+        all[locals..].sort_unstable_by_key(|listed| listed.place);
         Ok(all)
     }
 

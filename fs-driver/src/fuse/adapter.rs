@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -24,7 +24,7 @@ use super::convert::{attr, errno, kind, nothing, set_time};
 use super::park::Lot;
 use super::shared::{ATTEMPTS, Notices, Shared, lock, run};
 use crate::errno as errnos;
-use crate::fs::{Attr, Fail, FileKind, Fs, New, Rename, Res, SetAttr};
+use crate::fs::{Attr, Fail, FileKind, Fs, New, PLACE_RESERVED_MAX, Rename, Res, SetAttr};
 use crate::limits::{NAME_BYTES_MAX, WRITE_BYTES_MAX};
 use crate::overlay::Ino;
 
@@ -35,13 +35,15 @@ const GENERATION: Generation = Generation(0);
 pub(super) struct Adapter(Arc<Shared>);
 
 impl Adapter {
-    pub(super) fn new(fs: Arc<Fs>) -> io::Result<(Self, Notices)> {
+    pub(super) fn new(fs: Arc<Fs>, served: Arc<AtomicU64>) -> io::Result<(Self, Notices)> {
         let (send, receive) = channel();
         let shared = Shared {
             lot: Lot::new(fs.options().read_deadline)?,
             fs,
+            served,
             notices: Mutex::new(send),
             passthrough: AtomicBool::new(false),
+            stateless_dirs: AtomicBool::new(false),
             backing: Mutex::default(),
             backed: Mutex::default(),
         };
@@ -53,6 +55,7 @@ impl Adapter {
         O: Fn(&Fs) -> Res<T> + Send + 'static,
         A: FnOnce(&Arc<Shared>, Result<T, i32>) + Send + 'static,
     {
+        self.0.served.fetch_add(1, Ordering::Relaxed);
         run(&self.0, ATTEMPTS, op, answer);
     }
 
@@ -130,6 +133,8 @@ impl Filesystem for Adapter {
         let passthrough = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
             && config.set_max_stack_depth(1).is_ok();
         self.0.passthrough.store(passthrough, Ordering::Relaxed);
+        let stateless_dirs = config.add_capabilities(InitFlags::FUSE_NO_OPENDIR_SUPPORT).is_ok();
+        self.0.stateless_dirs.store(stateless_dirs, Ordering::Relaxed);
         // A kernel that allows less says so; less is what it then gets.
         let _ = config.set_max_write(WRITE_BYTES_MAX);
         let _ = config.set_max_background(64);
@@ -362,8 +367,9 @@ impl Filesystem for Adapter {
         }
     }
 
+    /// There is nothing to be done at a close that its release does not do: after this the kernel asks no more.
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.ok();
+        reply.error(errno(Code::NOSYS.raw_os_error()));
     }
 
     fn release(
@@ -387,34 +393,26 @@ impl Filesystem for Adapter {
         self.empty(reply, move |fs| fs.sync(handle.0));
     }
 
-    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        let flags = FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE;
-        self.run(
-            move |fs| fs.open_dir(ino.0),
-            move |_, result| match result {
-                Ok(handle) => reply.opened(FileHandle(handle), flags),
-                Err(code) => reply.error(errno(code)),
-            },
-        );
+    /// Listings need no handle. A kernel that can do without asks this once, and keeps listings by itself from then on.
+    fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        if self.0.stateless_dirs.load(Ordering::Relaxed) {
+            return reply.error(errno(Code::NOSYS.raw_os_error()));
+        }
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE);
     }
 
-    fn readdir(&self, _: &Request, ino: INodeNo, handle: FileHandle, at: u64, mut reply: ReplyDirectory) {
-        let op = move |fs: &Fs| Ok((fs.list_open(handle.0, at == 0)?, fs.parent(ino.0)));
+    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, at: u64, mut reply: ReplyDirectory) {
+        let op = move |fs: &Fs| Ok((fs.list_from(ino.0, at)?, fs.parent(ino.0)));
         self.run(op, move |_, result| {
-            let (all, parent) = match result {
+            let (left, parent) = match result {
                 Ok(found) => found,
                 Err(code) => return reply.error(errno(code)),
             };
-            for place in at.. {
-                let (found, file_kind, name): (Ino, _, &[u8]) = match place {
-                    0 => (ino.0, FileKind::Dir, b"."),
-                    1 => (parent, FileKind::Dir, b".."),
-                    _ => match all.get(place as usize - 2) {
-                        Some(entry) => (entry.ino, entry.kind, &entry.name),
-                        None => break,
-                    },
-                };
-                if reply.add(INodeNo(found), place + 1, kind(file_kind), OsStr::from_bytes(name)) {
+            let dots: [(u64, _, &[u8]); 2] = [(1, ino.0, b"."), (PLACE_RESERVED_MAX, parent, b"..")];
+            let dots = dots.into_iter().map(|(place, found, name)| (place, found, FileKind::Dir, name));
+            let names = left.iter().map(|one| (one.place, one.ino, one.kind, &one.name[..]));
+            for (place, found, file_kind, name) in dots.filter(|dot| dot.0 > at).chain(names) {
+                if reply.add(INodeNo(found), place, kind(file_kind), OsStr::from_bytes(name)) {
                     break;
                 }
             }
@@ -437,55 +435,36 @@ impl Filesystem for Adapter {
         reply.error(errno(Code::NOTTY.raw_os_error()));
     }
 
-    fn readdirplus(
-        &self,
-        _: &Request,
-        ino: INodeNo,
-        handle: FileHandle,
-        at: u64,
-        mut reply: ReplyDirectoryPlus,
-    ) {
+    fn readdirplus(&self, _: &Request, ino: INodeNo, _: FileHandle, at: u64, mut reply: ReplyDirectoryPlus) {
         let op = move |fs: &Fs| {
             let parent = fs.getattr(fs.parent(ino.0))?;
-            Ok((fs.list_open(handle.0, at == 0)?, fs.getattr(ino.0)?, parent))
+            Ok((fs.list_from(ino.0, at)?, fs.getattr(ino.0)?, parent))
         };
         self.run(op, move |shared, result| {
-            let (all, this, parent) = match result {
+            let (left, this, parent) = match result {
                 Ok(found) => found,
                 Err(code) => return reply.error(errno(code)),
             };
-            for place in at.. {
-                // The kernel takes no reference for the first two.
-                let full = match place {
-                    0 => reply.add(ino, 1, ".", &TTL, &attr(&this), GENERATION),
-                    1 => reply.add(INodeNo(parent.ino), 2, "..", &TTL, &attr(&parent), GENERATION),
-                    _ => {
-                        let Some(entry) = all.get(place as usize - 2) else { break };
-                        // It may have been removed since the listing was made.
-                        let Ok((found, known)) = shared.fs.lookup_listed(ino.0, &entry.name) else {
-                            continue;
-                        };
-                        let ttl = if known { TTL } else { Duration::ZERO };
-                        let (number, name) = (INodeNo(found.ino), OsStr::from_bytes(&entry.name));
-                        let full = reply.add(number, place + 1, name, &ttl, &attr(&found), GENERATION);
-                        if full {
-                            shared.fs.forget(found.ino, 1);
-                        }
-                        full
-                    }
+            // The kernel takes no reference for the first two.
+            for (place, dot, name) in [(1, &this, "."), (PLACE_RESERVED_MAX, &parent, "..")] {
+                let number = INodeNo(dot.ino);
+                if place > at && reply.add(number, place, name, &TTL, &attr(dot), GENERATION) {
+                    return reply.ok();
+                }
+            }
+            for one in left.iter() {
+                // It may have been removed since the listing was made.
+                let Ok((found, known)) = shared.fs.lookup_listed(ino.0, &one.name) else {
+                    continue;
                 };
-                if full {
+                let ttl = if known { TTL } else { Duration::ZERO };
+                let (number, name) = (INodeNo(found.ino), OsStr::from_bytes(&one.name));
+                if reply.add(number, one.place, name, &ttl, &attr(&found), GENERATION) {
+                    shared.fs.forget(found.ino, 1);
                     break;
                 }
             }
             reply.ok();
-        });
-    }
-
-    fn releasedir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
-        self.empty(reply, move |fs| {
-            fs.release(handle.0);
-            Ok(())
         });
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -21,8 +21,12 @@ pub(super) const ATTEMPTS: u32 = 3;
 pub(super) struct Shared {
     pub(super) fs: Arc<Fs>,
     pub(super) lot: Arc<Lot>,
+    /// Requests so far, but for those that the kernel wants no answer to.
+    pub(super) served: Arc<AtomicU64>,
     pub(super) notices: Mutex<Sender<Ino>>,
     pub(super) passthrough: AtomicBool,
+    /// Whether the kernel lists directories without opening them.
+    pub(super) stateless_dirs: AtomicBool,
     /// The kernel wants one id for all that have an inode open.
     pub(super) backing: Mutex<HashMap<Ino, Weak<BackingId>>>,
     pub(super) backed: Mutex<HashMap<u64, Arc<BackingId>>>,

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use cairn_protocol::object::{HashAlgo, ObjectId};
 
 use super::store::Facts;
-use crate::config::{private_folder, write_whole};
+use crate::config::{private_folder, write_all_whole, write_whole};
 
 /// What HEAD is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +59,11 @@ pub fn create(plan: &Plan<'_>, facts: &Facts) -> io::Result<()> {
     private_folder(&view)?;
     let alternates = [plan.objects, &view].map(|folder| line(folder.as_os_str().as_encoded_bytes()));
     let [packs, view] = alternates;
-    write_whole(&at("objects/info/alternates"), &[packs?, view?].concat())?;
-    write_shallow(plan.gitdir, facts)?;
+    let mut files = vec![(at("objects/info/alternates"), [packs?, view?].concat())];
+    match shallow_lines(facts) {
+        Some(lines) => files.push((at("shallow"), lines.into_bytes())),
+        None => write_shallow(plan.gitdir, facts)?,
+    }
     let mut packed = b"# pack-refs with: sorted \n".to_vec();
     let mut refs: Vec<(String, ObjectId)> = plan.refs.iter().map(|(n, id)| (local_name(n), *id)).collect();
     if let Head::Branch(branch) = plan.head {
@@ -71,19 +74,20 @@ pub fn create(plan: &Plan<'_>, facts: &Facts) -> io::Result<()> {
     for (name, id) in refs {
         packed.extend_from_slice(format!("{id} {name}\n").as_bytes());
     }
-    write_whole(&at("packed-refs"), &packed)?;
+    files.push((at("packed-refs"), packed));
     if let Some(branch) = plan.default_branch {
         fs::create_dir_all(at("refs/remotes/origin"))?;
         let target = format!("ref: refs/remotes/origin/{branch}\n");
-        write_whole(&at("refs/remotes/origin/HEAD"), target.as_bytes())?;
+        files.push((at("refs/remotes/origin/HEAD"), target.into_bytes()));
     }
-    write_whole(&at("config"), config(plan)?.as_bytes())?;
+    files.push((at("config"), config(plan)?.into_bytes()));
     let head = match plan.head {
         Head::Branch(branch) => format!("ref: refs/heads/{branch}\n"),
         Head::Detached => format!("{}\n", plan.commit),
     };
     // git takes a folder with a HEAD for a repository: that comes last.
-    write_whole(&at("HEAD"), head.as_bytes())
+    files.push((at("HEAD"), head.into_bytes()));
+    write_all_whole(&files)
 }
 
 /// Where a clone keeps a ref of the remote.
@@ -97,14 +101,19 @@ pub fn local_name(remote: &str) -> String {
 /// Says which commits are here without their parents.
 pub fn write_shallow(gitdir: &Path, facts: &Facts) -> io::Result<()> {
     let path = gitdir.join("shallow");
-    if facts.shallow.is_empty() {
-        return match fs::remove_file(path) {
+    match shallow_lines(facts) {
+        Some(lines) => write_whole(&path, lines.as_bytes()),
+        None => match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
-        };
+        },
     }
+}
+
+/// What the file of cut commits says; `None` where there is to be none.
+fn shallow_lines(facts: &Facts) -> Option<String> {
     let lines: String = facts.shallow.iter().map(|id| format!("{id}\n")).collect();
-    write_whole(&path, lines.as_bytes())
+    (!lines.is_empty()).then_some(lines)
 }
 
 fn line(bytes: &[u8]) -> io::Result<Vec<u8>> {

@@ -10,6 +10,7 @@ use cairn_protocol::pack::entry::{self, EntryKind};
 use cairn_protocol::pack::inflate::Inflater;
 use cairn_protocol::pack::{PackError, delta};
 
+use super::bases::Bases;
 use crate::limits::{DELTA_DEPTH_MAX, OBJECT_BYTES_MAX};
 
 /// Bytes of the longest entry header.
@@ -25,6 +26,7 @@ pub struct Pack {
     data: File,
     index: File,
     fanout: Vec<u32>,
+    bases: Bases,
 }
 
 pub(crate) fn broken(why: impl std::fmt::Display) -> io::Error {
@@ -42,7 +44,8 @@ impl Pack {
             return Err(broken("no index of version 2"));
         }
         let fanout = fanout.chunks_exact(4).map(|raw| u32::from_be_bytes([raw[0], raw[1], raw[2], raw[3]]));
-        Ok(Self { algo, data: File::open(path)?, index, fanout: fanout.collect() })
+        let (data, fanout, bases) = (File::open(path)?, fanout.collect(), Bases::default());
+        Ok(Self { algo, data, index, fanout, bases })
     }
 
     /// Where an object starts, in bytes from the start of the pack.
@@ -84,7 +87,7 @@ impl Pack {
     /// A whole object.
     pub fn read(&self, id: &ObjectId) -> io::Result<Option<(Kind, Vec<u8>)>> {
         let Some(offset) = self.find(id)? else { return Ok(None) };
-        read_object(&self.data, self.algo, offset, &|id| self.find(id)).map(Some)
+        read_object(&self.data, self.algo, offset, &self.bases, &|id| self.find(id)).map(Some)
     }
 
     /// How many objects it holds.
@@ -98,36 +101,47 @@ impl Pack {
     }
 }
 
-/// Reads the object whose entry is at `offset`; `find` knows where the bases of ref-deltas are.
+/// Reads the object whose entry is at `offset`, with the help of `bases` of the same pack; `find` knows where the bases of
+/// ref-deltas are.
 pub fn read_object(
     data: &File,
     algo: HashAlgo,
     offset: u64,
+    bases: &Bases,
     find: &dyn Fn(&ObjectId) -> io::Result<Option<u64>>,
 ) -> io::Result<(Kind, Vec<u8>)> {
     let mut inflater = Inflater::new();
-    let mut deltas = Vec::new();
+    // Each with where the object starts that it makes.
+    let mut deltas: Vec<(u64, Vec<u8>)> = Vec::new();
     let mut held_bytes = 0;
     let mut at = offset;
     let (kind, mut object) = loop {
+        if let Some(base) = bases.get(at) {
+            break (base.0, base.1.clone());
+        }
         let (kind, content) = read_entry(data, algo, at, &mut inflater)?;
-        at = match kind {
-            EntryKind::Whole(kind) => break (kind, content),
+        let base_at = match kind {
+            EntryKind::Whole(kind) => {
+                bases.put(at, kind, &content);
+                break (kind, content);
+            }
             EntryKind::Ofs { back } => {
                 at.checked_sub(back).ok_or_else(|| broken("a base before the pack"))?
             }
             EntryKind::Ref(base) => find(&base)?.ok_or_else(|| broken("a base is not in the pack"))?,
         };
         held_bytes += content.len() as u64;
-        deltas.push(content);
+        deltas.push((at, content));
+        at = base_at;
         if deltas.len() > DELTA_DEPTH_MAX || held_bytes > OBJECT_BYTES_MAX {
             return Err(broken("too long a chain of deltas"));
         }
     };
     let mut result = Vec::new();
-    while let Some(delta) = deltas.pop() {
+    while let Some((made_at, delta)) = deltas.pop() {
         delta::apply(&object, &delta, &mut result, OBJECT_BYTES_MAX).map_err(broken)?;
         std::mem::swap(&mut object, &mut result);
+        bases.put(made_at, kind, &object);
     }
     Ok((kind, object))
 }

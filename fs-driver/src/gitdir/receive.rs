@@ -11,6 +11,7 @@ use cairn_protocol::pack::{
 };
 use tempfile::NamedTempFile;
 
+use super::bases::Bases;
 use super::pack::{broken, read_object};
 use crate::limits::{INDEX_CACHE_BYTES, OBJECT_BYTES_MAX, PACK_OBJECTS_MAX};
 
@@ -99,9 +100,12 @@ fn index(file: &File, len: u64, algo: HashAlgo) -> Result<IndexedPack, PackError
 impl Received {
     /// Hands over every blob, one after the other.
     pub fn for_each_blob(&self, each: &mut dyn FnMut(ObjectId, Vec<u8>) -> io::Result<()>) -> io::Result<()> {
+        // Blobs are not kept.
+        let bases = Bases::default();
         let find = |id: &ObjectId| Ok(self.pack.find(id).map(|index| self.pack.entry(index).offset));
         for entry in self.pack.entries().filter(|entry| entry.kind == Kind::Blob) {
-            let (_, content) = read_object(self.file.as_file(), self.pack.algo(), entry.offset, &find)?;
+            let (_, content) =
+                read_object(self.file.as_file(), self.pack.algo(), entry.offset, &bases, &find)?;
             each(entry.id, content)?;
         }
         Ok(())

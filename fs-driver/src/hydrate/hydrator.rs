@@ -1,5 +1,6 @@
 //! The threads that fetch. Those who wait are called back without any lock held.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::PathBuf;
@@ -157,6 +158,10 @@ impl Hydrator {
     pub fn want_contents(&self, ids: &[ObjectId], done: Done<()>) {
         // The last one to come, or the first one to fail, tells.
         let left = Arc::new(Mutex::new((ids.len(), Some(done))));
+        let mut refused = Vec::new();
+        // Under one lock, so that they go into few requests.
+        let mut queue = self.inner.lock();
+        let patience = if queue.is_dead() { WANT_DEADLINE_DEAD } else { WANT_DEADLINE };
         for id in ids {
             let left = Arc::clone(&left);
             let told = move |found: io::Result<Blob>| {
@@ -169,7 +174,16 @@ impl Hydrator {
                     done(outcome);
                 }
             };
-            self.want(*id, b"", Box::new(told));
+            let waiter = Waiter { deadline: Instant::now() + patience, done: Box::new(told) };
+            refused.extend(match self.inner.is_stopping.load(Ordering::Relaxed) {
+                true => Some(waiter),
+                false => queue.want(*id, b"", waiter).err(),
+            });
+        }
+        drop(queue);
+        self.inner.changed.notify_all();
+        for waiter in refused {
+            (waiter.done)(Err(io::Error::from(io::ErrorKind::ResourceBusy)));
         }
     }
 
@@ -352,9 +366,9 @@ impl Inner {
                 continue;
             }
             match self.fetch_once(connection, &ids, &mut brought) {
-                Ok(()) => {
+                Ok(came) => {
                     self.succeeded();
-                    for id in ids.iter().filter(|id| !self.settle_local(id)) {
+                    for id in ids.iter().filter(|id| !came.contains(id) && !self.settle_local(id)) {
                         let kind = io::ErrorKind::NotFound;
                         let text = format!("the remote did not send {id}");
                         self.give_up(id, &Failure { text, is_transient: false, kind });
@@ -384,17 +398,19 @@ impl Inner {
         brought
     }
 
+    /// Fetches blobs in one request and settles those that came, which it answers.
     fn fetch_once(
         &self,
         connection: &mut Option<Box<dyn Upstream>>,
         ids: &[ObjectId],
         brought: &mut u64,
-    ) -> Result<(), Failure> {
+    ) -> Result<HashSet<ObjectId>, Failure> {
         let upstream = self.connect(connection)?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let wish = FetchWish { wants: ids.to_vec(), ..FetchWish::default() };
         let (_, received) = receive(&self.parts.stage, self.parts.algo, |sink| upstream.fetch(&wish, sink))?;
-        let Some(received) = received else { return Ok(()) };
+        let mut came = HashSet::new();
+        let Some(received) = received else { return Ok(came) };
         let mut sizes = Vec::new();
         let done = received.for_each_blob(&mut |id, content| {
             self.parts.blobs.fill(&id, &content)?;
@@ -402,11 +418,16 @@ impl Inner {
             self.fetched_bytes.fetch_add(content.len() as u64, Ordering::Relaxed);
             *brought += content.len() as u64;
             sizes.push((id, content.len() as u64));
-            self.settle_local(&id);
+            // Most are waited for by nobody: they need not be opened.
+            if !self.lock().settle_unawaited(&id) {
+                self.settle_local(&id);
+            }
+            came.insert(id);
             Ok(())
         });
         self.parts.sizes.add(&sizes)?;
-        Ok(done?)
+        done?;
+        Ok(came)
     }
 
     fn connect<'a>(

@@ -189,6 +189,15 @@ impl Queue {
         self.wants.remove(id).map(|want| want.waiters).unwrap_or_default()
     }
 
+    /// A blob is here: done, unless somebody waits for it.
+    pub fn settle_unawaited(&mut self, id: &ObjectId) -> bool {
+        let is_awaited = self.wants.get(id).is_some_and(|want| !want.waiters.is_empty());
+        if !is_awaited {
+            self.settle(id);
+        }
+        !is_awaited
+    }
+
     /// A request failed for now: what somebody waits for goes back to the front; the rest to the background.
     pub fn put_back(&mut self, ids: &[ObjectId]) {
         for id in ids.iter().rev() {

@@ -3,8 +3,10 @@
 //! Measures and never asserts. Stock git serves both, through a proxy that counts requests. The bars are ratios, since
 //! both sides run on the same machine in the same minute; each figure is the best of the rounds.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -15,6 +17,9 @@ use cairn_conformance::front::{Deed, Front};
 use cairn_conformance::git::Git;
 use cairn_conformance::host::{Format, Host, StockHost};
 use clap::Parser;
+
+#[path = "mount/scale.rs"]
+mod scale;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// Measures some rows and prints them.
@@ -28,6 +33,10 @@ const HANG: Duration = Duration::from_secs(3);
 const TOUCHED_FILES: usize = 10;
 /// Files of at least this many bytes are read by the kernel itself where it can.
 const LARGE_BYTES_MIN: u64 = 128 << 10;
+/// Bytes that are read from one open file in each round.
+const STREAM_BYTES: u64 = 1 << 30;
+/// Bytes of each read(2).
+const READ_BYTES: usize = 1 << 17;
 /// To wait for the background to have brought all.
 const HYDRATION_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -46,6 +55,12 @@ struct Args {
     /// Rounds of the rows that leave all as it was.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
+    /// Only the groups of rows with these names: first, read-all, warm, hanging, scale.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Files of the made trees whose mounts are weighed, in thousands.
+    #[arg(long, value_delimiter = ',', default_values_t = [50])]
+    kilofiles: Vec<u32>,
 }
 
 struct Bench {
@@ -55,7 +70,8 @@ struct Bench {
     program: PathBuf,
     dir: PathBuf,
     rounds: u32,
-    _host: StockHost,
+    kilofiles: Vec<u32>,
+    host: StockHost,
 }
 
 /// One line of the table.
@@ -108,11 +124,24 @@ impl Bench {
             Some(path) => path.canonicalize()?,
             None => std::env::current_exe()?.with_file_name("cairn-fs"),
         };
-        Ok(Self { git, front, hangs, program, dir: dir.to_owned(), rounds: args.rounds, _host: host })
+        Ok(Self {
+            git,
+            front,
+            hangs,
+            program,
+            dir: dir.to_owned(),
+            rounds: args.rounds,
+            kilofiles: args.kilofiles.clone(),
+            host,
+        })
     }
 
     fn url(&self) -> String {
-        format!("{}/git/t/r.git", self.front.origin())
+        self.url_of("r")
+    }
+
+    fn url_of(&self, name: &str) -> String {
+        format!("{}/git/t/{name}.git", self.front.origin())
     }
 
     fn driver(&self, cache: &str, args: &[&str]) -> Result<String> {
@@ -133,8 +162,12 @@ impl Bench {
     }
 
     fn mount(&self, cache: &str, more: &[&str]) -> Result<Mounted<'_>> {
-        let dir = self.dir.join(format!("m-{cache}"));
-        let (url, place) = (self.url(), dir.to_string_lossy().into_owned());
+        self.mount_of("r", cache, more)
+    }
+
+    fn mount_of(&self, name: &str, cache: &str, more: &[&str]) -> Result<Mounted<'_>> {
+        let dir = self.dir.join(format!("m-{name}-{cache}"));
+        let (url, place) = (self.url_of(name), dir.to_string_lossy().into_owned());
         self.driver(cache, &[&["mount", &url, &place], more].concat())?;
         Ok(Mounted { bench: self, cache: cache.to_owned(), dir })
     }
@@ -203,9 +236,19 @@ fn files(root: &Path) -> Result<Vec<(PathBuf, u64)>> {
 }
 
 fn read(root: &Path, files: &[(PathBuf, u64)]) -> Result<()> {
-    let mut buffer = vec![0; 1 << 17];
+    let mut buffer = vec![0; READ_BYTES];
     for (path, _) in files {
         let mut file = File::open(root.join(path))?;
+        while file.read(&mut buffer)? > 0 {}
+    }
+    Ok(())
+}
+
+/// Reads an open file from its start to its end, again and again, until `STREAM_BYTES` are read.
+fn stream(file: &mut File, len: u64) -> Result<()> {
+    let mut buffer = vec![0; READ_BYTES];
+    for _ in 0..STREAM_BYTES.div_ceil(len.max(1)) {
+        file.rewind()?;
         while file.read(&mut buffer)? > 0 {}
     }
     Ok(())
@@ -219,6 +262,9 @@ fn touch(root: &Path, files: &[(PathBuf, u64)]) -> Result<()> {
     }
     Ok(())
 }
+
+/// A mount that brings nothing that nobody waits for.
+const FOREGROUND: [&str; 4] = ["--history", "lazy", "--background-rate", "1"];
 
 /// From nothing to a listing, and what a cold listing with sizes asks of the remote.
 fn first_rows(bench: &Bench) -> Result<()> {
@@ -234,13 +280,22 @@ fn first_rows(bench: &Bench) -> Result<()> {
         started.elapsed().as_secs_f64(),
         Some(native),
         "s",
-        "<= 0.5 s",
+        "<= 0.5 s, 0.1 x",
     );
     drop(mount);
-    let mount = bench.mount("cold-cache", &["--background-rate", "1"])?;
+    let started = Instant::now();
+    let mount = bench.mount("first-cache", &[])?;
+    tool(&mount.dir, "ls", &["-R"])?;
+    row("mount again and ls -R", started.elapsed().as_secs_f64(), None, "s", "<= 0.15 s");
+    drop(mount);
+    let mount = bench.mount("cold-cache", &FOREGROUND)?;
     let before = bench.front.asked().len();
     tool(&mount.dir, "ls", &["-lR"])?;
     row("cold ls -lR, requests", (bench.front.asked().len() - before) as f64, None, "", "<= 2");
+    let before = bench.front.asked().len();
+    let status = timed(|| bench.git(&mount.dir, &["status", "--porcelain"]).map(drop))?;
+    row("first status, cold", status, None, "s", "<= 0.3 s");
+    row("first status, requests", (bench.front.asked().len() - before) as f64, None, "", "0");
     Ok(())
 }
 
@@ -257,41 +312,62 @@ fn read_all_row(bench: &Bench) -> Result<()> {
 }
 
 fn hang_rows(bench: &Bench) -> Result<()> {
-    let mount = bench.mount("hang-cache", &["--background-rate", "1"])?;
+    let mount = bench.mount("hang-cache", &FOREGROUND)?;
     let all = files(&mount.dir)?;
-    let warm: Vec<_> = all.iter().step_by(97).take(32).cloned().collect();
-    read(&mount.dir, &warm)?;
-    let folders: Vec<_> = warm.iter().filter_map(|(path, _)| path.parent()).collect();
-    let cold = all.iter().filter(|(path, _)| !folders.iter().any(|folder| path.starts_with(folder)));
-    let cold: Vec<_> = cold.take(HANGING_READS).map(|(path, _)| mount.dir.join(path)).collect();
-    bench.hangs.store(true, Ordering::SeqCst);
-    // They end when the mount gives up, or with it.
-    let count = cold.len();
-    for path in cold {
-        std::thread::spawn(move || drop(fs::read(path)));
-    }
-    let mut seconds = Vec::new();
-    let started = Instant::now();
-    while started.elapsed() < HANG {
-        for one in &warm {
-            seconds.push(timed(|| Ok(fs::metadata(mount.dir.join(&one.0))?))?);
-            seconds.push(timed(|| read(&mount.dir, std::slice::from_ref(one)))?);
-            // A name that was never asked for is a question to the daemon.
-            let name = format!("none-{}", seconds.len());
-            seconds.push(timed(|| Ok(fs::metadata(mount.dir.join(name)).is_ok()))?);
+    // A folder comes as a whole: what is cold is in others.
+    let (mut warm, mut cold, mut folders) = (Vec::new(), Vec::new(), HashSet::new());
+    for file in &all {
+        let is_new = file.0.parent().is_some_and(|folder| folders.insert(folder.to_owned()));
+        match is_new {
+            true if warm.len() < cold.len() && warm.len() < HANGING_READS => warm.push(file.clone()),
+            true => cold.push(mount.dir.join(&file.0)),
+            false => {}
         }
     }
-    let waiting = mount.status()?["hydration"]["waiting"].as_u64().unwrap_or_default();
-    seconds.sort_by(f64::total_cmp);
+    read(&mount.dir, &warm)?;
+    bench.hangs.store(true, Ordering::SeqCst);
+    // What came along with the others is at hand: readers are added until enough wait.
+    let waiting = || -> Result<usize> {
+        Ok(mount.status()?["hydration"]["waiting"].as_u64().unwrap_or_default() as usize)
+    };
+    let mut readers = Vec::new();
+    for path in cold.into_iter().rev() {
+        if readers.len() >= HANGING_READS && waiting()? >= HANGING_READS {
+            break;
+        }
+        readers.push(std::thread::spawn(move || drop(fs::read(path))));
+    }
+    let (seconds, blobs) = (latencies(&mount.dir, &warm)?, waiting()?);
     let p99 = seconds.get(seconds.len() * 99 / 100).copied().unwrap_or_default();
-    let name = format!("p99 while {count} reads ({waiting} blobs) hang");
+    let name = format!("p99 while {blobs} cold reads hang");
     row(&name, p99 * 1000.0, None, "ms", "< 50 ms");
+    // They end with an error, or with the content where a new attempt is made.
     bench.hangs.store(false, Ordering::SeqCst);
+    for reader in readers {
+        reader.join().map_err(|_| "a reader panicked")?;
+    }
     Ok(())
 }
 
+/// What questions of all kinds take for as long as the others hang, in seconds, the shortest first.
+fn latencies(root: &Path, warm: &[(PathBuf, u64)]) -> Result<Vec<f64>> {
+    let (mut seconds, started) = (Vec::new(), Instant::now());
+    while started.elapsed() < HANG {
+        for one in warm {
+            seconds.push(timed(|| Ok(fs::metadata(root.join(&one.0))?))?);
+            seconds.push(timed(|| read(root, std::slice::from_ref(one)))?);
+            // A name that was never asked for is a question to the daemon.
+            let name = format!("none-{}", seconds.len());
+            seconds.push(timed(|| Ok(fs::metadata(root.join(name)).is_ok()))?);
+        }
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds)
+}
+
 fn warm_rows(bench: &Bench) -> Result<()> {
-    let native = bench.dir.join("first");
+    let native = bench.dir.join("warm-native");
+    bench.git(&bench.dir, &["clone", "--quiet", &bench.url(), "warm-native"])?;
     let mount = bench.mount("warm-cache", &[])?;
     let all = files(&native)?;
     let deadline = Instant::now() + HYDRATION_DEADLINE;
@@ -317,10 +393,23 @@ fn warm_rows(bench: &Bench) -> Result<()> {
     }
     let (large, small): (Vec<_>, Vec<_>) =
         all.iter().cloned().partition(|(_, size)| *size >= LARGE_BYTES_MIN);
-    for (name, group) in [("hydrated reads, small files", small), ("hydrated reads, large files", large)] {
+    for (name, group) in
+        [("open, read, close: small files", &small), ("open, read, close: large files", &large)]
+    {
         let megabytes = group.iter().map(|(_, size)| *size).sum::<u64>() as f64 / 1e6;
-        let (ours, theirs) = bench.paired(&mount.dir, &native, |dir| read(dir, &group))?;
-        row(name, megabytes / ours, Some(megabytes / theirs), "MB/s", ">= 0.9 x");
+        let (ours, theirs) = bench.paired(&mount.dir, &native, |dir| read(dir, group))?;
+        row(name, megabytes / ours, Some(megabytes / theirs), "MB/s", "");
+    }
+    if let Some((path, len)) = large.iter().max_by_key(|(_, size)| *size) {
+        let open = |dir: &Path| -> Result<_> { Ok(RefCell::new(File::open(dir.join(path))?)) };
+        let (mine, other) = (open(&mount.dir)?, open(&native)?);
+        let run = |dir: &Path| {
+            let file = if dir == native { &other } else { &mine };
+            stream(&mut file.borrow_mut(), *len)
+        };
+        let (ours, theirs) = bench.paired(&mount.dir, &native, run)?;
+        let megabytes = (STREAM_BYTES.div_ceil(*len) * len) as f64 / 1e6;
+        row("read(2) of a large open file", megabytes / ours, Some(megabytes / theirs), "MB/s", ">= 0.9 x");
     }
     for dir in [&mount.dir, &native] {
         touch(dir, &all)?;
@@ -347,10 +436,16 @@ fn main() -> Result<()> {
     let temp = tempfile::Builder::new().prefix("cairn-mount-").tempdir_in(parent)?;
     let bench = Bench::new(&args, temp.path())?;
     println!("{:<44} {:>11} {:>11} {:<9} {:>6}  bar", "", "mount", "native", "", "ratio");
-    let groups: [(&str, Group); 4] =
-        [("first", first_rows), ("read all", read_all_row), ("warm", warm_rows), ("hanging", hang_rows)];
+    let groups: [(&str, Group); 5] = [
+        ("first", first_rows),
+        ("read-all", read_all_row),
+        ("warm", warm_rows),
+        ("hanging", hang_rows),
+        ("scale", scale::rows),
+    ];
     for (name, group) in groups {
-        if let Err(error) = group(&bench) {
+        let is_wanted = args.only.is_empty() || args.only.iter().any(|only| only == name);
+        if is_wanted && let Err(error) = group(&bench) {
             println!("{name:<44} {error}");
         }
     }
