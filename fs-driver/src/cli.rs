@@ -64,7 +64,7 @@ struct MountArgs {
     /// Brings so many commits of history, and no more.
     #[arg(long, value_name = "N", conflicts_with = "history")]
     depth: Option<u32>,
-    /// Shows the remote as of a sequence number or a time.
+    /// Shows the remote as it was after an entry of its log (a number) or at a time (RFC 3339). Cairn servers can.
     #[arg(long, value_name = "SEQ|TIME")]
     at: Option<String>,
     /// Refuses all changes.
@@ -202,11 +202,6 @@ fn history_of(args: &MountArgs) -> io::Result<History> {
 }
 
 fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
-    if let Some(at) = &args.at {
-        return Err(bad(format!(
-            "--at {at}: git has no way to ask a remote for an earlier state; fork the repository as of then, and mount the fork"
-        )));
-    }
     let (url, in_url) = split_credentials(&args.remote)
         .map_err(|error| bad(format!("the remote cannot be used: {error}")))?;
     let parent = std::path::absolute(&args.dir)?;
@@ -217,6 +212,7 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
         dir: place_of(&args.dir)?,
         history: history_of(&args)?,
         reference: args.reference,
+        at: args.at,
         require_commit: args.require_commit.map(|id| id.to_ascii_lowercase()),
         read_only: args.read_only,
         allow_other: args.allow_other,
@@ -271,13 +267,19 @@ fn refuse_other(record: &Record) -> io::Result<()> {
     if by_other_cache.iter().chain([&record.state()]).any(|state| ask(state, &Request::Status).is_ok()) {
         return Err(bad(format!("{}: is mounted already", record.dir.display())));
     }
+    let upon = |record: &Record| (record.url.clone(), record.reference.clone(), record.at.clone());
+    // What was never mounted holds no changes.
+    if !record.state().join("mounted.json").exists() {
+        return Ok(());
+    }
     match Record::load(&record.state()) {
-        Ok(before) if before.url != record.url || before.reference != record.reference => {
+        Ok(before) if upon(&before) != upon(record) => {
             let (dir, state) = (record.dir.display(), record.state());
             Err(bad(format!(
-                "{dir}: holds the changes of a mount of {} {}; mount that one, or remove {}",
+                "{dir}: holds the changes of a mount of {} {}{}; mount that one, or remove {}",
                 before.url,
                 before.reference.as_deref().unwrap_or("HEAD"),
+                before.at.iter().map(|at| format!(" at {at}")).collect::<String>(),
                 state.display()
             )))
         }

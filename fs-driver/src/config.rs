@@ -36,6 +36,9 @@ pub struct Record {
     pub dir: PathBuf,
     /// The branch, tag or full ref name to mount; the remote's HEAD if `None`.
     pub reference: Option<String>,
+    /// The number of a log entry, or a time: the state of the remote that is mounted; today's if `None`.
+    #[serde(default)]
+    pub at: Option<String>,
     /// The only commit that may be mounted.
     pub require_commit: Option<String>,
     /// How much history to bring.
@@ -197,5 +200,7 @@ pub fn ask_git(url: &str) -> io::Result<Option<Login>> {
 
 /// How a mount's remote is reached.
 pub fn remote_options(record: &Record) -> io::Result<Options> {
-    Ok(Options { credentials: login(record)?.map(Credentials::from), ..Options::default() })
+    let credentials = login(record)?.map(Credentials::from);
+    let server_options = record.at.iter().map(|at| format!("at={at}")).collect();
+    Ok(Options { credentials, server_options, ..Options::default() })
 }
