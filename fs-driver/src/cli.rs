@@ -82,7 +82,7 @@ struct MountArgs {
     /// Serves in this process until it is ended.
     #[arg(long)]
     foreground: bool,
-    /// Returns at once. Until the mount is ready, the folder shows nothing of it.
+    /// Returns at once. Until the mount is ready, who looks into the folder waits.
     #[arg(long = "async", conflicts_with = "foreground")]
     is_async: bool,
     /// Lets other users look in.
@@ -215,6 +215,7 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
         at: args.at,
         require_commit: args.require_commit.map(|id| id.to_ascii_lowercase()),
         read_only: args.read_only,
+        is_async: args.is_async,
         allow_other: args.allow_other,
         cache: cache_of(args.cache.as_ref())?,
         cache_bytes_max: args.cache_limit,
@@ -227,6 +228,7 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
     record.save()?;
     let state = record.state();
     registry::set_phase(&state, None)?;
+    registry::set_gate(&state, false)?;
     registry::enter(&record.dir, &record.cache)?;
     if args.foreground {
         return crate::mount::run(record, program, &mut |mounted| eprintln!("mounted {}", mounted.commit));
@@ -250,9 +252,14 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// From now on the status tells of the mount, even if nothing serves yet.
+/// From now on the status tells of the mount, and who looks in waits for the tree, even if nothing serves yet.
 fn wait_for_phase(supervisor: &mut std::process::Child, state: &Path) -> io::Result<()> {
-    while registry::phase(state).is_none() && ask(state, &Request::Status).is_err() {
+    let is_known = || match registry::phase(state) {
+        Some(Phase::Failed(_)) => true,
+        Some(Phase::Preparing(_)) => registry::has_gate(state),
+        None => ask(state, &Request::Status).is_ok(),
+    };
+    while !is_known() {
         if let Some(ended) = supervisor.try_wait()? {
             return Err(io::Error::other(format!("the supervisor ended with {ended}")));
         }
@@ -345,6 +352,9 @@ fn unmount(place: &Place) -> io::Result<()> {
     let state = state_for(&place.dir, place.cache.as_ref())?;
     let dir = place_of(&place.dir)?;
     if let Err(error) = asked(&state, &Request::Unmount) {
+        if let Some(Phase::Preparing(supervisor)) = registry::phase(&state) {
+            return stop_preparing(&state, &dir, supervisor);
+        }
         clear_stale(&dir)?;
         if matches!(registry::phase(&state), Some(Phase::Failed(_))) {
             registry::set_phase(&state, None)?;
@@ -360,6 +370,21 @@ fn unmount(place: &Place) -> io::Result<()> {
         std::thread::sleep(Duration::from_millis(10));
     }
     registry::leave(&dir)
+}
+
+/// Ends a mount before it is ready. Its folder is not looked at: that would wait for the tree.
+fn stop_preparing(state: &Path, dir: &Path, supervisor: u32) -> io::Result<()> {
+    daemon::pass_on(supervisor);
+    let deadline = Instant::now() + UNMOUNT_DEADLINE;
+    while matches!(registry::phase(state), Some(Phase::Preparing(_))) {
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!("{}: its preparation does not end", dir.display())));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    clear_stale(dir)?;
+    registry::set_phase(state, None)?;
+    registry::leave(dir)
 }
 
 fn status(args: &StatusArgs) -> io::Result<()> {

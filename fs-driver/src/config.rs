@@ -45,6 +45,9 @@ pub struct Record {
     pub history: History,
     /// Whether writes are refused.
     pub read_only: bool,
+    /// Whether who looks in waits for the tree.
+    #[serde(default)]
+    pub is_async: bool,
     /// Whether other users may look in.
     pub allow_other: bool,
     /// The root of all caches.
