@@ -77,11 +77,15 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
         repo.learn_sizes(listing);
         repo.write_index(listing, &view, owner, &fs.changes_since(0).token.to_string())?;
     }
+    let mut warnings = view.warnings().to_vec();
+    if !mounted.is_partial {
+        warnings.push("the remote offers no filters: all contents were fetched at once".to_owned());
+    }
     let (stop, stopped) = channel();
     let shared = Arc::new(Shared {
         repo: Arc::clone(&repo),
         fs: Arc::clone(&fs),
-        warnings: Mutex::new(view.warnings().to_vec()),
+        warnings: Mutex::new(warnings),
         history_error: Mutex::default(),
         stop: Mutex::new(stop.clone()),
     });
