@@ -67,7 +67,7 @@ struct MountArgs {
     /// Brings so many commits of history, and no more.
     #[arg(long, value_name = "N", conflicts_with = "history")]
     depth: Option<u32>,
-    /// Shows the remote as of a sequence number or a time.
+    /// Shows the remote as it was after an entry of its log (a number) or at a time (RFC 3339). Cairn servers can.
     #[arg(long, value_name = "SEQ|TIME")]
     at: Option<String>,
     /// Refuses all changes.
@@ -85,7 +85,7 @@ struct MountArgs {
     /// Serves in this process until it is ended.
     #[arg(long)]
     foreground: bool,
-    /// Returns at once. Until the mount is ready, the folder shows nothing of it.
+    /// Returns at once. Until the mount is ready, who looks into the folder waits.
     #[arg(long = "async", conflicts_with = "foreground")]
     is_async: bool,
     /// Lets other users look in.
@@ -215,11 +215,6 @@ fn history_of(args: &MountArgs) -> io::Result<History> {
 }
 
 fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
-    if let Some(at) = &args.at {
-        return Err(bad(format!(
-            "--at {at}: git has no way to ask a remote for an earlier state; fork the repository as of then, and mount the fork"
-        )));
-    }
     let (url, in_url) = split_credentials(&args.remote)
         .map_err(|error| bad(format!("the remote cannot be used: {error}")))?;
     let parent = std::path::absolute(&args.dir)?;
@@ -230,8 +225,10 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
         dir: place_of(&args.dir)?,
         history: history_of(&args)?,
         reference: args.reference,
+        at: args.at,
         require_commit: args.require_commit.map(|id| id.to_ascii_lowercase()),
         read_only: args.read_only,
+        is_async: args.is_async,
         allow_other: args.allow_other,
         cache: cache_of(args.cache.as_ref())?,
         cache_bytes_max: args.cache_limit,
@@ -245,6 +242,7 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
     record.save()?;
     let state = record.state();
     registry::set_phase(&state, None)?;
+    registry::set_gate(&state, false)?;
     registry::enter(&record.dir, &record.cache)?;
     if args.foreground {
         return crate::mount::run(record, program, &mut |mounted| eprintln!("mounted {}", mounted.commit));
@@ -268,9 +266,14 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// From now on the status tells of the mount, even if nothing serves yet.
+/// From now on the status tells of the mount, and who looks in waits for the tree, even if nothing serves yet.
 fn wait_for_phase(supervisor: &mut std::process::Child, state: &Path) -> io::Result<()> {
-    while registry::phase(state).is_none() && ask(state, &Request::Status).is_err() {
+    let is_known = || match registry::phase(state) {
+        Some(Phase::Failed(_)) => true,
+        Some(Phase::Preparing(_)) => registry::has_gate(state),
+        None => ask(state, &Request::Status).is_ok(),
+    };
+    while !is_known() {
         if let Some(ended) = supervisor.try_wait()? {
             return Err(io::Error::other(format!("the supervisor ended with {ended}")));
         }
@@ -285,13 +288,19 @@ fn refuse_other(record: &Record) -> io::Result<()> {
     if by_other_cache.iter().chain([&record.state()]).any(|state| ask(state, &Request::Status).is_ok()) {
         return Err(bad(format!("{}: is mounted already", record.dir.display())));
     }
+    let upon = |record: &Record| (record.url.clone(), record.reference.clone(), record.at.clone());
+    // What was never mounted holds no changes.
+    if !record.state().join("mounted.json").exists() {
+        return Ok(());
+    }
     match Record::load(&record.state()) {
-        Ok(before) if before.url != record.url || before.reference != record.reference => {
+        Ok(before) if upon(&before) != upon(record) => {
             let (dir, state) = (record.dir.display(), record.state());
             Err(bad(format!(
-                "{dir}: holds the changes of a mount of {} {}; mount that one, or remove {}",
+                "{dir}: holds the changes of a mount of {} {}{}; mount that one, or remove {}",
                 before.url,
                 before.reference.as_deref().unwrap_or("HEAD"),
+                before.at.iter().map(|at| format!(" at {at}")).collect::<String>(),
                 state.display()
             )))
         }
@@ -357,6 +366,9 @@ fn unmount(place: &Place) -> io::Result<()> {
     let state = state_for(&place.dir, place.cache.as_ref())?;
     let dir = place_of(&place.dir)?;
     if let Err(error) = asked(&state, &Request::Unmount) {
+        if let Some(Phase::Preparing(supervisor)) = registry::phase(&state) {
+            return stop_preparing(&state, &dir, supervisor);
+        }
         clear_stale(&dir)?;
         if matches!(registry::phase(&state), Some(Phase::Failed(_))) {
             registry::set_phase(&state, None)?;
@@ -372,6 +384,21 @@ fn unmount(place: &Place) -> io::Result<()> {
         std::thread::sleep(Duration::from_millis(10));
     }
     registry::leave(&dir)
+}
+
+/// Ends a mount before it is ready. Its folder is not looked at: that would wait for the tree.
+fn stop_preparing(state: &Path, dir: &Path, supervisor: u32) -> io::Result<()> {
+    daemon::pass_on(supervisor);
+    let deadline = Instant::now() + UNMOUNT_DEADLINE;
+    while matches!(registry::phase(state), Some(Phase::Preparing(_))) {
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!("{}: its preparation does not end", dir.display())));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    clear_stale(dir)?;
+    registry::set_phase(state, None)?;
+    registry::leave(dir)
 }
 
 fn status(args: &StatusArgs) -> io::Result<()> {

@@ -36,12 +36,18 @@ pub struct Record {
     pub dir: PathBuf,
     /// The branch, tag or full ref name to mount; the remote's HEAD if `None`.
     pub reference: Option<String>,
+    /// The number of a log entry, or a time: the state of the remote that is mounted; today's if `None`.
+    #[serde(default)]
+    pub at: Option<String>,
     /// The only commit that may be mounted.
     pub require_commit: Option<String>,
     /// How much history to bring.
     pub history: History,
     /// Whether writes are refused.
     pub read_only: bool,
+    /// Whether who looks in waits for the tree.
+    #[serde(default)]
+    pub is_async: bool,
     /// Whether other users may look in.
     pub allow_other: bool,
     /// The root of all caches.
@@ -228,5 +234,7 @@ pub fn ask_git(url: &str) -> io::Result<Option<Login>> {
 
 /// How a mount's remote is reached.
 pub fn remote_options(record: &Record) -> io::Result<Options> {
-    Ok(Options { credentials: login(record)?.map(Credentials::from), ..Options::default() })
+    let credentials = login(record)?.map(Credentials::from);
+    let server_options = record.at.iter().map(|at| format!("at={at}")).collect();
+    Ok(Options { credentials, server_options, ..Options::default() })
 }

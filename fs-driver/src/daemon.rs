@@ -127,7 +127,8 @@ fn clear_all(record: &Record) -> io::Result<()> {
     clear_stale(&record.dir)
 }
 
-fn pass_on(id: u32) {
+/// Asks a process to end.
+pub fn pass_on(id: u32) {
     if let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) {
         // Gone already: then there is nothing to end.
         let _ = kill_process(pid, Signal::TERM);

@@ -2,20 +2,24 @@
 
 mod adapter;
 mod convert;
+pub mod gate;
 pub mod objects;
 mod park;
 mod shared;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use fuser::{Config, MountOption, SessionACL, SessionUnmounter};
+use rustix::mount::UnmountFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::fs::Fs;
 use adapter::Adapter;
+use gate::Gate;
+use shared::Notices;
 
 /// How a working tree is mounted.
 #[derive(Clone, Debug)]
@@ -36,10 +40,16 @@ impl Default for MountOptions {
 
 /// A mounted working tree. Dropping it unmounts.
 pub struct Session {
-    unmounter: Mutex<SessionUnmounter>,
+    unmounter: Unmounter,
     end: Arc<End>,
     fs: Arc<Fs>,
     served: Arc<AtomicU64>,
+}
+
+enum Unmounter {
+    Fuser(Mutex<SessionUnmounter>),
+    /// What was mounted as a gate is not fuser's to unmount.
+    Gate(PathBuf),
 }
 
 #[derive(Default)]
@@ -51,6 +61,27 @@ struct End {
 /// Mounts `fs` at `mountpoint`. It serves when this returns.
 pub fn serve(fs: Arc<Fs>, mountpoint: &Path, options: MountOptions) -> io::Result<Session> {
     raise_open_files();
+    let config = config_of(&fs, options);
+    let served = Arc::<AtomicU64>::default();
+    let (adapter, notices) = Adapter::new(Arc::clone(&fs), Arc::clone(&served))?;
+    let mut session = fuser::Session::new(adapter, mountpoint, &config)?;
+    let unmounter = Unmounter::Fuser(Mutex::new(session.unmount_callable()));
+    start(session, notices, fs, served, unmounter)
+}
+
+/// Serves `fs` to all who wait before `gate`.
+pub fn serve_behind(gate: Gate, fs: Arc<Fs>, options: MountOptions) -> io::Result<Session> {
+    raise_open_files();
+    let config = config_of(&fs, options);
+    let served = Arc::<AtomicU64>::default();
+    let (adapter, notices) = Adapter::new(Arc::clone(&fs), Arc::clone(&served))?;
+    let dir = gate.dir().to_owned();
+    let device = gate.open().ok_or_else(|| io::Error::other("the gate is open already"))?;
+    let session = fuser::Session::from_fd(adapter, device, config.acl, config)?;
+    start(session, notices, fs, served, Unmounter::Gate(dir))
+}
+
+fn config_of(fs: &Fs, options: MountOptions) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
         MountOption::FSName(options.fsname),
@@ -65,10 +96,16 @@ pub fn serve(fs: Arc<Fs>, mountpoint: &Path, options: MountOptions) -> io::Resul
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     config.n_threads = Some(if options.threads == 0 { cores.clamp(2, 4) } else { options.threads });
     config.clone_fd = true;
-    let served = Arc::<AtomicU64>::default();
-    let (adapter, notices) = Adapter::new(Arc::clone(&fs), Arc::clone(&served))?;
-    let mut session = fuser::Session::new(adapter, mountpoint, &config)?;
-    let unmounter = Mutex::new(session.unmount_callable());
+    config
+}
+
+fn start(
+    session: fuser::Session<Adapter>,
+    notices: Notices,
+    fs: Arc<Fs>,
+    served: Arc<AtomicU64>,
+    unmounter: Unmounter,
+) -> io::Result<Session> {
     notices.start(session.notifier())?;
     let end = Arc::new(End::default());
     let ending = Arc::clone(&end);
@@ -102,7 +139,16 @@ impl Session {
 
     /// Unmounts. Files that are open stay usable until they are closed, as far as the kernel allows.
     pub fn unmount(&self) -> io::Result<()> {
-        self.unmounter.lock().unwrap_or_else(PoisonError::into_inner).unmount()
+        match &self.unmounter {
+            Unmounter::Fuser(unmounter) => unmounter.lock().unwrap_or_else(PoisonError::into_inner).unmount(),
+            // Once it ended, something else could be mounted there.
+            Unmounter::Gate(_) if self.has_ended() => Ok(()),
+            Unmounter::Gate(dir) => Ok(rustix::mount::unmount(dir, UnmountFlags::empty())?),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.end.result.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 }
 

@@ -80,6 +80,10 @@ pub const CONTROL_CLIENTS_MAX: usize = 64;
 pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a path of a Unix socket, less the closing NUL.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Cached contents that a process remembers to have hashed, at some 16 bytes each; beyond it they are hashed again.
+pub const CACHE_CHECKED_MAX: usize = 1 << 20;
+/// Bytes of a cached content that are hashed at once.
+pub const CACHE_CHECK_BYTES: usize = 128 << 10;
 /// Bytes of a file with a token.
 pub const TOKEN_FILE_BYTES_MAX: u64 = 64 << 10;
 /// Restarts of a daemon that dies within `RESTART_CALM` of its start.

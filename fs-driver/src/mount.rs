@@ -15,6 +15,7 @@ use crate::attributes::view::Converted;
 use crate::config::{History, Record, ask_git, login, private_folder, remote_options, write_secret};
 use crate::control::{self, Reply, Request, Status};
 use crate::fs::{DotGit, Fs, Options};
+use crate::fuse::gate::Gate;
 use crate::fuse::objects::ObjectFolder;
 use crate::fuse::{self, MountOptions};
 use crate::gitdir::index::Listing;
@@ -22,10 +23,11 @@ use crate::gitdir::layout::view_of;
 use crate::gitdir::loose::Names;
 use crate::hydrate::upstream::{Dial, Failure, dial};
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, CALM, CALM_WAIT_MAX, FOLD_PAUSE, HISTORY_TRIES_MAX, LEARNT_LISTING_MAX, PREPARE_TRIES_MAX,
-    VIEW_OBJECTS_MAX, WANT_DEADLINE,
+    BACKOFF_MAX, BACKOFF_MIN, CALM, CALM_WAIT_MAX, FOLD_PAUSE, HISTORY_TRIES_MAX, LEARNT_LISTING_MAX,
+    PREPARE_TRIES_MAX, VIEW_OBJECTS_MAX, WANT_DEADLINE,
 };
 use crate::port::Objects;
+use crate::registry;
 use crate::repo::{Mounted, Repo, prepare};
 
 /// What the control socket tells of.
@@ -42,6 +44,16 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     clear_stale(&record.dir)?;
     private_folder(&record.cache)?;
     private_folder(&record.state())?;
+    let how = MountOptions {
+        allow_other: record.allow_other,
+        fsname: record.url.clone(),
+        ..MountOptions::default()
+    };
+    let gate = match record.is_async {
+        true => Gate::shut(&record.dir, &how, record.read_only)?,
+        false => None,
+    };
+    registry::set_gate(&record.state(), true)?;
     let mounted = prepare_patiently(&record, program)?;
     let repo = Repo::open(record.clone(), mounted.clone(), dial_for(&record))?;
     let listing = repo.list()?.map(Arc::new);
@@ -68,21 +80,23 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
         let _ = sizes.map(|sizes| sizes.recv());
         repo.write_index(listing, &view, owner, &fs.changes_since(0).token.to_string())?;
     }
+    let mut warnings = view.warnings().to_vec();
+    if !mounted.is_partial {
+        warnings.push("the remote offers no filters: all contents were fetched at once".to_owned());
+    }
     let (stop, stopped) = channel();
     let shared = Arc::new(Shared {
         repo: Arc::clone(&repo),
         fs: Arc::clone(&fs),
-        warnings: Mutex::new(view.warnings().to_vec()),
+        warnings: Mutex::new(warnings),
         history_error: Mutex::default(),
         stop: Mutex::new(stop.clone()),
     });
-    let how = MountOptions {
-        allow_other: record.allow_other,
-        fsname: record.url.clone(),
-        ..MountOptions::default()
-    };
     let folder = show_objects(&repo, listing.as_ref(), how.fsname.as_str())?;
-    let session = Arc::new(fuse::serve(fs, &record.dir, how)?);
+    let session = Arc::new(match gate {
+        Some(gate) => fuse::serve_behind(gate, fs, how)?,
+        None => fuse::serve(fs, &record.dir, how)?,
+    });
     // Who is answered finds the tree. Until then git's hook fails, and git looks at everything.
     let answering = Arc::clone(&shared);
     control::serve(&record.state(), Arc::new(move |request| answering.answer(request)))?;

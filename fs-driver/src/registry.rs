@@ -71,6 +71,26 @@ pub enum Phase {
     Failed(String),
 }
 
+fn gate_file(state: &Path) -> PathBuf {
+    state.join("gate")
+}
+
+/// Notes whether the mount is as much there as it can be before its tree is.
+pub fn set_gate(state: &Path, is_shut: bool) -> io::Result<()> {
+    if is_shut {
+        return fs::write(gate_file(state), b"");
+    }
+    match fs::remove_file(gate_file(state)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether [`set_gate`] noted it.
+pub fn has_gate(state: &Path) -> bool {
+    gate_file(state).exists()
+}
+
 fn phase_file(state: &Path) -> PathBuf {
     state.join("phase.json")
 }

@@ -366,8 +366,11 @@ impl Repo {
         layout::write_index(&self.gitdir(), &bytes)
     }
 
-    /// Tells the background what to bring, in order.
+    /// Tells the background what to bring, in order. A remote without filters sent everything with the commit.
     pub fn start_background(&self, listing: &Listing) {
+        if !self.mounted.is_partial {
+            return;
+        }
         let size = |id: &ObjectId| self.size(id);
         let missing = listing.files().filter(|file| !self.blobs.has(&file.id)).take(BACKGROUND_MAX);
         let mut files: Vec<_> = missing.map(|file| Candidate { size: size(&file.id), ..file }).collect();
@@ -393,6 +396,9 @@ impl Repo {
         if tree.find(path)?.is_none() {
             let text = format!("{} is not in the mounted commit", String::from_utf8_lossy(path));
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        if !self.mounted.is_partial {
+            return Ok(0);
         }
         let files = tree.files(path, usize::MAX, BACKGROUND_MAX)?;
         let missing: Vec<_> = files.into_iter().map(|f| f.id).filter(|id| !self.blobs.has(id)).collect();

@@ -24,6 +24,23 @@ fn content_that_its_name_does_not_fit_is_refused_and_not_kept() {
 }
 
 #[test]
+fn content_that_the_disk_changed_is_not_shown_and_can_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    Blobs::open(dir.path(), 1 << 20).unwrap().fill(&id(b"right"), b"right").unwrap();
+    let name = id(b"right").to_string();
+    let path = dir.path().join("sha1").join(&name[..2]).join(&name);
+    for damaged in [&b"wrong"[..], b"", b"righ", b"rightly"] {
+        std::fs::write(&path, damaged).unwrap();
+        // Another process, which has not seen it yet.
+        let blobs = Blobs::open(dir.path(), 1 << 20).unwrap();
+        assert!(blobs.open_blob(&id(b"right")).unwrap().is_none(), "{damaged:?}");
+        assert!(!blobs.has(&id(b"right")));
+        blobs.fill(&id(b"right"), b"right").unwrap();
+        assert_eq!(blobs.open_blob(&id(b"right")).unwrap().unwrap().size, 5);
+    }
+}
+
+#[test]
 fn eviction_leaves_what_is_in_use() {
     let dir = tempfile::tempdir().unwrap();
     let blobs = Blobs::open(dir.path(), 1 << 20).unwrap();

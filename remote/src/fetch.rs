@@ -19,7 +19,7 @@ use crate::limits::{
     HAVES_MAX, PREAMBLE_BYTES_MAX, PREAMBLE_V0_BYTES_MAX, SHALLOWS_MAX, TRAILER_BYTES_MAX, WANTS_MAX,
 };
 use crate::refs::id_from;
-use crate::session::{Capabilities, Remote, Session, broken, plain};
+use crate::session::{Capabilities, Remote, Session, broken, plain, told};
 
 /// What a fetch is to bring.
 #[derive(Clone, Debug, Default)]
@@ -61,14 +61,14 @@ impl Remote {
         if wish.wants.is_empty() {
             return Ok(Fetched::default());
         }
-        let agent = self.options.user_agent.clone();
+        let (agent, options) = (self.options.user_agent.clone(), self.options.server_options.clone());
         let bytes_max = self.options.pack_bytes_max.unwrap_or(u64::MAX);
         let version = self.capabilities.version;
         let budget = if version == 2 { PREAMBLE_BYTES_MAX } else { PREAMBLE_V0_BYTES_MAX };
         let fetched = self.call(budget, |shared, offered, session| {
             let early = session.handshake.v1_shallow_updates.take();
             let (protocol, mut reader) = match version {
-                2 => (Protocol::V2, send(shared, offered, session, wish, &agent)?),
+                2 => (Protocol::V2, send(shared, session, wish, &told(&agent, &options, offered))?),
                 _ => (Protocol::V1, send_v0(shared, offered, session, wish, &agent)?),
             };
             let mut response = Response::from_line_reader(protocol, &mut reader, true, false)
@@ -80,7 +80,7 @@ impl Remote {
             response.append_v1_shallow_updates(early);
             shared.set_budget(u64::MAX);
             receive(shared, reader, pack, progress, bytes_max)?;
-            told(&response, offered)
+            cuts(&response, offered)
         });
         if version != 2 {
             // The next call needs the advertisement, which says what is shallow.
@@ -123,10 +123,9 @@ type Answer<'a> = Box<dyn ExtendedBufRead<'a> + Unpin + 'a>;
 /// Version 2. gix's `Arguments` would always ask for a thin pack.
 fn send<'a>(
     shared: &Shared,
-    offered: &Capabilities,
     session: &'a mut Session,
     wish: &FetchWish,
-    agent: &str,
+    told: &[(&str, Option<&str>)],
 ) -> Result<Answer<'a>, RemoteError> {
     let line = |name: &'static str| move |id: &ObjectId| BString::from(format!("{name} {id}"));
     let arguments = std::iter::once(BString::from("ofs-delta"))
@@ -136,10 +135,9 @@ fn send<'a>(
         .chain(wish.filter.as_ref().map(|filter| BString::from(format!("filter {filter}"))))
         .chain(wish.haves.iter().take(HAVES_MAX).map(line("have")))
         .chain(std::iter::once(BString::from("done")));
-    let told = [("agent", Some(agent)), ("object-format", Some(offered.object_format.name()))];
     session
         .transport
-        .invoke("fetch", told.into_iter(), Some(arguments), false)
+        .invoke("fetch", told.iter().copied(), Some(arguments), false)
         .map_err(|error| broken(shared, &error))
 }
 
@@ -240,7 +238,7 @@ fn receive<'a>(
     Ok(())
 }
 
-fn told(response: &Response, offered: &Capabilities) -> Result<Fetched, RemoteError> {
+fn cuts(response: &Response, offered: &Capabilities) -> Result<Fetched, RemoteError> {
     let mut fetched = Fetched::default();
     for update in response.shallow_updates() {
         match update {

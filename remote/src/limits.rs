@@ -29,6 +29,10 @@ pub const HAVES_MAX: usize = 16_384;
 pub const SHALLOWS_MAX: usize = 262_144;
 /// Ref prefixes of one ls-refs.
 pub const PREFIXES_MAX: usize = 1_024;
+/// Server options of one remote.
+pub const SERVER_OPTIONS_MAX: usize = 16;
+/// Bytes of one server option.
+pub const SERVER_OPTION_BYTES_MAX: usize = 256;
 /// Bytes of one message of the remote that an error or a progress line repeats.
 pub const MESSAGE_BYTES_MAX: usize = 1_024;
 /// Bytes of the head of one HTTP answer.

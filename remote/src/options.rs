@@ -74,6 +74,9 @@ pub struct Options {
     pub redirects_max: u32,
     /// Bytes of one pack.
     pub pack_bytes_max: Option<u64>,
+    /// Sent with every command, as `git fetch --server-option` does: `at=7` asks a Cairn server for an earlier state. A remote
+    /// that does not offer them is refused.
+    pub server_options: Vec<String>,
 }
 
 impl Default for Options {
@@ -88,6 +91,7 @@ impl Default for Options {
             user_agent: concat!("git/cairn-", env!("CARGO_PKG_VERSION")).to_owned(),
             redirects_max: REDIRECTS_MAX,
             pack_bytes_max: None,
+            server_options: Vec::new(),
         }
     }
 }

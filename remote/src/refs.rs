@@ -2,15 +2,14 @@
 
 use bstr::BString;
 use cairn_protocol::object::{HashAlgo, ObjectId};
-use gix_protocol::LsRefsCommand;
 use gix_protocol::handshake::Ref;
-use gix_protocol::ls_refs::RefPrefixes;
-use gix_utils::progress::Discard;
+use gix_protocol::handshake::refs::from_v2_refs;
+use gix_transport::client::blocking_io::TransportV2Ext as _;
 
 use crate::error::{Class, RemoteError};
 use crate::http::Shared;
 use crate::limits::{PREFIXES_MAX, REFS_BYTES_MAX};
-use crate::session::{Remote, broken};
+use crate::session::{Capabilities, Remote, Session, broken, plain, told};
 
 /// A ref of the remote.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,18 +40,12 @@ impl Remote {
             let text = format!("more than {PREFIXES_MAX} ref prefixes, or one that no ref can have");
             return Err(RemoteError::new(Class::Limit, text));
         }
-        let agent = self.options.user_agent.clone();
+        let (agent, options) = (self.options.user_agent.clone(), self.options.server_options.clone());
         let mut found = self.call(REFS_BYTES_MAX, |shared, offered, session| {
-            let refs = match session.handshake.refs.take() {
+            let refs: Vec<Ref> = match session.handshake.refs.take() {
                 Some(refs) => refs,
                 None if offered.version == 2 => {
-                    let mut wanted = RefPrefixes::new();
-                    if !prefixes.is_empty() {
-                        wanted.extend(["HEAD"].iter().chain(prefixes).map(|prefix| BString::from(*prefix)));
-                    }
-                    LsRefsCommand::new(Some(wanted), &session.handshake.capabilities, ("agent", Some(agent)))
-                        .invoke_blocking(&mut session.transport, &mut Discard, false)
-                        .map_err(|error| broken(shared, &error))?
+                    list(shared, offered, session, &told(&agent, &options, offered), prefixes)?
                 }
                 // Before version 2 the refs come with the advertisement; `stale` has the next call ask for it again.
                 None => return Err(stale(shared)),
@@ -68,6 +61,34 @@ impl Remote {
         found.retain(|found| prefixes.is_empty() || is_wanted(&found.name));
         Ok(found)
     }
+}
+
+/// Version 2. gix's command has no place for server options, and takes the words of a remote that refuses for a ref.
+fn list(
+    shared: &Shared,
+    offered: &Capabilities,
+    session: &mut Session,
+    told: &[(&str, Option<&str>)],
+    prefixes: &[&str],
+) -> Result<Vec<Ref>, RemoteError> {
+    let head = ["HEAD"];
+    let names = head.iter().filter(|_| !prefixes.is_empty()).chain(prefixes);
+    let arguments = ["symrefs", "peel"]
+        .into_iter()
+        .chain(offered.unborn.then_some("unborn"))
+        .map(BString::from)
+        .chain(names.map(|name| BString::from(format!("ref-prefix {name}"))));
+    let mut answer = session
+        .transport
+        .invoke("ls-refs", told.iter().copied(), Some(arguments), false)
+        .map_err(|error| broken(shared, &error))?;
+    if let Some(Ok(Ok(line))) = answer.peek_data_line()
+        && let Some(words) = line.strip_prefix(b"ERR ")
+    {
+        let text = format!("{}: the remote says: {}", shared.url(), plain(words));
+        return Err(RemoteError::new(Class::Protocol, text));
+    }
+    from_v2_refs(&mut *answer).map_err(|error| broken(shared, &error))
 }
 
 fn stale(shared: &Shared) -> RemoteError {

@@ -20,7 +20,10 @@ use ureq::unversioned::transport::DefaultConnector;
 use crate::address::CheckedResolver;
 use crate::error::{Class, RemoteError};
 use crate::http::{Client, Shared};
-use crate::limits::{CA_FILE_BYTES_MAX, HTTP_HEAD_BYTES_MAX, MESSAGE_BYTES_MAX, REFS_BYTES_MAX};
+use crate::limits::{
+    CA_FILE_BYTES_MAX, HTTP_HEAD_BYTES_MAX, MESSAGE_BYTES_MAX, REFS_BYTES_MAX, SERVER_OPTION_BYTES_MAX,
+    SERVER_OPTIONS_MAX,
+};
 use crate::options::{AddressPolicy, Options};
 use crate::url;
 
@@ -41,6 +44,8 @@ pub struct Capabilities {
     pub any_want: bool,
     /// The hash that names the remote's objects.
     pub object_format: HashAlgo,
+    /// Whether `Options::server_options` are taken.
+    pub server_option: bool,
     /// What the remote calls itself.
     pub agent: Option<String>,
 }
@@ -66,6 +71,17 @@ impl Stopper {
     }
 }
 
+/// What a command of version 2 tells beside its arguments.
+pub(crate) fn told<'a>(
+    agent: &'a str,
+    server_options: &'a [String],
+    offered: &Capabilities,
+) -> Vec<(&'static str, Option<&'a str>)> {
+    let format = ("object-format", Some(offered.object_format.name()));
+    let options = server_options.iter().map(|option| ("server-option", Some(option.as_str())));
+    [("agent", Some(agent)), format].into_iter().chain(options).collect()
+}
+
 pub(crate) struct Session {
     pub transport: Transport<Client>,
     pub handshake: Handshake,
@@ -74,6 +90,7 @@ pub(crate) struct Session {
 impl Remote {
     /// Asks the remote for what it offers, as the first half of every fetch does.
     pub fn open(url: &str, options: Options) -> Result<Self, RemoteError> {
+        check_server_options(&options.server_options)?;
         let (place, in_url) = url::parse(url)?;
         let credentials = options.credentials.clone().or(in_url);
         let agent = agent(&options)?;
@@ -82,6 +99,13 @@ impl Remote {
         shared.begin(REFS_BYTES_MAX, deadline(&options));
         let session = connect(&shared)?;
         let capabilities = capabilities(&session.handshake, shared.is_v1())?;
+        if let Some(option) = options.server_options.first().filter(|_| !capabilities.server_option) {
+            let text = format!(
+                "{}: the remote does not offer server options, so it cannot be asked for {option}",
+                shared.url()
+            );
+            return Err(RemoteError::new(Class::Protocol, text));
+        }
         Ok(Self { shared, options, capabilities, session: Some(session) })
     }
 
@@ -132,6 +156,27 @@ impl Remote {
             return Err(RemoteError::new(Class::Protocol, text));
         }
         Ok(session)
+    }
+}
+
+/// An option is one line of a request: nothing in it may end the line.
+fn check_server_options(options: &[String]) -> Result<(), RemoteError> {
+    if options.len() > SERVER_OPTIONS_MAX {
+        let text = format!("{} server options: at most {SERVER_OPTIONS_MAX} are sent", options.len());
+        return Err(RemoteError::new(Class::Limit, text));
+    }
+    let is_plain = |option: &&String| {
+        option.len() <= SERVER_OPTION_BYTES_MAX && option.bytes().all(|byte| (b' '..0x7f).contains(&byte))
+    };
+    match options.iter().find(|option| !is_plain(option)) {
+        Some(option) => {
+            let text = format!(
+                "the server option {}: up to {SERVER_OPTION_BYTES_MAX} printable ASCII characters are allowed",
+                plain(option.as_bytes())
+            );
+            Err(RemoteError::new(Class::Refused, text))
+        }
+        None => Ok(()),
     }
 }
 
@@ -210,6 +255,7 @@ fn capabilities(handshake: &Handshake, is_v1: bool) -> Result<Capabilities, Remo
         unborn: v2 && offered.capability("ls-refs").and_then(|refs| refs.supports("unborn")).unwrap_or(false),
         any_want: v2 || has("allow-reachable-sha1-in-want"),
         object_format: object_format(offered)?,
+        server_option: v2 && has("server-option"),
         agent: offered.capability("agent").and_then(|agent| agent.value()).map(|agent| plain(agent)),
     })
 }

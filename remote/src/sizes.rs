@@ -9,7 +9,7 @@ use gix_transport::client::blocking_io::TransportV2Ext as _;
 use crate::error::{Class, RemoteError};
 use crate::http::Shared;
 use crate::limits::{OBJECT_INFO_BATCH, SIZES_BYTES_MAX};
-use crate::session::{Capabilities, Remote, Session, broken};
+use crate::session::{Capabilities, Remote, Session, broken, told};
 
 impl Remote {
     /// The sizes of objects in bytes, in the order of `ids`; `None` for what the remote does not have. Fails where it does not
@@ -20,10 +20,11 @@ impl Remote {
             return Err(RemoteError::new(Class::Protocol, text));
         }
         let agent = self.options.user_agent.clone();
+        let options = self.options.server_options.clone();
         let mut sizes = Vec::with_capacity(ids.len());
         for batch in ids.chunks(OBJECT_INFO_BATCH) {
             let found = self.call(SIZES_BYTES_MAX, |shared, offered, session| {
-                ask(shared, offered, session, &agent, batch)
+                ask(shared, offered, session, &told(&agent, &options, offered), batch)
             })?;
             sizes.extend(batch.iter().map(|id| found.get(id).copied().flatten()));
         }
@@ -35,16 +36,15 @@ fn ask(
     shared: &Shared,
     offered: &Capabilities,
     session: &mut Session,
-    agent: &str,
+    told: &[(&str, Option<&str>)],
     ids: &[ObjectId],
 ) -> Result<HashMap<ObjectId, Option<u64>>, RemoteError> {
     let format = offered.object_format;
-    let told = [("agent", Some(agent)), ("object-format", Some(format.name()))];
     let arguments = std::iter::once(BString::from("size"));
     let arguments = arguments.chain(ids.iter().map(|id| BString::from(format!("oid {id}"))));
     let mut answer = session
         .transport
-        .invoke("object-info", told.into_iter(), Some(arguments), false)
+        .invoke("object-info", told.iter().copied(), Some(arguments), false)
         .map_err(|error| broken(shared, &error))?;
     let mut found: HashMap<ObjectId, Option<u64>> = ids.iter().map(|id| (*id, None)).collect();
     let mut is_first = true;

@@ -1,20 +1,25 @@
 //! Blobs as plain files, `<algo>/ab/<hex>`, shared by all mounts of one user.
 //!
-//! A file appears under its name only when it is whole and its hash was computed. Who uses it holds a shared lock on it, and
+//! A file appears under its name only when it is whole and its hash was computed, and each process computes it again before it
+//! first shows the file: a disk may lose what it was not told to sync. Who uses it holds a shared lock on it, and
 //! eviction takes only what it can lock alone, so that no process evicts what another one uses.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use cairn_protocol::object::{HashAlgo, Hasher, Kind, ObjectId};
 
 use crate::config::private_folder;
 use crate::gitdir::idx::finished;
-use crate::limits::{CACHE_KEPT_PERCENT, CACHE_STAGE_AGE_MAX, CACHE_TOUCH_AFTER};
+use crate::limits::{
+    CACHE_CHECK_BYTES, CACHE_CHECKED_MAX, CACHE_KEPT_PERCENT, CACHE_STAGE_AGE_MAX, CACHE_TOUCH_AFTER,
+};
 use crate::port::{Blob, Pin};
 
 /// The count of filled bytes before the first look.
@@ -28,6 +33,8 @@ pub struct Blobs {
     filled_bytes: AtomicU64,
     /// Bytes that were here at the last look.
     seen_bytes: AtomicU64,
+    /// The first bytes of the ids whose content this process has hashed.
+    checked: Mutex<HashSet<[u8; 8]>>,
 }
 
 /// The lock goes with the last handle of the file.
@@ -53,8 +60,13 @@ impl Blobs {
     pub fn open(folder: &Path, bytes_max: u64) -> io::Result<Self> {
         private_folder(folder)?;
         // The first fill looks at what earlier runs left.
-        let (filled_bytes, seen_bytes) = (AtomicU64::new(UNSEEN), AtomicU64::new(0));
-        Ok(Self { folder: folder.to_owned(), bytes_max, filled_bytes, seen_bytes })
+        Ok(Self {
+            folder: folder.to_owned(),
+            bytes_max,
+            filled_bytes: AtomicU64::new(UNSEEN),
+            seen_bytes: AtomicU64::new(0),
+            checked: Mutex::default(),
+        })
     }
 
     fn path(&self, id: &ObjectId) -> PathBuf {
@@ -83,6 +95,15 @@ impl Blobs {
         // An eviction that holds the lock is about to remove the name: the open file stays whole all the same.
         let _ = file.try_lock_shared();
         let meta = file.metadata()?;
+        if !self.is_checked(id) {
+            if !is_what_it_says(&file, meta.len(), id)? {
+                // A loss of power or a broken disk. It is fetched again.
+                log::warn!("{}: the content does not fit the name; removed", path.display());
+                fs::remove_file(&path)?;
+                return Ok(None);
+            }
+            self.note_checked(id);
+        }
         let now = SystemTime::now();
         let is_old = |used: SystemTime| now.duration_since(used).is_ok_and(|age| age > CACHE_TOUCH_AFTER);
         if meta.modified().is_ok_and(is_old) {
@@ -91,6 +112,20 @@ impl Blobs {
         }
         let file = Arc::new(file);
         Ok(Some(Blob { pin: Arc::new(Locked(Arc::clone(&file))), file, size: meta.len() }))
+    }
+
+    fn is_checked(&self, id: &ObjectId) -> bool {
+        let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        first_bytes(id).is_some_and(|bytes| checked.contains(&bytes))
+    }
+
+    fn note_checked(&self, id: &ObjectId) {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.len() >= CACHE_CHECKED_MAX {
+            // They are only hashed once more.
+            checked.clear();
+        }
+        checked.extend(first_bytes(id));
     }
 
     /// Takes a blob in. Refuses content that is not what `id` names.
@@ -103,7 +138,7 @@ impl Blobs {
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         let path = self.path(id);
-        if path.exists() {
+        if self.is_checked(id) && path.exists() {
             return Ok(());
         }
         let folder = path.parent().expect("a cached file has a folder");
@@ -117,6 +152,7 @@ impl Blobs {
         };
         file.write_all(content)?;
         file.persist(&path).map_err(|error| error.error)?;
+        self.note_checked(id);
         let filled = content.len() as u64;
         let before = self.filled_bytes.fetch_add(filled, Ordering::Relaxed);
         if before.saturating_add(filled) > self.bytes_max / 16 {
@@ -185,6 +221,25 @@ impl Blobs {
             done.gone_bytes += bytes;
         }
         Ok(done)
+    }
+}
+
+/// Enough to tell ids apart: two that begin alike cost one check.
+fn first_bytes(id: &ObjectId) -> Option<[u8; 8]> {
+    id.as_bytes().first_chunk().copied()
+}
+
+fn is_what_it_says(file: &File, len: u64, id: &ObjectId) -> io::Result<bool> {
+    let mut hasher = Hasher::for_object(id.algo(), Kind::Blob, len);
+    let mut buffer = vec![0; CACHE_CHECK_BYTES];
+    let mut at = 0;
+    loop {
+        let got = file.read_at(&mut buffer, at)?;
+        if got == 0 {
+            return Ok(at == len && finished(hasher)? == *id);
+        }
+        hasher.update(buffer.get(..got).unwrap_or_default());
+        at += got as u64;
     }
 }
 
