@@ -8,7 +8,10 @@ mod history;
 
 use cairn_faults::fault::When;
 use cairn_faults::{Fault, Harm, Loss, Random};
+use cairn_server::store::RepoId;
+use cairn_server::store::repo::Repo;
 use history::{History, Op};
+use rusqlite::{Connection, OpenFlags};
 
 const LOSSES: [Loss; 3] = [Loss::Nothing, Loss::All, Loss::Torn];
 /// Under it, each operation finds something to do.
@@ -45,23 +48,24 @@ async fn begun(seed: u64) -> History {
     history
 }
 
-async fn every_step_of(op: Op) {
+/// `ready` is where each try starts; `work` answers whether all went well.
+async fn every_step(what: &str, ready: impl AsyncFn() -> History, work: impl AsyncFn(&mut History) -> bool) {
     let (mut n, mut tried) = (1, 0);
     loop {
-        assert!(n < CALLS_MAX, "the operation ends");
+        assert!(n < CALLS_MAX, "the work ends");
         let mut is_done = true;
         for loss in losses(n) {
-            let mut history = begun(SEED).await;
+            let mut history = ready().await;
             history.harm(death_at(n));
-            let answered = history.act(op).await;
+            let went_well = work(&mut history).await;
             let was_hit = history.disk.harmed() > 0;
-            assert!(answered || was_hit, "{op:?} fails for no reason");
+            assert!(went_well || was_hit, "{what} fails for no reason");
             is_done &= !was_hit;
             history.random = Random::new(n);
             history.crash(loss);
             history.judge().await;
             // What is left must be good to go on with.
-            assert!(history.act(Op::Create).await && history.act(Op::Commit).await, "step {n} of {op:?}");
+            assert!(history.act(Op::Create).await && history.act(Op::Commit).await, "step {n} of {what}");
             history.crash(Loss::All);
             history.judge().await;
             tried += 1;
@@ -71,8 +75,13 @@ async fn every_step_of(op: Op) {
         }
         n = next(n);
     }
-    println!("{op:?}: {tried} crashes at up to {n} calls");
-    assert!(n > 3, "an operation writes something");
+    println!("{what}: {tried} crashes at up to {n} calls");
+    assert!(n > 3, "{what} writes something");
+}
+
+async fn every_step_of(op: Op) {
+    let ready = async || begun(SEED).await;
+    every_step(&format!("{op:?}"), ready, async |history| history.act(op).await).await;
 }
 
 macro_rules! steps {
@@ -143,4 +152,68 @@ async fn a_crash_at_every_step_of_a_start_after_a_crash() {
         n = next(n);
     }
     assert!(n > 3, "a start writes something");
+}
+
+/// The repository that a history made first.
+async fn first(history: &History) -> Option<(RepoId, Repo)> {
+    let name = history.truth.repos.keys().next()?;
+    let row = history.server.app.catalog.resolve("t", name).await.ok()??;
+    Some((row.id, history.server.app.files.repo(row.object_format, &row.pins).ok()?))
+}
+
+/// A repository of many small packs, and a fork that sees some of them.
+async fn with_packs() -> History {
+    let mut history = History::new(SEED);
+    for op in
+        [&[Op::Create][..], &[Op::Commit; 4], &[Op::LargeCommit; 2], &[Op::Commit; 2], &[Op::Fork]].concat()
+    {
+        assert!(history.act(op).await, "a healthy disk");
+    }
+    history
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_crash_at_every_step_of_rolling_packs() {
+    let work = async |history: &mut History| {
+        let Some((_, repo)) = first(history).await else { return false };
+        repo.roll(2).is_ok_and(|rolled| rolled.packs_in > 2)
+    };
+    every_step("rolling", with_packs, work).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_crash_at_every_step_of_giving_space_back() {
+    let ready = async || {
+        let history = with_packs().await;
+        let (_, repo) = first(&history).await.expect("a repository");
+        assert!(repo.roll(2).expect("a healthy disk").packs_in > 2);
+        history
+    };
+    let work = async |history: &mut History| {
+        let Some((_, repo)) = first(history).await else { return false };
+        repo.compact(u64::MAX).is_ok_and(|is_done| is_done)
+    };
+    every_step("giving space back", ready, work).await;
+}
+
+/// The steps of a file's layout are taken when it is first opened by a program that knows more of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_crash_at_every_step_of_taking_over_an_older_file() {
+    let ready = async || {
+        let mut history = History::new(SEED);
+        for op in [Op::Create, Op::Commit, Op::Commit] {
+            assert!(history.act(op).await, "a healthy disk");
+        }
+        // No file is open after it.
+        history.crash(Loss::Nothing);
+        let (id, _) = first(&history).await.expect("a repository");
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let path = history.server.app.files.path(id);
+        let conn = Connection::open_with_flags_and_vfs(path, flags, cairn_faults::VFS).expect("opens");
+        let undo = "DROP INDEX ref_change_seq; ALTER TABLE pack DROP COLUMN cuts; PRAGMA user_version = 0;
+            PRAGMA wal_checkpoint(TRUNCATE);";
+        conn.execute_batch(undo).expect("an older file");
+        history
+    };
+    every_step("taking over an older file", ready, async |history| history.act(Op::Commit).await).await;
 }

@@ -153,3 +153,122 @@ async fn a_request_that_changes_nothing_is_not_undone_by_a_commit_that_failed_be
     }
     assert!(failed > 0, "some commit must fail");
 }
+
+const ALL: [Op; 9] = [
+    Op::Create,
+    Op::Commit,
+    Op::LargeCommit,
+    Op::KeyedCommit,
+    Op::SetRef,
+    Op::DeleteRef,
+    Op::Fork,
+    Op::ForkAt,
+    Op::DeleteRepo,
+];
+
+/// Another process may hold any lock for a moment: a backup, a check.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_lock_that_is_busy_is_waited_for_wherever_it_is_taken() {
+    for op in ALL {
+        let mut hit = 0;
+        for n in 1..=PLACES {
+            let mut history = begun(&[Op::Create, Op::Commit, Op::Commit, Op::SetRef, Op::Fork]).await;
+            // No file is open after it: opening takes most locks.
+            history.crash(Loss::Nothing);
+            history.harm(vec![Fault::new(Some(Call::Lock), When::Nth(n), Harm::Busy)]);
+            assert!(history.act(op).await, "{op:?} {n}");
+            let was_hit = history.disk.harmed() > 0;
+            history.harm(Vec::new());
+            history.crash(Loss::All);
+            history.judge().await;
+            hit += u64::from(was_hit);
+            if !was_hit {
+                break;
+            }
+        }
+        assert!(hit > 0, "{op:?}: some lock must be busy");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_disk_on_which_every_kind_of_call_is_slow_is_waited_for() {
+    let calls = [
+        Call::Read,
+        Call::Write,
+        Call::Truncate,
+        Call::Sync,
+        Call::Open,
+        Call::Lock,
+        Call::Name,
+        Call::SyncFolder,
+    ];
+    let mut met = 0;
+    for call in calls {
+        let mut history = begun(TWO_COMMITS).await;
+        history.crash(Loss::Nothing);
+        let slow = Harm::Slow(Duration::from_micros(300));
+        history.harm(vec![Fault::new(Some(call), When::From(1), slow)]);
+        for op in ALL {
+            assert!(history.act(op).await, "{call:?}: {op:?}");
+        }
+        met += u64::from(history.disk.harmed() > 0);
+        history.crash(Loss::All);
+        history.judge().await;
+    }
+    assert!(met >= 6, "most kinds of calls are met");
+}
+
+/// Writers of one repository that all wait for one slow flush.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_wait_for_a_slow_disk_are_all_done_and_none_twice() {
+    const WRITERS: usize = 6;
+    let mut history = begun(&[Op::Create, Op::Commit]).await;
+    let name = history.truth.usable().next().expect("one").clone();
+    let path = format!("/namespaces/t/repos/{name}");
+    let refs = history.server.get(&format!("{path}/refs")).await;
+    let first = refs
+        .result()
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|tip| tip["name"] != "HEAD")
+        .expect("a tip")
+        .clone();
+    let full = first["name"].as_str().expect("a name").to_owned();
+    let branch = full.strip_prefix("refs/heads/").expect("a branch");
+    history.harm(vec![
+        Fault::new(Some(Call::Sync), When::From(1), Harm::Slow(Duration::from_millis(20))),
+        Fault::new(Some(Call::Lock), When::OneIn(5, cairn_faults::Random::new(1)), Harm::Busy),
+    ]);
+    let commit = async |n: usize| {
+        let changes = serde_json::json!([{ "path": format!("w{n}"), "content": "x" }]);
+        let body = serde_json::json!({ "message": format!("w{n}"), "branch": branch, "changes": changes });
+        let made = history.server.post(&format!("{path}/commits"), &body.to_string()).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        made.text("hash")
+    };
+    let (a, b, c, d, e, f) = tokio::join!(commit(0), commit(1), commit(2), commit(3), commit(4), commit(5));
+    let mut made = vec![a, b, c, d, e, f];
+    history.harm(Vec::new());
+    history.crash(Loss::All);
+    let tip = history.server.get(&format!("{path}/refs")).await;
+    let tip = tip
+        .result()
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|tip| tip["name"] == full.as_str())
+        .expect("it")
+        .clone();
+    let mut at = tip["hash"].as_str().expect("a hash").to_owned();
+    let mut seen = Vec::new();
+    while Some(at.as_str()) != first["hash"].as_str() {
+        let commit = history.server.get(&format!("{path}/commit/{at}")).await;
+        let parent = commit.body["result"]["parents"][0].as_str().expect("a parent").to_owned();
+        seen.push(std::mem::replace(&mut at, parent));
+        assert!(seen.len() <= WRITERS, "no commit is there twice: {seen:?}");
+    }
+    made.sort();
+    seen.sort();
+    assert_eq!(seen, made);
+}

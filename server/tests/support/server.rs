@@ -244,4 +244,22 @@ impl Server {
     pub async fn maintain(&self, namespace: &str, name: &str) -> Answer {
         self.post(&format!("/namespaces/{namespace}/repos/{name}/maintenance"), "{}").await
     }
+
+    /// The same, importing.
+    pub fn importing_over(
+        disk: Arc<dyn cairn_server::store::disk::Disk>,
+        folder: TempDir,
+        imports: ImportConfig,
+    ) -> Result<Self, boot::BootError> {
+        let now = Arc::new(AtomicI64::new(1_700_000_000_000));
+        let config = Config {
+            data: folder.path().to_owned(),
+            account: "local".into(),
+            public_url: "http://cairn.test".into(),
+            imports,
+            ..Config::default()
+        };
+        let app = boot::open_on(disk, config, API_TOKEN, Clock::Manual(Arc::clone(&now)))?;
+        Ok(Self { edge: Edge::new(app.clone()), app, now, folder })
+    }
 }
