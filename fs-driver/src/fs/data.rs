@@ -86,8 +86,7 @@ impl Fs {
         let facts = self.facts(ino)?;
         let blob = match &facts.kind {
             Kind::Base(id) if write && !truncate => Some(self.blob(id, ino)?),
-            // The kernel may have its pages: it is opened when it is read.
-            Kind::Base(id) if self.is_small(id) => None,
+            // Open files pin what is in the cache, so that no eviction takes it.
             Kind::Base(id) => self.open_blob(id),
             Kind::Upper if ino == DOTGIT && write => return Err(Errno::PERM.into()),
             Kind::Upper => None,
@@ -187,11 +186,6 @@ impl Fs {
             }
             _ => Err(Errno::INVAL.into()),
         }
-    }
-
-    /// Whether the kernel is to read a blob through us in any case.
-    fn is_small(&self, id: &ObjectId) -> bool {
-        self.objects.size(id).is_some_and(|size| size < PASSTHROUGH_BYTES_MIN)
     }
 
     fn blob(&self, id: &ObjectId, ino: Ino) -> Res<Blob> {
