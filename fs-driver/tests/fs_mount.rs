@@ -242,6 +242,8 @@ fn steps() -> Vec<Step> {
             rustix::fs::fallocate(&file, hole, 16_384, 16_384)?;
             rustix::fs::fallocate(&file, FallocateFlags::ZERO_RANGE, 0, 100)?;
             rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, 200_000)?;
+            // While pages are on their way to the disk, ext4 may say that there is no data.
+            file.sync_all()?;
             let seek = |to| rustix::fs::seek(&file, to).map_err(std::io::Error::from);
             let hole = seek(rustix::fs::SeekFrom::Hole(8192))?;
             let data = seek(rustix::fs::SeekFrom::Data(hole))?;
