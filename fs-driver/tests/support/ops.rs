@@ -253,6 +253,8 @@ impl Op {
             }
             Self::Seek(path, at) => {
                 let file = both(root, path)?;
+                // While pages are on their way to the disk, ext4 may say that there is no data.
+                file.sync_all()?;
                 let seek = |to| rustix::fs::seek(&file, to).map_err(|error| error.raw_os_error());
                 Ok(format!("{:?} {:?}", seek(SeekFrom::Hole(*at)), seek(SeekFrom::Data(*at))))
             }
