@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use cairn_protocol::limit::{Limit, markdown};
 use cairn_remote::{Credentials, split_credentials};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 use indicatif::ProgressBar;
 
 use crate::cache::blobs::Blobs;
 use crate::config::{History, Record, default_cache, login, private_folder, state_of, write_secret};
 use crate::control::{Reply, Request, Status, ask};
 use crate::daemon;
-use crate::limits::{CACHE_BYTES_DEFAULT, UNMOUNT_DEADLINE};
+use crate::limits::{CACHE_BYTES_DEFAULT, DEADLINE_SECONDS_MAX, UNMOUNT_DEADLINE};
 use crate::mount::clear_stale;
 use crate::registry::{self, Phase};
 
@@ -103,6 +103,9 @@ struct MountArgs {
     /// Bytes to which the background may fill the cache of contents; what is read comes beyond that, too.
     #[arg(long, value_name = "BYTES")]
     hydrate_limit: Option<u64>,
+    /// Seconds that a read waits for content that is not here; then it fails with EIO. 60 if not given.
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=DEADLINE_SECONDS_MAX))]
+    read_deadline: Option<u64>,
 }
 
 #[derive(Args)]
@@ -235,6 +238,7 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
         token_file: args.token_file.map(std::path::absolute).transpose()?,
         background_bytes_per_second: args.background_rate,
         hydrate_bytes_max: args.hydrate_limit,
+        read_seconds_max: args.read_deadline,
     };
     private_folder(&record.state())?;
     refuse_other(&record)?;

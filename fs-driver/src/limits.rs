@@ -59,9 +59,12 @@ pub const SCAN_FOLDERS_MIN: usize = 3;
 /// Connections to one remote.
 pub const CONNECTIONS_MAX: usize = 4;
 /// The longest wait for a blob, as long as the remote is thought to be alive.
+#[set = "--read-deadline"]
 pub const WANT_DEADLINE: Duration = Duration::from_secs(60);
 /// The longest wait for a blob while the remote is thought to be dead.
 pub const WANT_DEADLINE_DEAD: Duration = Duration::from_secs(5);
+/// The longest deadline that can be set, in seconds.
+pub const DEADLINE_SECONDS_MAX: u64 = 86_400;
 /// Failures one after the other, after which a remote is thought to be dead.
 pub const FAILURES_UNTIL_DEAD: u32 = 5;
 /// The first pause after a failure; it doubles with each further one.

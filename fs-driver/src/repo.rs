@@ -286,6 +286,7 @@ impl Repo {
             algo,
             background_bytes_per_second: record.background_bytes_per_second,
             background_disk_bytes_max: record.background_disk_bytes_max(),
+            read_deadline: record.read_deadline(),
         })?;
         let (diverged, receiver) = sync_channel::<ObjectId>(DIVERGED_MAX);
         let (objects, cached) = (gitdir_of(&record.state()).join("objects"), Arc::clone(&blobs));

@@ -22,7 +22,7 @@ use crate::cache::sizes::Sizes;
 use crate::gitdir::receive::receive;
 use crate::limits::{
     BACKOFF_MAX, BACKOFF_MIN, CONNECTIONS_MAX, NEIGHBOUR_BYTES_MAX, NEIGHBOURS_MAX, SCAN_BLOBS_MAX,
-    TREE_DEPTH_MAX, UNKNOWN_BLOB_BYTES, WANT_DEADLINE, WANT_DEADLINE_DEAD,
+    TREE_DEPTH_MAX, UNKNOWN_BLOB_BYTES,
 };
 use crate::port::{Blob, Done};
 
@@ -51,6 +51,8 @@ pub struct Parts {
     pub background_bytes_per_second: Option<u64>,
     /// The background brings nothing that would make the cache larger than this, in bytes.
     pub background_disk_bytes_max: u64,
+    /// How long who asks waits, while the remote is thought to be alive.
+    pub read_deadline: Duration,
 }
 
 /// What a hydrator has done and has before it.
@@ -100,10 +102,11 @@ pub struct Hydrator {
 impl Hydrator {
     /// Starts the threads.
     pub fn start(parts: Parts) -> io::Result<Self> {
-        let pace = Pace::new(parts.background_bytes_per_second);
+        let mut queue = Queue::new(Pace::new(parts.background_bytes_per_second));
+        queue.read_deadline = parts.read_deadline;
         let inner = Arc::new(Inner {
             parts,
-            queue: Mutex::new(Queue::new(pace)),
+            queue: Mutex::new(queue),
             changed: Condvar::new(),
             is_stopping: AtomicBool::new(false),
             fetched_blobs: AtomicU64::new(0),
@@ -125,8 +128,8 @@ impl Hydrator {
     /// Asks for a blob.
     pub fn want(&self, id: ObjectId, path: &[u8], done: Done<Blob>) {
         let mut queue = self.inner.lock();
-        let patience = if queue.is_dead() { WANT_DEADLINE_DEAD } else { WANT_DEADLINE };
-        let waiter = Waiter { deadline: Instant::now() + patience, done };
+        let deadline = queue.begin_wait(Instant::now());
+        let waiter = Waiter { deadline, done };
         let refused = match self.inner.is_stopping.load(Ordering::Relaxed) {
             true => Some(waiter),
             false => queue.want(id, path, waiter).err(),
@@ -148,8 +151,8 @@ impl Hydrator {
             return self.want_contents(&ids, done);
         }
         let mut queue = self.inner.lock();
-        let patience = if queue.is_dead() { WANT_DEADLINE_DEAD } else { WANT_DEADLINE };
-        queue.want_sizes(SizesWant { ids, waiter: Waiter { deadline: Instant::now() + patience, done } });
+        let deadline = queue.begin_wait(Instant::now());
+        queue.want_sizes(SizesWant { ids, waiter: Waiter { deadline, done } });
         drop(queue);
         self.inner.changed.notify_all();
     }
@@ -161,7 +164,7 @@ impl Hydrator {
         let mut refused = Vec::new();
         // Under one lock, so that they go into few requests.
         let mut queue = self.inner.lock();
-        let patience = if queue.is_dead() { WANT_DEADLINE_DEAD } else { WANT_DEADLINE };
+        let deadline = queue.begin_wait(Instant::now());
         for id in ids {
             let left = Arc::clone(&left);
             let told = move |found: io::Result<Blob>| {
@@ -174,7 +177,7 @@ impl Hydrator {
                     done(outcome);
                 }
             };
-            let waiter = Waiter { deadline: Instant::now() + patience, done: Box::new(told) };
+            let waiter = Waiter { deadline, done: Box::new(told) };
             refused.extend(match self.inner.is_stopping.load(Ordering::Relaxed) {
                 true => Some(waiter),
                 false => queue.want(*id, b"", waiter).err(),
@@ -512,6 +515,6 @@ impl Inner {
         // Many mounts that lost the same remote must not come back at the same moment.
         let jitter = RandomState::new().hash_one(queue.failures) % 1_000;
         let pause = pause / 2 + pause.mul_f64(jitter as f64 / 2_000.0);
-        queue.open_until = Instant::now().checked_add(pause);
+        queue.rest(Instant::now(), pause);
     }
 }
