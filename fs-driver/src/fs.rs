@@ -75,8 +75,8 @@ pub enum Fail {
 /// What an operation needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Sizes of blobs: the one asked for first, then its neighbours.
-    Sizes(Vec<ObjectId>),
+    /// Sizes of blobs: the one asked for first, then its neighbours; and the path of the first.
+    Sizes(Vec<ObjectId>, Vec<u8>),
     /// A blob, and the path it was met at.
     Blob(ObjectId, Vec<u8>),
 }

@@ -56,6 +56,14 @@ pub const UNKNOWN_BLOB_BYTES: u64 = 8 << 10;
 pub const SCAN_BLOBS_MAX: usize = 4_096;
 /// Folders below one folder in which reads missed, before the whole of it is fetched.
 pub const SCAN_FOLDERS_MIN: usize = 3;
+/// Walks through a tree that are told apart, each of which brings more with each miss.
+pub const AHEAD_ROWS_MAX: usize = 4;
+/// Missing files between what came with one miss and the next miss of the same walk.
+pub const AHEAD_SLACK: usize = NEIGHBOURS_MAX;
+/// Folders that are looked at to find what is next.
+pub const AHEAD_FOLDERS_MAX: usize = 4_096;
+/// Between an answer to git and its next question of the same walk.
+pub const AHEAD_GIT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Connections to one remote.
 pub const CONNECTIONS_MAX: usize = 4;
 /// The longest wait for a blob, as long as the remote is thought to be alive.

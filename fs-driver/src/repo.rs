@@ -343,7 +343,7 @@ impl Repo {
             return None;
         }
         let (sender, receiver) = sync_channel(1);
-        self.want_sizes(ids, Box::new(move |outcome| _ = sender.send(outcome)));
+        self.want_sizes(ids, b"", Box::new(move |outcome| _ = sender.send(outcome)));
         Some(receiver)
     }
 
@@ -456,8 +456,18 @@ impl Objects for Repo {
         self.sizes.get(id).or_else(|| self.blobs.size(id))
     }
 
-    fn want_sizes(&self, ids: Vec<ObjectId>, done: Done<()>) {
-        self.hydrator.want_sizes(ids, done);
+    fn want_sizes(&self, ids: Vec<ObjectId>, near: &[u8], done: Done<()>) {
+        self.hydrator.want_sizes(ids, near, done);
+    }
+
+    fn want_contents(&self, ids: Vec<ObjectId>, near: &[u8], done: Done<()>) {
+        let is_missing = |id: &ObjectId| match self.mounted.is_partial {
+            true => !self.blobs.has(id),
+            // They are all here, and are taken out of their packs.
+            false => self.open(id).is_none(),
+        };
+        let missing: Vec<_> = ids.into_iter().filter(is_missing).collect();
+        self.hydrator.want_contents(&missing, near, done);
     }
 
     fn open(&self, id: &ObjectId) -> Option<Blob> {
@@ -484,6 +494,13 @@ impl Objects for Repo {
         match self.open(&id) {
             Some(blob) => done(Ok(blob)),
             None => self.hydrator.want(id, path, done),
+        }
+    }
+
+    fn want_for_git(&self, id: ObjectId, path: &[u8], done: Done<Blob>) {
+        match self.open(&id) {
+            Some(blob) => done(Ok(blob)),
+            None => self.hydrator.want_for_git(id, path, done),
         }
     }
 

@@ -176,7 +176,7 @@ impl Fs {
                 blobs.map(|entry| entry.id).filter(|id| *id != own && self.objects.size(id).is_none());
             ids.extend(missing.take(SIZES_PER_REQUEST_MAX - 1));
         }
-        Ok(Need::Sizes(ids))
+        Ok(Need::Sizes(ids, state.path(ino).unwrap_or_default()))
     }
 
     /// Changes attributes.

@@ -226,7 +226,7 @@ impl Filesystem for View {
             }
             Err(error) => ticket.end(Err(error)),
         });
-        self.objects.want(id, self.names.path(place), done);
+        self.objects.want_for_git(id, self.names.path(place), done);
     }
 
     fn read(

@@ -83,7 +83,7 @@ where
     let ticket = shared.lot.park(job);
     let objects = shared.fs.objects();
     match need {
-        Need::Sizes(ids) => objects.want_sizes(ids, Box::new(move |got| ticket.end(got))),
+        Need::Sizes(ids, near) => objects.want_sizes(ids, &near, Box::new(move |got| ticket.end(got))),
         Need::Blob(id, path) => {
             // The blob is held until the operation has opened it.
             let done: port::Done<port::Blob> = Box::new(move |got| match got {

@@ -31,6 +31,8 @@ struct Want {
 pub struct SizesWant {
     /// Whose sizes.
     pub ids: Vec<ObjectId>,
+    /// The path of one of them; empty where it is not known.
+    pub near: Vec<u8>,
     /// Who waits for them.
     pub waiter: Waiter<()>,
 }
