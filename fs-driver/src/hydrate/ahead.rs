@@ -100,7 +100,7 @@ impl Ahead {
         for folder in &folders {
             let mut place = None;
             for (at, row) in self.rows.iter().enumerate() {
-                if row.folder == *folder || is_soon_after(&row.folder, folder, about)? {
+                if row.folder == *folder || is_soon_after(row, folder, about)? {
                     place = Some(at);
                     break;
                 }
@@ -124,16 +124,18 @@ impl Ahead {
     }
 }
 
-/// Whether at most a few missing files lie between the two folders.
-fn is_soon_after(from: &[u8], folder: &[u8], about: &Question<'_>) -> io::Result<bool> {
+/// Whether a walk that was where a row ended comes to the folder soon. Until the row has a second miss, it has to come there
+/// next: many reads here and there are not far from each other.
+fn is_soon_after(row: &Row, folder: &[u8], about: &Question<'_>) -> io::Result<bool> {
     let (mut missing, mut looked, mut is_met) = (0, 0, false);
-    (about.walk)(from, &mut |at, files| {
+    let slack = if row.misses == 0 { 0 } else { AHEAD_SLACK };
+    (about.walk)(&row.folder, &mut |at, files| {
         is_met = at == folder;
-        if at != from {
+        if !is_met && at != row.folder {
             missing += files.iter().filter(|file| (about.is_missing)(&file.id)).count();
         }
         looked += 1;
-        let is_far = missing > AHEAD_SLACK || looked > AHEAD_FOLDERS_MAX;
+        let is_far = missing > slack || looked > AHEAD_FOLDERS_MAX;
         if is_met || is_far { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(is_met)
@@ -143,12 +145,13 @@ fn is_soon_after(from: &[u8], folder: &[u8], about: &Question<'_>) -> io::Result
 fn window(from: &[u8], count: usize, about: &Question<'_>) -> io::Result<(Vec<ObjectId>, Vec<u8>)> {
     let (mut ids, mut end) = (Vec::new(), from.to_vec());
     let (mut bytes, mut looked) = (0, 0);
+    let bytes_max = (count as u64 * UNKNOWN_BLOB_BYTES).min(BACKGROUND_BATCH_BYTES);
     (about.walk)(from, &mut |at, files| {
         end.clear();
         end.extend_from_slice(at);
         for file in files.iter().filter(|file| (about.is_missing)(&file.id)) {
             let size = (about.size)(&file.id).unwrap_or(UNKNOWN_BLOB_BYTES);
-            if ids.len() >= count || bytes >= BACKGROUND_BATCH_BYTES {
+            if ids.len() >= count || bytes >= bytes_max {
                 return ControlFlow::Break(());
             }
             if size <= NEIGHBOUR_BYTES_MAX {
