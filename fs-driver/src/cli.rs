@@ -441,6 +441,13 @@ fn print_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
     writeln!(out, "{}: {} ({})", status.dir.display(), status.state, status.remote)?;
     let branch = status.branch.as_deref().unwrap_or("detached");
     writeln!(out, "  commit   {} ({branch})", status.commit)?;
+    if let Some(head) = &status.head {
+        let commit = head.commit.as_deref().unwrap_or("no commit");
+        writeln!(out, "  head     {commit} ({})", head.branch.as_deref().unwrap_or("detached"))?;
+    }
+    if let Some(here) = &status.hydrated {
+        writeln!(out, "  here     {} of {} files, {} bytes", here.blobs, here.of_blobs, here.bytes)?;
+    }
     let fetched = (hydration.fetched_blobs, hydration.fetched_bytes, hydration.requests);
     writeln!(out, "  fetched  {} files, {} bytes, {} requests", fetched.0, fetched.1, fetched.2)?;
     writeln!(out, "  to come  {} wanted, {} in the background", hydration.waiting, hydration.background)?;

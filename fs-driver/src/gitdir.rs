@@ -1,6 +1,7 @@
 //! git's side of a mount: the objects that mounts of one remote share, the git dir, its index.
 
 pub mod bases;
+pub mod head;
 pub mod idx;
 pub mod index;
 pub mod layout;

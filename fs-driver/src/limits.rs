@@ -97,6 +97,12 @@ pub const CACHE_CHECKED_MAX: usize = 1 << 20;
 pub const CACHE_CHECK_BYTES: usize = 128 << 10;
 /// Bytes of a file with a token.
 pub const TOKEN_FILE_BYTES_MAX: u64 = 64 << 10;
+/// A count of what is here is made anew after this, even if this mount brought nothing since.
+pub const HYDRATED_AGE_MAX: Duration = Duration::from_secs(2);
+/// Bytes of a file that holds a ref, and of a line of the packed ones.
+pub const REF_BYTES_MAX: u64 = 8 << 10;
+/// Refs that lead from HEAD to a commit; git follows as many.
+pub const SYMREFS_MAX: usize = 5;
 /// Restarts of a daemon that dies within `RESTART_CALM` of its start.
 pub const RESTARTS_MAX: u32 = 5;
 /// A daemon that lives this long is thought to be well.

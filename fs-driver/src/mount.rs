@@ -131,7 +131,8 @@ fn show_objects(
     private_folder(&place)?;
     let objects: Arc<dyn Objects> = Arc::<Repo>::clone(repo);
     let deadline = repo.record().read_deadline() + PARKED_MARGIN;
-    let names = Names::new(Arc::clone(listing));
+    let names = Arc::new(Names::new(Arc::clone(listing)));
+    repo.count_of(Arc::clone(&names));
     fuse::objects::serve(names, objects, &place, fsname, deadline).map(Some)
 }
 
@@ -315,7 +316,9 @@ impl Shared {
             dir: record.dir.clone(),
             commit: mounted.commit.clone(),
             branch: mounted.branch.clone(),
+            head: self.repo.head().ok(),
             pid: std::process::id(),
+            hydrated: self.repo.hydrated(),
             hydration: self.repo.progress(),
             dirty_files: fs.dirty_files,
             dirty_bytes: fs.upper_bytes,

@@ -1,5 +1,6 @@
 //! A mounted commit: prepares it from the remote, and answers the filesystem's questions about its objects.
 
+pub mod hydrated;
 mod shown;
 
 use std::fs;
@@ -17,6 +18,7 @@ use crate::attributes::view::Converted;
 use crate::cache::blobs::Blobs;
 use crate::cache::sizes::Sizes;
 use crate::config::{History, Record, private_folder, write_whole};
+use crate::gitdir::head::{HeadNow, head_of};
 use crate::gitdir::index::{Listing, list};
 use crate::gitdir::layout::{self, Head, Plan, gitdir_of};
 use crate::gitdir::receive::receive;
@@ -80,6 +82,7 @@ pub struct Repo {
     hydrator: Hydrator,
     diverged: SyncSender<ObjectId>,
     learnt: Learnt,
+    counted: hydrated::Counted,
 }
 
 /// What the remote said, and what of it is to be mounted.
@@ -297,7 +300,18 @@ impl Repo {
             }
         })?;
         let learnt = Learnt::new(record.store().join("read-order"));
-        Ok(Arc::new(Self { record, mounted, root, store, blobs, sizes, hydrator, diverged, learnt }))
+        Ok(Arc::new(Self {
+            record,
+            mounted,
+            root,
+            store,
+            blobs,
+            sizes,
+            hydrator,
+            diverged,
+            learnt,
+            counted: Default::default(),
+        }))
     }
 
     /// What is mounted.
@@ -318,6 +332,11 @@ impl Repo {
     /// The git dir.
     pub fn gitdir(&self) -> PathBuf {
         gitdir_of(&self.record.state())
+    }
+
+    /// Where HEAD is now.
+    pub fn head(&self) -> io::Result<HeadNow> {
+        head_of(&self.gitdir(), self.root.algo())
     }
 
     /// What the hydrator did and will do.

@@ -36,7 +36,7 @@ const SHELF_FIRST: u64 = 2;
 const OBJECT_FIRST: u64 = SHELF_FIRST + 256;
 
 struct View {
-    names: Names,
+    names: Arc<Names>,
     objects: Arc<dyn Objects>,
     at: SystemTime,
     owner: (u32, u32),
@@ -50,7 +50,7 @@ pub struct ObjectFolder(SessionUnmounter);
 
 /// Mounts the object folder. It serves when this returns.
 pub fn serve(
-    names: Names,
+    names: Arc<Names>,
     objects: Arc<dyn Objects>,
     mountpoint: &Path,
     fsname: &str,
