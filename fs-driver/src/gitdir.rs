@@ -8,5 +8,6 @@ pub mod layout;
 pub mod loose;
 pub mod pack;
 pub mod receive;
+pub mod staging;
 pub mod store;
 pub mod untracked;

@@ -22,6 +22,7 @@ use crate::gitdir::head::{HeadNow, head_of};
 use crate::gitdir::index::{Listing, list};
 use crate::gitdir::layout::{self, Head, Plan, gitdir_of};
 use crate::gitdir::receive::receive;
+use crate::gitdir::staging;
 use crate::gitdir::store::{Store, write_loose};
 use crate::hydrate::hydrator::{Hydrator, Parts, Progress};
 use crate::hydrate::learnt::Learnt;
@@ -279,6 +280,7 @@ impl Repo {
         let sizes = Arc::new(Sizes::open(&record.store().join("sizes"), algo)?);
         let stage = record.store().join("stage");
         private_folder(&stage)?;
+        staging::sweep(&stage)?;
         let hydrator = Hydrator::start(Parts {
             dial,
             has_sizes: mounted.has_sizes,
