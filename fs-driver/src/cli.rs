@@ -106,6 +106,9 @@ struct MountArgs {
     /// Seconds that a read waits for content that is not here; then it fails with EIO. 60 if not given.
     #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=DEADLINE_SECONDS_MAX))]
     read_deadline: Option<u64>,
+    /// Seconds after which a mount that is not ready is given up. 3600 if not given.
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=DEADLINE_SECONDS_MAX))]
+    prepare_deadline: Option<u64>,
 }
 
 #[derive(Args)]
@@ -239,6 +242,7 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
         background_bytes_per_second: args.background_rate,
         hydrate_bytes_max: args.hydrate_limit,
         read_seconds_max: args.read_deadline,
+        prepare_seconds_max: args.prepare_deadline,
     };
     private_folder(&record.state())?;
     refuse_other(&record)?;

@@ -15,7 +15,7 @@ use cairn_remote::{Credentials, Options};
 use serde::{Deserialize, Serialize};
 
 use crate::gitdir::idx::finished;
-use crate::limits::{CACHE_KEPT_PERCENT, TOKEN_FILE_BYTES_MAX, WANT_DEADLINE};
+use crate::limits::{CACHE_KEPT_PERCENT, PREPARE_DEADLINE, TOKEN_FILE_BYTES_MAX, WANT_DEADLINE};
 
 /// How much history a mount brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,9 @@ pub struct Record {
     /// Seconds that a read waits for its content; [`WANT_DEADLINE`] if `None`.
     #[serde(default)]
     pub read_seconds_max: Option<u64>,
+    /// Seconds that the preparation of the mount may take; [`PREPARE_DEADLINE`] if `None`.
+    #[serde(default)]
+    pub prepare_seconds_max: Option<u64>,
 }
 
 impl Record {
@@ -83,6 +86,11 @@ impl Record {
     /// How long a read waits for its content.
     pub fn read_deadline(&self) -> Duration {
         self.read_seconds_max.map_or(WANT_DEADLINE, Duration::from_secs)
+    }
+
+    /// How long the preparation of the mount may take.
+    pub fn prepare_deadline(&self) -> Duration {
+        self.prepare_seconds_max.map_or(PREPARE_DEADLINE, Duration::from_secs)
     }
 
     /// The folder of what mounts of this remote share.

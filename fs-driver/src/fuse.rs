@@ -145,7 +145,7 @@ impl Session {
             Unmounter::Fuser(unmounter) => unmounter.lock().unwrap_or_else(PoisonError::into_inner).unmount(),
             // Once it ended, something else could be mounted there.
             Unmounter::Gate(_) if self.has_ended() => Ok(()),
-            Unmounter::Gate(dir) => Ok(rustix::mount::unmount(dir, UnmountFlags::empty())?),
+            Unmounter::Gate(dir) => gate::unmount(dir, UnmountFlags::empty()),
         }
     }
 

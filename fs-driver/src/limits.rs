@@ -145,6 +145,11 @@ pub const DOOMED_FILES_MAX: usize = 512;
 pub const DOOMED_BYTES_MAX: u64 = 64 << 20;
 
 const _: () = assert!(XATTR_BYTES_MAX < JOURNAL_FRAME_BYTES_MAX / 2);
+/// To bring the commit and its trees before a mount is ready, all attempts together.
+#[set = "--prepare-deadline"]
+pub const PREPARE_DEADLINE: Duration = Duration::from_secs(3_600);
+/// To wait until all who waited for a mount that will not be ready have been told, and have left its folder.
+pub const GATE_END_MAX: Duration = Duration::from_secs(10);
 /// Attempts to prepare a mount while the remote does not answer.
 pub const PREPARE_TRIES_MAX: u32 = 4;
 /// Attempts to bring the history in the background.

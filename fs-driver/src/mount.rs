@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
         false => None,
     };
     registry::set_gate(&record.state(), true)?;
-    let mounted = prepare_patiently(&record, program)?;
+    let mounted = prepare_in_time(&record, program)?;
     let repo = Repo::open(record.clone(), mounted.clone(), dial_to_read(&record))?;
     let listing = repo.list()?.map(Arc::new);
     let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
@@ -149,6 +149,27 @@ fn dial_to_read(record: &Record) -> Dial {
         let longest = |timeout: Duration| timeout.min(record.read_deadline());
         let (connect, read) = (longest(options.connect_timeout), longest(options.read_timeout));
         Ok(RemoteOptions { connect_timeout: connect, read_timeout: read, ..options })
+    })
+}
+
+/// Prepares until it is done or the deadline has come. What is under way then ends with the process.
+fn prepare_in_time(record: &Record, program: &Path) -> Result<Mounted, Failure> {
+    let (told, outcome) = channel();
+    let (about, program) = (record.clone(), program.to_owned());
+    thread::Builder::new()
+        .name("prepare".to_owned())
+        // Nobody listens any more after the deadline.
+        .spawn(move || _ = told.send(prepare_patiently(&about, &program)))?;
+    let deadline = record.prepare_deadline();
+    outcome.recv_timeout(deadline).unwrap_or_else(|ended| {
+        let (kind, text) = match ended {
+            RecvTimeoutError::Timeout => {
+                let text = format!("it was not ready after {} s (--prepare-deadline)", deadline.as_secs());
+                (io::ErrorKind::TimedOut, text)
+            }
+            RecvTimeoutError::Disconnected => (io::ErrorKind::Other, "its preparation panicked".to_owned()),
+        };
+        Err(Failure { text, is_transient: false, kind })
     })
 }
 

@@ -6,14 +6,16 @@
 mod remotes;
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use cairn_conformance::fixture::Script;
 use cairn_conformance::front::{Asked, Deed};
-use remotes::World;
+use remotes::{DEADLINE, World};
 
 fn script() -> Script {
     let mut script = Script::default();
@@ -66,26 +68,82 @@ fn who_looks_in_at_once_waits_and_sees_the_whole_tree() {
     assert_eq!(fs::read_dir(dir).unwrap().count(), 0, "nothing lies below the mount");
 }
 
+/// A thread that does something in the mount, which was seen to wait there.
+fn waiting<T: Send + 'static>(deed: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let (tell, told) = channel();
+    let thread = thread::spawn(move || {
+        tell.send(fs::read_link("/proc/thread-self").unwrap()).unwrap();
+        deed()
+    });
+    let stat = Path::new("/proc").join(told.recv().unwrap()).join("stat");
+    // It has told its number: if it waits for anything now, then in the kernel for the mount.
+    let waits = || {
+        let stat = fs::read_to_string(&stat).unwrap();
+        matches!(stat.rsplit_once(") ").unwrap().1.as_bytes()[0], b'S' | b'D')
+    };
+    let deadline = Instant::now() + DEADLINE;
+    while !waits() {
+        assert!(Instant::now() < deadline, "it does not wait");
+        thread::yield_now();
+    }
+    thread
+}
+
+fn code<T>(outcome: std::io::Result<T>) -> Option<i32> {
+    outcome.err().and_then(|error| error.raw_os_error())
+}
+
+/// Who waits in a mount that fails is told `EIO`, all of them, and the folder is a plain one again.
+fn assert_all_are_told(world: &World, fail: impl FnOnce(), why: &str) {
+    let dir = world.mountpoint();
+    assert_eq!(world.status().unwrap()["state"], "preparing");
+    let at = |name: &str| dir.join(name);
+    let (new, name, made, link) = (at("new"), at("README"), at("made"), at("link"));
+    let folder = dir.clone();
+    let mut all = vec![
+        waiting(move || code(fs::write(new, "n\n"))),
+        waiting(move || code(fs::symlink_metadata(name))),
+        waiting(move || code(fs::create_dir(made))),
+        waiting(move || code(std::os::unix::fs::symlink("to", link))),
+        waiting(move || code(fs::read_dir(folder).and_then(|mut list| list.next().transpose()))),
+    ];
+    all.extend((0..40).map(|nth| {
+        let file = at(&nth.to_string());
+        waiting(move || code(fs::read(file)))
+    }));
+    fail();
+    let told: Vec<_> = all.into_iter().map(|thread| thread.join().unwrap()).collect();
+    assert_eq!(told, vec![Some(rustix::io::Errno::IO.raw_os_error()); told.len()]);
+    world.wait("failed", |status| status["state"] == "failed");
+    let seen = world.status().unwrap()["hydration"]["last_error"].as_str().unwrap().to_owned();
+    assert!(seen.contains(why), "{seen}");
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(dir.to_str().unwrap()), "it is not mounted");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "nothing lies below");
+    world.unmount();
+    assert!(world.status().is_none());
+}
+
 #[test]
-fn a_preparation_that_fails_ends_the_wait_and_leaves_a_plain_folder() {
+fn a_preparation_that_fails_tells_all_who_wait_and_leaves_a_plain_folder() {
     let (open, rule) = held();
     let world = World::stock(&script(), move |asked| match rule(asked) {
         Deed::Pass if asked.is_command("fetch") => Deed::Say(403, Vec::new(), Vec::new()),
         deed => deed,
     });
     world.mount(&["--async"]);
-    let file = world.mountpoint().join("new");
-    let writing = thread::spawn(move || fs::write(file, "n\n"));
-    // The write waits in the kernel, or comes when the mount is gone again and goes into the plain folder.
+    assert_all_are_told(&world, || drop(open), "403");
+}
+
+#[test]
+fn a_preparation_that_takes_too_long_fails_for_all_who_wait() {
+    let (open, rule) = held();
+    let world = World::stock(&script(), rule);
+    world.mount(&["--async", "--prepare-deadline", "3"]);
+    assert_all_are_told(&world, || {}, "not ready after 3 s (--prepare-deadline)");
     drop(open);
-    world.wait("failed", |status| status["state"] == "failed");
-    let _ = writing.join().unwrap();
-    let why = world.status().unwrap()["hydration"]["last_error"].as_str().unwrap().to_owned();
-    assert!(why.contains("403"), "{why}");
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    assert!(!mounts.contains(world.mountpoint().to_str().unwrap()), "it is not mounted");
-    world.unmount();
-    assert!(world.status().is_none());
+    world.mount(&["--prepare-deadline", "3600"]);
+    assert_eq!(world.read("README"), "first\n");
 }
 
 #[test]
