@@ -6,7 +6,9 @@
 mod remotes;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +18,7 @@ use std::time::Instant;
 use cairn_conformance::fixture::Script;
 use cairn_conformance::front::{Asked, Deed};
 use remotes::{DEADLINE, World};
+use tempfile::TempDir;
 
 fn script() -> Script {
     let mut script = Script::default();
@@ -163,4 +166,95 @@ fn a_mount_that_is_being_prepared_can_be_unmounted() {
     drop(open);
     world.mount(&[]);
     assert_eq!(world.read("README"), "first\n");
+}
+
+/// A user who is not root, with a `/dev/fuse` that he may open: where it is for root alone, another one in a mount namespace
+/// of the test's own. `None` where this is not root, or root may not do that here.
+struct User {
+    script: String,
+    home: TempDir,
+}
+
+const NOBODY: u32 = 65_534;
+
+impl User {
+    fn new() -> Option<Self> {
+        let home = tempfile::tempdir().unwrap();
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("left out: only root can become another user");
+            return None;
+        }
+        std::os::unix::fs::chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        let dev = home.path().join("dev").display().to_string();
+        let script = format!(
+            "mkdir -p '{dev}'; mount -t tmpfs none '{dev}'; mknod -m 666 '{dev}/fuse' c 10 229
+            mount --bind '{dev}/fuse' /dev/fuse
+            exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups sh -ec "
+        );
+        let user = Self { script, home };
+        let out = user.command(": </dev/fuse && command -v fusermount3").output().unwrap();
+        if !out.status.success() {
+            eprintln!("left out: {}", String::from_utf8_lossy(&out.stderr));
+            return None;
+        }
+        Some(user)
+    }
+
+    fn command(&self, script: &str) -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-ec", &format!("{} \"$0\"", self.script), script]);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("LC_ALL", "C");
+        command.env("HOME", self.home.path()).env("CAIRN_FS_CACHE", self.home.path().join("c"));
+        command.env("XDG_RUNTIME_DIR", self.home.path().join("run")).env("GIT_CONFIG_NOSYSTEM", "1");
+        command.env("DRIVER", env!("CARGO_BIN_EXE_cairn-fs")).env("M", self.home.path().join("m"));
+        command.current_dir(self.home.path()).stdin(Stdio::null());
+        command
+    }
+}
+
+/// What a user sees in front of a gate that `open` opens: the lines that his script prints after it began to wait.
+fn seen_by_user(user: &User, world: &World, script: &str, open: Sender<()>) -> Vec<String> {
+    let script = format!(
+        r#"mkdir -p "$HOME/run"; "$DRIVER" mount --async "$URL" "$M" --history lazy
+        grep -c " $M fuse.cairn " /proc/self/mounts; "$DRIVER" status "$M" | head -1 | grep -o preparing
+        cat "$M/README" >"$HOME/seen" 2>&1 & echo $!; wait $! || :; cat "$HOME/seen"
+        {script}"#
+    );
+    let mut command = user.command(&script);
+    let mut running = command.env("URL", world.url()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(running.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut first = || lines.next().expect("the script goes on");
+    assert_eq!((first().as_str(), first().as_str()), ("1", "preparing"), "it is mounted and not served");
+    let cat = first();
+    let deadline = Instant::now() + DEADLINE;
+    while !fs::read_to_string(format!("/proc/{cat}/wchan")).unwrap_or_default().contains("fuse") {
+        assert!(Instant::now() < deadline, "cat does not wait");
+        thread::yield_now();
+    }
+    drop(open);
+    let seen = lines.collect();
+    assert!(running.wait().unwrap().success(), "{seen:?}");
+    seen
+}
+
+#[test]
+fn a_user_for_whom_fusermount3_mounts_waits_too_and_sees_the_tree_or_an_error() {
+    let Some(user) = User::new() else { return };
+    let (open, rule) = held();
+    let world = World::stock(&script(), rule);
+    let then =
+        r#"echo n >"$M/new"; git -C "$M" status --porcelain; id -u; "$DRIVER" unmount "$M"; ls -A "$M""#;
+    assert_eq!(seen_by_user(&user, &world, then, open), ["first", "?? new", "65534"]);
+
+    let Some(user) = User::new() else { return };
+    let (open, rule) = held();
+    let world = World::stock(&script(), move |asked| match rule(asked) {
+        Deed::Pass if asked.is_command("fetch") => Deed::Say(403, Vec::new(), Vec::new()),
+        deed => deed,
+    });
+    let then = r#"until "$DRIVER" status "$M" | head -1 | grep -o failed; do :; done
+        ls -A "$M"; grep -c " $M " /proc/self/mounts || :; "$DRIVER" unmount "$M""#;
+    let seen = seen_by_user(&user, &world, then, open);
+    assert!(seen[0].ends_with("README: Input/output error"), "{seen:?}");
+    assert_eq!(seen[1..], ["failed", "0"], "{seen:?}");
 }
