@@ -57,6 +57,9 @@ fn is_inside(path: &[u8], folder: &[u8]) -> bool {
         || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
+/// A folder: its path and its tree.
+type Folder = (Vec<u8>, ObjectId);
+
 /// The mounted tree, by path.
 pub struct Tree {
     /// Where its objects are.
@@ -126,7 +129,7 @@ impl Tree {
     }
 
     /// The files and the folders right in a folder.
-    fn read(&self, folder: &[u8], id: &ObjectId) -> io::Result<(Vec<Candidate>, Vec<(Vec<u8>, ObjectId)>)> {
+    fn read(&self, folder: &[u8], id: &ObjectId) -> io::Result<(Vec<Candidate>, Vec<Folder>)> {
         let (mut files, mut folders) = (Vec::new(), Vec::new());
         let data = self.store.tree(id)?;
         for entry in TreeIter::new(id.algo(), &data) {
