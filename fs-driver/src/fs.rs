@@ -290,6 +290,10 @@ fn make_dirs(state_dir: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder.create(state_dir)?;
+    // They are made in order: where the last one is, all are.
+    if state_dir.join("upper/ff").is_dir() {
+        return Ok(());
+    }
     for first in 0..=255_u8 {
         builder.create(state_dir.join("upper").join(format!("{first:02x}")))?;
     }

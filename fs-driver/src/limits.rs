@@ -95,6 +95,7 @@ pub const WARNINGS_MAX: usize = 16;
 
 const _: () = assert!(WANTS_BATCH + NEIGHBOURS_MAX <= BACKGROUND_BATCH);
 const _: () = assert!(CACHE_KEPT_PERCENT < 100);
+const _: () = assert!(KEPT_TREES_BYTES_MAX <= KEPT_TREES_TOTAL_BYTES_MAX / 4);
 
 /// A name in a directory (`NAME_MAX`).
 pub const NAME_BYTES_MAX: usize = 255;
@@ -153,6 +154,12 @@ pub const FOLD_WAITING_MAX: usize = 65_536;
 pub const FOLD_BYTES_MAX: u64 = 16 << 20;
 /// Between two looks at what was written.
 pub const FOLD_PAUSE: Duration = Duration::from_secs(10);
+/// Bytes of all trees of one commit that are kept as one file for its next mount; larger ones are read from packs again.
+pub const KEPT_TREES_BYTES_MAX: u64 = 64 << 20;
+/// Commits of one remote whose trees are kept so.
+pub const KEPT_TREES_COUNT_MAX: usize = 16;
+/// Bytes of all these files of one remote.
+pub const KEPT_TREES_TOTAL_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of the trees and commits of one pack that are kept as bases of deltas.
 pub const BASES_BYTES_MAX: usize = 8 << 20;
 /// Bytes of one such tree or commit.

@@ -1,12 +1,13 @@
 //! A mounted commit: prepares it from the remote, and answers the filesystem's questions about its objects.
 
+mod listed;
 mod shown;
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId, commit_links, tag_target};
@@ -17,7 +18,8 @@ use crate::attributes::view::Converted;
 use crate::cache::blobs::Blobs;
 use crate::cache::sizes::Sizes;
 use crate::config::{History, Record, private_folder, write_whole};
-use crate::gitdir::index::{Listing, list};
+use crate::gitdir::index::Listing;
+use crate::gitdir::kept::Kept;
 use crate::gitdir::layout::{self, Head, Plan, gitdir_of};
 use crate::gitdir::receive::receive;
 use crate::gitdir::store::{Store, write_loose};
@@ -75,6 +77,8 @@ pub struct Repo {
     mounted: Mounted,
     root: ObjectId,
     store: Arc<Store>,
+    /// All trees of the commit, where a mount has listed them.
+    kept: OnceLock<Kept>,
     blobs: Arc<Blobs>,
     sizes: Arc<Sizes>,
     hydrator: Hydrator,
@@ -296,7 +300,8 @@ impl Repo {
             }
         })?;
         let learnt = Learnt::new(record.store().join("read-order"));
-        Ok(Arc::new(Self { record, mounted, root, store, blobs, sizes, hydrator, diverged, learnt }))
+        let kept = OnceLock::new();
+        Ok(Arc::new(Self { record, mounted, root, store, kept, blobs, sizes, hydrator, diverged, learnt }))
     }
 
     /// What is mounted.
@@ -327,11 +332,6 @@ impl Repo {
     /// The threads that fetch.
     pub fn hydrator(&self) -> &Hydrator {
         &self.hydrator
-    }
-
-    /// All files; `None` where there are too many.
-    pub fn list(&self) -> io::Result<Option<Listing>> {
-        list(&self.store, &self.root)
     }
 
     /// Asks for the sizes that the index is to have, where one or two requests tell them all. What is answered ends when
@@ -448,7 +448,7 @@ impl Objects for Repo {
     }
 
     fn tree(&self, id: &ObjectId) -> io::Result<Vec<u8>> {
-        self.store.tree(id)
+        self.tree_of(id)
     }
 
     fn size(&self, id: &ObjectId) -> Option<u64> {
