@@ -328,13 +328,13 @@ mod tests {
     #[test]
     fn more_than_the_bytes_of_one_commit_are_not_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let mut keeper = Keeper::new(dir.path(), id(0)).unwrap();
         let head = (MAGIC.len() + 20 + CRC_BYTES) as u64;
         let fit = KEPT_TREES_BYTES_MAX - head - (20 + LEN_BYTES) as u64;
-        assert!(keeper.add(&id(1), &vec![0; fit as usize + 1]).is_err());
-        let mut keeper = Keeper::new(dir.path(), id(0)).unwrap();
-        keeper.add(&id(1), &vec![0; fit as usize]).unwrap();
-        assert!(keeper.add(&id(2), b"").is_err());
+        for (first, second) in [(fit + 1, false), (fit, true)] {
+            let mut keeper = Keeper::new(dir.path(), id(0)).unwrap();
+            assert_eq!(keeper.add(&id(1), &vec![0; first as usize]).is_ok(), second);
+            assert!(!second || keeper.add(&id(2), b"").is_err());
+        }
         let mut keeper = Keeper::new(dir.path(), id(0)).unwrap();
         keeper.add(&id(1), &vec![0; fit as usize]).unwrap();
         keeper.finish().unwrap();
