@@ -31,7 +31,7 @@ use crate::tree::Trees;
 
 pub use attr::{Attr, FileKind, SetAttr};
 pub use changes::Changes;
-pub use data::{Opened, Source};
+pub use data::{NO_HANDLE, Opened, Source};
 use list::Listings;
 pub use list::{InodeFacts, Listed, ListedFrom, PLACE_RESERVED_MAX, WhilePath};
 pub use names::{New, Rename};

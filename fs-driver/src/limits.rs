@@ -82,6 +82,13 @@ pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Cached contents that a process remembers to have hashed, at some 16 bytes each; beyond it they are hashed again.
 pub const CACHE_CHECKED_MAX: usize = 1 << 20;
+/// Cached contents that a process leaves open after their use, at some 500 bytes each with what the kernel holds; and no more
+/// than a quarter of the files that it may have open.
+pub const RECENT_BLOBS_MAX: usize = 16_384;
+/// A content of at least this many bytes is closed after its use.
+pub const RECENT_BLOB_BYTES_MAX: u64 = PASSTHROUGH_BYTES_MIN;
+/// Bytes of all that are left open: so much of the disk may stay taken for a minute after an eviction.
+pub const RECENT_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a cached content that are hashed at once.
 pub const CACHE_CHECK_BYTES: usize = 128 << 10;
 /// Bytes of a file with a token.
@@ -95,6 +102,7 @@ pub const WARNINGS_MAX: usize = 16;
 
 const _: () = assert!(WANTS_BATCH + NEIGHBOURS_MAX <= BACKGROUND_BATCH);
 const _: () = assert!(CACHE_KEPT_PERCENT < 100);
+const _: () = assert!(RECENT_BLOB_BYTES_MAX < RECENT_BYTES_MAX / 2);
 const _: () = assert!(KEPT_TREES_BYTES_MAX <= KEPT_TREES_TOTAL_BYTES_MAX / 4);
 
 /// A name in a directory (`NAME_MAX`).

@@ -383,6 +383,11 @@ impl Repo {
         self.hydrator.push_background(files.into_iter().map(|file| file.id).collect(), false);
     }
 
+    /// Closes files of the cache that were left open a while ago.
+    pub fn close_idle(&self) {
+        self.blobs.close_idle();
+    }
+
     /// Keeps which files were read, for the next mount of the remote.
     pub fn save_learnt(&self, listing: &Listing) {
         if let Err(error) = self.learnt.save(listing) {
