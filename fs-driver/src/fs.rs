@@ -29,7 +29,7 @@ use crate::overlay::{Facts, Ino, Inode, Kind, Meta, Overlay, ROOT, Stamp};
 use crate::port::{Blob, Objects};
 use crate::tree::Trees;
 
-pub use attr::{Attr, FileKind, SetAttr};
+pub use attr::{Attr, FileKind, SetAttr, XATTR_PREFIX};
 pub use changes::Changes;
 pub use data::{NO_HANDLE, Opened, Source};
 use list::Listings;

@@ -24,7 +24,9 @@ use super::convert::{attr, errno, kind, nothing, set_time};
 use super::park::Lot;
 use super::shared::{ATTEMPTS, Notices, Shared, lock, run};
 use crate::errno as errnos;
-use crate::fs::{Attr, Fail, FileKind, Fs, NO_HANDLE, New, PLACE_RESERVED_MAX, Rename, Res, SetAttr, Source};
+use crate::fs::{
+    Attr, Fail, FileKind, Fs, NO_HANDLE, New, PLACE_RESERVED_MAX, Rename, Res, SetAttr, Source, XATTR_PREFIX,
+};
 use crate::limits::{NAME_BYTES_MAX, WRITE_BYTES_MAX};
 use crate::overlay::Ino;
 
@@ -130,6 +132,8 @@ impl Filesystem for Adapter {
             InitFlags::FUSE_ATOMIC_O_TRUNC,
             InitFlags::FUSE_HANDLE_KILLPRIV_V2,
             InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+            // No file has an access list, and none can be given one: the kernel then remembers that of each.
+            InitFlags::FUSE_POSIX_ACL,
         ];
         for flag in wanted {
             if config.add_capabilities(flag).is_err() {
@@ -522,6 +526,11 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        if !name.as_bytes().starts_with(XATTR_PREFIX) {
+            // `ls -l` asks each file for its security label: there are none.
+            self.0.served.fetch_add(1, Ordering::Relaxed);
+            return reply.error(errno(Code::NODATA.raw_os_error()));
+        }
         let name = name.as_bytes().to_vec();
         self.run(move |fs| fs.getxattr(ino.0, &name), move |_, result| send_xattr(reply, size, result));
     }
