@@ -277,6 +277,7 @@ fn start_background(
         while let Some(fs) = about.upgrade() {
             fs.fold_back();
             drop(fs);
+            repo.close_idle();
             kept.iter().for_each(|listing| repo.save_learnt(listing));
             thread::sleep(FOLD_PAUSE);
         }

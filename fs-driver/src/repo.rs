@@ -1,13 +1,14 @@
 //! A mounted commit: prepares it from the remote, and answers the filesystem's questions about its objects.
 
 pub mod hydrated;
+mod listed;
 mod shown;
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId, commit_links, tag_target};
@@ -19,7 +20,8 @@ use crate::cache::blobs::Blobs;
 use crate::cache::sizes::Sizes;
 use crate::config::{History, Record, private_folder, write_whole};
 use crate::gitdir::head::{HeadNow, head_of};
-use crate::gitdir::index::{Listing, list};
+use crate::gitdir::index::Listing;
+use crate::gitdir::kept::Kept;
 use crate::gitdir::layout::{self, Head, Plan, gitdir_of};
 use crate::gitdir::receive::receive;
 use crate::gitdir::staging;
@@ -78,6 +80,8 @@ pub struct Repo {
     mounted: Mounted,
     root: ObjectId,
     store: Arc<Store>,
+    /// All trees of the commit, where a mount has listed them.
+    kept: OnceLock<Kept>,
     blobs: Arc<Blobs>,
     sizes: Arc<Sizes>,
     hydrator: Hydrator,
@@ -307,6 +311,7 @@ impl Repo {
             mounted,
             root,
             store,
+            kept: OnceLock::new(),
             blobs,
             sizes,
             hydrator,
@@ -349,11 +354,6 @@ impl Repo {
     /// The threads that fetch.
     pub fn hydrator(&self) -> &Hydrator {
         &self.hydrator
-    }
-
-    /// All files; `None` where there are too many.
-    pub fn list(&self) -> io::Result<Option<Listing>> {
-        list(&self.store, &self.root)
     }
 
     /// Asks for the sizes that the index is to have, where one or two requests tell them all. What is answered ends when
@@ -403,6 +403,11 @@ impl Repo {
             log::warn!("the cache of contents could not be counted: {error}");
         }
         self.hydrator.push_background(files.into_iter().map(|file| file.id).collect(), false);
+    }
+
+    /// Closes files of the cache that were left open a while ago.
+    pub fn close_idle(&self) {
+        self.blobs.close_idle();
     }
 
     /// Keeps which files were read, for the next mount of the remote.
@@ -470,7 +475,7 @@ impl Objects for Repo {
     }
 
     fn tree(&self, id: &ObjectId) -> io::Result<Vec<u8>> {
-        self.store.tree(id)
+        self.tree_of(id)
     }
 
     fn size(&self, id: &ObjectId) -> Option<u64> {
