@@ -221,6 +221,7 @@ fn history_of(args: &MountArgs) -> io::Result<History> {
 }
 
 fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
+    crate::fuse::device::check()?;
     let (url, in_url) = split_credentials(&args.remote)
         .map_err(|error| bad(format!("the remote cannot be used: {error}")))?;
     let parent = std::path::absolute(&args.dir)?;

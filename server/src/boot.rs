@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use crate::app::{App, Parts};
 use crate::auth::ApiToken;
 use crate::clock::Clock;
-use crate::config::{Config, Given};
+use crate::config::{Config, Given, reachable};
 use crate::edge::Edge;
 use crate::jobs::import::Imports;
 use crate::jobs::maintenance::Maintenance;
@@ -131,7 +131,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     let address = doing("read the address", listener.local_addr())?;
     let tls = given.tls.as_ref().map(|(certificate, key)| Tls::open(certificate, key)).transpose()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let own_url = format!("{scheme}://{address}");
+    let own_url = format!("{scheme}://{}", reachable(address));
     let public_url = given.public_url.as_deref().unwrap_or(&own_url).trim_end_matches('/').to_owned();
     let config = Config {
         data: given.data.clone(),

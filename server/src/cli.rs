@@ -1,6 +1,7 @@
 //! The command line.
 
 mod api_token;
+mod authorities;
 mod bounds;
 mod clone;
 mod commit;
@@ -12,6 +13,7 @@ mod maintain;
 mod merge;
 mod ns;
 mod read;
+mod ready;
 mod refs;
 mod repo;
 mod show;
@@ -107,6 +109,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Print every limit of the server, what it is, and how it is set
     Limits(limits::LimitsArgs),
+    /// Ask a server whether it takes changes, without a token: for health checks
+    Ready(ready::ReadyArgs),
     /// Watch what a server does
     Top(top::TopArgs),
     /// Roll small packs into larger ones and give the space back; a server that runs is asked to do it
@@ -203,6 +207,7 @@ pub fn run() -> ExitCode {
         Command::Restore(args) => return local(None, maintain::restore(args)),
         Command::Export(args) => return local(None, export::export(args)),
         Command::Limits(args) => limits::run(args),
+        Command::Ready(args) => ready::run(args),
         Command::Top(args) => top::run(args),
         Command::Maintain(args) => return local(None, upkeep::maintain(args)),
         Command::ApiToken(args) => return local(None, api_token::run(args)),

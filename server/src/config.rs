@@ -1,6 +1,6 @@
 //! What the operator chose.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::limits::{BODY_IDLE_MS_MAX, MAINTAIN_QUIET_MS, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX};
@@ -110,4 +110,15 @@ pub struct Given {
     pub bounds: Bounds,
     /// Without a push for so long, a repository is maintained, in milliseconds; `None`: the server does nothing of itself.
     pub maintenance_quiet_ms: Option<u64>,
+}
+
+/// Where a process on this machine reaches a server that listens there: one that listens everywhere is at loopback, too.
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }

@@ -176,6 +176,10 @@ pub const OPEN_FILES_MAX: usize = 512;
 
 /// The file of an API token, in bytes: a token is one short line.
 pub const CLI_TOKEN_FILE_BYTES_MAX: u64 = 4_096;
+/// The file of certificate authorities that `--ca-file` names, in bytes; the system's own has a fifth of that.
+pub const CLI_CA_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How long `cairn ready` waits for the whole answer, in seconds: less than health checks usually wait for it.
+pub const CLI_READY_SECONDS_MAX: u64 = 8;
 /// A JSON answer that a command holds, in bytes: a comparison with all its patches fits.
 pub const CLI_ANSWER_BYTES_MAX: u64 = 128 << 20;
 /// How long a command waits for a connection, in seconds.
