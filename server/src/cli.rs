@@ -10,6 +10,7 @@ mod export;
 mod http;
 pub mod limits;
 mod maintain;
+mod memory;
 mod merge;
 mod ns;
 mod read;
@@ -158,6 +159,8 @@ struct Serve {
     #[arg(long, env = "CAIRN_MAINTENANCE", value_name = "SECONDS|off", default_value = "600")]
     maintenance: upkeep::Quiet,
     #[command(flatten)]
+    memory: memory::MemoryArgs,
+    #[command(flatten)]
     bounds: bounds::BoundsArgs,
     #[command(flatten)]
     place: Place,
@@ -287,6 +290,7 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
         trusted_proxies: args.trusted_proxy,
         slow_request_ms: args.slow_request_ms,
         patience: Patience { body_idle_ms: args.body_idle_ms, write_idle_ms: args.write_idle_ms },
+        memory: args.memory.into(),
         imports: ImportConfig { allow_private: args.import_allow_private, ca_file: args.import_ca_file },
         bounds: args.bounds.into(),
         maintenance_quiet_ms: args.maintenance.0,

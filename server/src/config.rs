@@ -3,7 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::limits::{BODY_IDLE_MS_MAX, MAINTAIN_QUIET_MS, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX};
+use crate::limits::{
+    BODY_IDLE_MS_MAX, MAINTAIN_QUIET_MS, MEMORY_BUDGET_BYTES, MEMORY_UPLOAD_WAIT_MS_MAX, MEMORY_WAIT_MS_MAX,
+    MEMORY_WAITING_MAX, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX,
+};
 use crate::ops::quota::Allowed;
 use crate::peer::Network;
 use crate::rate::Rate;
@@ -34,6 +37,30 @@ impl Default for Patience {
     }
 }
 
+/// How much memory large work may take, and how long it may be waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// All requests together.
+    pub budget_bytes: u64,
+    /// A request before its answer.
+    pub wait_ms: u64,
+    /// A push that is uploaded.
+    pub upload_wait_ms: u64,
+    /// Requests that wait at once.
+    pub waiting_max: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            budget_bytes: MEMORY_BUDGET_BYTES,
+            wait_ms: MEMORY_WAIT_MS_MAX,
+            upload_wait_ms: MEMORY_UPLOAD_WAIT_MS_MAX,
+            waiting_max: MEMORY_WAITING_MAX,
+        }
+    }
+}
+
 /// Settings of one server, complete.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -49,6 +76,8 @@ pub struct Config {
     pub slow_request_ms: u64,
     /// How long clients may stand still.
     pub patience: Patience,
+    /// How much memory large work may take.
+    pub memory: Memory,
     /// What callers may use.
     pub bounds: Bounds,
     /// Whence may be imported.
@@ -76,6 +105,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             slow_request_ms: SLOW_REQUEST_MS,
             patience: Patience::default(),
+            memory: Memory::default(),
             bounds: Bounds::default(),
             imports: ImportConfig::default(),
             maintenance_quiet_ms: Some(MAINTAIN_QUIET_MS),
@@ -106,6 +136,8 @@ pub struct Given {
     pub slow_request_ms: u64,
     /// How long clients may stand still.
     pub patience: Patience,
+    /// How much memory large work may take.
+    pub memory: Memory,
     /// What callers may use.
     pub bounds: Bounds,
     /// Without a push for so long, a repository is maintained, in milliseconds; `None`: the server does nothing of itself.
