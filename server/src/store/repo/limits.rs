@@ -51,8 +51,12 @@ pub const ROLL_DELTA_BYTES: std::ops::RangeInclusive<u64> = 64..=512 << 10;
 pub const ROLL_TIER_PACKS: usize = 64;
 /// Repositories that wait for their small packs to be rolled because of their number.
 pub const DUE_REPOS_MAX: usize = 10_000;
+/// Packs with an index of their own up to which rolled ones get one: each is asked by every lookup.
+pub const ROLL_SHARDED_PACKS_MAX: usize = 32;
 /// Retired packs deleted in one transaction.
 pub const ROLL_DELETE_PACKS: usize = 1_000;
+/// Objects of retired packs deleted in one transaction, but for the last pack.
+pub const ROLL_DELETE_OBJECTS: u32 = 8_192;
 
 const _: () = assert!(ROLL_STEP_BYTES_MAX < PACK_BYTES_MAX);
 // Every record of the largest pack has a row to live in.

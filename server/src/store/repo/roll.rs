@@ -26,13 +26,13 @@ use rusqlite::Connection;
 
 use super::Repo;
 use super::cuts::{Cut, encode_cuts};
-use super::file::{Flush, PackMeta, RepoFile, locked};
+use super::file::{Flush, PackMeta, Packs, RepoFile, locked};
 use super::graph::RawCommit;
-use super::index::read_record;
+use super::index::{encode_shard_entry, prefix_of, read_record, shard_cuts};
 use super::kinds::extend_kinds;
 use super::limits::{
     CHUNK_BYTES, COMMIT_ROW_BYTES, RECORDS_PER_ROW, ROLL_DELTA_BYTES, ROLL_DELTA_DEPTH_MAX,
-    ROLL_STEP_BYTES_MAX, ROLL_WINDOW_OBJECTS,
+    ROLL_SHARDED_PACKS_MAX, ROLL_STEP_BYTES_MAX, ROLL_WINDOW_OBJECTS, SHARDED_OBJECTS_MIN,
 };
 use super::pick::{Want, pick};
 use super::record::{Place, RawBase, RawRecord, bitmap_bytes, record_bytes};
@@ -69,7 +69,8 @@ pub(crate) fn step(repo: &Repo, want: Want) -> Result<Option<Rolled>, StoreError
     let _turn = locked(&file.rolling);
     let picked = pick(&file.packs(), want);
     let Some(run) = picked else { return Ok(None) };
-    let made = {
+    let is_sharded = is_sharded(&file.packs(), &run);
+    let mut made = {
         let snapshot = repo.snapshot(None)?;
         // Counted by packs: what is known must end where a pack ends.
         extend_kinds(&file, &mut locked(&file.kinds))?;
@@ -81,6 +82,9 @@ pub(crate) fn step(repo: &Repo, want: Want) -> Result<Option<Rolled>, StoreError
         bytes_in: run.iter().map(|pack| pack.bytes).sum(),
         bytes_out: made.bytes.len() as u64,
     };
+    if is_sharded {
+        made.shard(file.algo)?;
+    }
     publish(&file, &run, made)?;
     file.delete_retired()?;
     Ok(Some(rolled))
@@ -94,6 +98,42 @@ struct Made {
     kinds: [RoaringBitmap; 3],
     dups: RoaringBitmap,
     cuts: Vec<Cut>,
+    /// The index: shards and their first prefixes. None where the ids stay in `object`.
+    shards: Vec<Vec<u8>>,
+    fanout: Vec<u64>,
+}
+
+impl Made {
+    /// Makes the index: a third of the bytes of rows.
+    fn shard(&mut self, algo: HashAlgo) -> Result<(), StoreError> {
+        let mut ids = Vec::new();
+        for (index, raw) in (0..).zip(self.records.chunks_exact(record_bytes(algo))) {
+            if !self.dups.contains(index) {
+                ids.push((RawRecord::decode(algo, raw)?.id, index));
+            }
+        }
+        ids.sort_unstable();
+        let prefix = |at: usize| ids.get(at).map_or(0, |(id, _)| prefix_of(id));
+        let cuts = shard_cuts(ids.len(), prefix);
+        self.fanout = cuts.iter().map(|cut| prefix(*cut)).collect();
+        let ends = cuts.iter().skip(1).copied().chain([ids.len()]);
+        for (start, end) in cuts.iter().copied().zip(ends) {
+            let mut shard = Vec::new();
+            for (id, index) in ids.get(start..end).unwrap_or_default() {
+                encode_shard_entry(prefix_of(id), *index, &mut shard);
+            }
+            self.shards.push(shard);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a rolled pack gets an index of its own. One more is asked by every lookup, so that only so many do; what was
+/// in one stays in one.
+fn is_sharded(packs: &Packs, run: &[Arc<PackMeta>]) -> bool {
+    let objects: u32 = run.iter().map(|pack| pack.object_count).sum();
+    let has_room = packs.sharded().count() < ROLL_SHARDED_PACKS_MAX;
+    run.iter().any(|pack| !pack.fanout.is_empty()) || objects >= SHARDED_OBJECTS_MIN && has_room
 }
 
 /// An object that later ones may become deltas against.
@@ -129,7 +169,8 @@ struct Roller<'a> {
 
 impl<'a> Roller<'a> {
     fn new(snapshot: &'a Snapshot, file: &'a RepoFile) -> Self {
-        let (bytes, records, commits, kinds, dups, cuts) = Default::default();
+        let (bytes, records, commits, kinds, dups) = Default::default();
+        let (cuts, shards, fanout) = Default::default();
         Self {
             snapshot,
             file,
@@ -139,7 +180,7 @@ impl<'a> Roller<'a> {
             offsets: Vec::new(),
             window: VecDeque::new(),
             chains: HashMap::new(),
-            made: Made { bytes, records, commits, kinds, dups, cuts },
+            made: Made { bytes, records, commits, kinds, dups, cuts, shards, fanout },
         }
     }
 
@@ -365,7 +406,7 @@ fn publish(file: &RepoFile, run: &[Arc<PackMeta>], made: Made) -> Result<(), Sto
         let [commits, trees, tags] = &mut kinds;
         conn.prepare_cached(
             "INSERT INTO pack (id, key, live, bytes, object_count, base_ordinal, seq, whole, commits, trees, tags,
-             dups, fanout, cuts) VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, x'', ?12)",
+             dups, fanout, cuts) VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute((
             pack,
@@ -379,6 +420,7 @@ fn publish(file: &RepoFile, run: &[Arc<PackMeta>], made: Made) -> Result<(), Sto
             bitmap_bytes(trees)?,
             bitmap_bytes(tags)?,
             bitmap_bytes(&mut made.dups.clone())?,
+            made.fanout.iter().flat_map(|first| first.to_le_bytes()).collect::<Vec<u8>>(),
             encode_cuts(&made.cuts),
         ))?;
         write_rows(conn, file.algo, pack, &made)?;
@@ -406,7 +448,7 @@ fn publish(file: &RepoFile, run: &[Arc<PackMeta>], made: Made) -> Result<(), Sto
             whole,
             seq: last.seq,
             dups: made.dups.clone(),
-            fanout: Vec::new(),
+            fanout: made.fanout.clone(),
             graph: OnceLock::new(),
             cuts: made.cuts.clone(),
         };
@@ -422,7 +464,8 @@ fn write_rows(conn: &Connection, algo: HashAlgo, pack: u32, made: &Made) -> Resu
     let bytes = (0..).zip(made.bytes.chunks(CHUNK_BYTES)).map(|(n, data)| (Section::Bytes, n, data));
     let records = (0..).zip(records).map(|(n, data)| (Section::Records, n, data));
     let commits = (0..).zip(commits).map(|(n, data)| (Section::Commits, n, data));
-    for (section, n, data) in bytes.chain(records).chain(commits) {
+    let shards = (0..).zip(&made.shards).map(|(n, data)| (Section::Index, n, data.as_slice()));
+    for (section, n, data) in bytes.chain(records).chain(commits).chain(shards) {
         insert.execute((row_id(pack, section, n), data))?;
     }
     Ok(())

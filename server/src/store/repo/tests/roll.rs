@@ -11,14 +11,14 @@ use crate::store::repo::limits::{ROLL_DELTA_DEPTH_MAX, SMALL_PACK_OBJECTS_MAX};
 use crate::store::repo::{RefRow, Snapshot};
 
 /// A text of which each version differs from all others in one line.
-fn version(n: u32) -> Vec<u8> {
+pub(super) fn version(n: u32) -> Vec<u8> {
     let line = |at: u32| format!("line {at} {:08x}\n", if at == n % 40 { n } else { at * 0x9e37 });
     (0..40).map(line).collect::<String>().into_bytes()
 }
 
 /// What readers can tell of a snapshot: everything but where in packs objects lie.
 #[derive(Debug, PartialEq)]
-struct Facts {
+pub(super) struct Facts {
     limits: Vec<u32>,
     refs: Vec<RefRow>,
     objects: Vec<(ObjRef, ObjectId, Kind, Vec<u8>)>,
@@ -27,7 +27,7 @@ struct Facts {
     entries: Vec<(u32, u32, bool, u64)>,
 }
 
-fn facts(snapshot: &Snapshot) -> Facts {
+pub(super) fn facts(snapshot: &Snapshot) -> Facts {
     let limits = snapshot.limits();
     let (mut refs, mut objects, mut commits) = (Vec::new(), Vec::new(), Vec::new());
     let (mut kinds, mut entries) = (Vec::new(), Vec::new());
@@ -61,7 +61,7 @@ fn facts(snapshot: &Snapshot) -> Facts {
 }
 
 /// One push of a commit with one file, whole.
-fn push_version(repo: &Repo, branch: &str, n: u32, before: Option<ObjectId>) -> ObjectId {
+pub(super) fn push_version(repo: &Repo, branch: &str, n: u32, before: Option<ObjectId>) -> ObjectId {
     let mut pack = TestPack::new(repo.algo());
     let blob = pack.blob(&version(n));
     let tree = pack.tree("file", blob);
