@@ -20,6 +20,8 @@ pub struct Context {
     pub git: Git,
     pub rounds: u32,
     pub repos: u32,
+    /// Pushes of the rows of upkeep.
+    pub pushes: u32,
     repo: PathBuf,
     cairn: PathBuf,
     temp: TempDir,
@@ -57,9 +59,14 @@ pub struct Loaded {
 }
 
 impl Context {
-    pub fn new(repo: PathBuf, cairn: PathBuf, temp: TempDir, rounds: u32, repos: u32) -> Result<Self> {
+    pub fn new(
+        repo: PathBuf,
+        cairn: PathBuf,
+        temp: TempDir,
+        (rounds, repos, pushes): (u32, u32, u32),
+    ) -> Result<Self> {
         let git = Git::new(temp.path())?;
-        Ok(Self { git, rounds, repos, repo, cairn, temp, source: None, loaded: None, serial: 0 })
+        Ok(Self { git, rounds, repos, pushes, repo, cairn, temp, source: None, loaded: None, serial: 0 })
     }
 
     /// A path in the temp folder that nobody has used.
@@ -74,10 +81,17 @@ impl Context {
         Server::start(&self.cairn, &data)
     }
 
+    /// The same with more options of the server.
+    pub fn fresh_server_with(&mut self, options: &[&str]) -> Result<Server> {
+        let data = self.fresh("data");
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        Server::start_with(&self.cairn, &data, &options)
+    }
+
     /// Ends a server and starts another on the same data.
     pub fn restart(&self, server: &mut Server) -> Result<()> {
         server.stop();
-        *server = Server::start(&self.cairn, &server.data.clone())?;
+        *server = Server::start_with(&self.cairn, &server.data.clone(), &server.options.clone())?;
         Ok(())
     }
 

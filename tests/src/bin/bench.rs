@@ -20,6 +20,8 @@ mod fetch;
 mod forks;
 #[path = "../bench/http.rs"]
 mod http;
+#[path = "../bench/maintain.rs"]
+mod maintain;
 #[path = "../bench/memory.rs"]
 mod memory;
 #[path = "../bench/pkt.rs"]
@@ -45,8 +47,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 /// Groups that run when `--rows` is not given; the others take long or much memory.
 const DEFAULT_GROUPS: [&str; 4] = ["push", "fetch", "ls-refs", "rates"];
-const GROUPS: [&str; 9] =
-    ["push", "fetch", "ls-refs", "rates", "forks", "file", "commits", "memory", "catalog"];
+const GROUPS: [&str; 10] =
+    ["push", "fetch", "ls-refs", "rates", "forks", "file", "commits", "memory", "catalog", "maintain"];
 
 /// Measure Cairn beside stock git on one repository.
 #[derive(Parser)]
@@ -60,7 +62,7 @@ struct Args {
     /// Where to write the report as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Groups (push, fetch, ls-refs, rates, forks, file, commits, memory, catalog), ids of fetch rows, or `all`.
+    /// Groups (push, fetch, ls-refs, rates, forks, file, commits, memory, catalog, maintain), ids of fetch rows, or `all`.
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Paired rounds per row; the table shows medians.
@@ -69,6 +71,9 @@ struct Args {
     /// Repositories of the catalog rows.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     repos: u32,
+    /// Small pushes of the maintain rows.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pushes: u32,
     /// Folder for all data of the run; its disk is what is measured.
     #[arg(long)]
     temp: Option<PathBuf>,
@@ -103,7 +108,8 @@ fn main() -> Result<()> {
         Some(path) => path.clone(),
         None => std::env::current_exe()?.with_file_name("cairn"),
     };
-    let mut context = Context::new(args.repo.canonicalize()?, cairn, temp, args.rounds, args.repos)?;
+    let counts = (args.rounds, args.repos, args.pushes);
+    let mut context = Context::new(args.repo.canonicalize()?, cairn, temp, counts)?;
     let rows = measure(&mut context, &args.rows);
 
     let machine = proc::machine();
@@ -156,6 +162,9 @@ fn measure(context: &mut Context, asked: &[String]) -> Vec<Row> {
     }
     if group("memory") {
         take("memory", memory::peaks(context));
+    }
+    if group("maintain") {
+        take("maintain", maintain::rows(context));
     }
     if group("catalog") {
         take("catalog", catalog::rows(context));
