@@ -44,6 +44,8 @@ pub const ROLL_STEP_OBJECTS_MAX: u32 = 32_768;
 pub const ROLL_DELTA_DEPTH_MAX: u32 = 50;
 /// Earlier objects of the same kind against which an object is tried as a delta.
 pub const ROLL_WINDOW_OBJECTS: usize = 10;
+/// Bytes of the last versions of files and folders that are kept at hand as bases while packs are rolled.
+pub const ROLL_NAMED_BYTES_MAX: usize = 8 << 20;
 /// Objects that are tried as deltas, in bytes: smaller ones save nothing, larger ones would hold up memory and time.
 pub const ROLL_DELTA_BYTES: std::ops::RangeInclusive<u64> = 64..=512 << 10;
 /// Neighbouring packs of about one age that are rolled while a repository is pushed to: each entry is then written again

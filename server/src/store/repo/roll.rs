@@ -2,8 +2,8 @@
 //!
 //! A push brings a pack with whole objects or deltas against what the client knew, and rows of its own. Rolling keeps
 //! every ordinal, so that kept sets, pins and the order of objects stay as they are: it changes where objects lie and
-//! against what they are stored. An object becomes a delta against one of the last objects of its kind where that is
-//! smaller; a delta stays as it came unless its chain is too long. Bytes of copies are left out.
+//! against what they are stored. An object becomes a delta against the version before it, or one of the last objects of its
+//! kind, where that is smaller; a delta stays as it came unless its chain is too long. Bytes of copies are left out.
 //!
 //! No cycles, also for a reader that sees some objects as they were and others as they are: a new delta only leans on
 //! an object with a lower ordinal whose whole chain, as it was, goes down too.
@@ -11,12 +11,10 @@
 //! A step holds a bounded number of bytes, reads without a lock, and becomes visible in one transaction. What it read
 //! stays until no snapshot can name it; a crash leaves packs that are not live, which the next open sweeps.
 
-use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use cairn_protocol::object::{HashAlgo, Kind};
-use cairn_protocol::pack::delta::make;
 use cairn_protocol::pack::inflate::deflate;
 use cairn_protocol::pack::{PackWriter, entry};
 use cairn_protocol::source::{Base, ObjRef, ObjectSource, Record, SourceError};
@@ -32,13 +30,14 @@ use super::index::{encode_shard_entry, prefix_of, read_record, shard_cuts};
 use super::kinds::extend_kinds;
 use super::limits::{
     CHUNK_BYTES, COMMIT_ROW_BYTES, RECORDS_PER_ROW, ROLL_DELTA_BYTES, ROLL_DELTA_DEPTH_MAX,
-    ROLL_SHARDED_PACKS_MAX, ROLL_STEP_BYTES_MAX, ROLL_WINDOW_OBJECTS, SHARDED_OBJECTS_MIN,
+    ROLL_SHARDED_PACKS_MAX, ROLL_STEP_BYTES_MAX, SHARDED_OBJECTS_MIN,
 };
 use super::pick::{Want, pick};
 use super::record::{Place, RawBase, RawRecord, bitmap_bytes, record_bytes};
-use super::schema::{LAYOUT_ROLLED, Section, int, row_id};
+use super::schema::{LAYOUT_INDEXED, LAYOUT_ROLLED, Section, int, row_id};
 use super::snapshot::Snapshot;
 use super::stage::next_pack;
+use super::window::{Candidate, Window, names};
 use crate::store::StoreError;
 
 /// What rolling did.
@@ -136,14 +135,6 @@ fn is_sharded(packs: &Packs, run: &[Arc<PackMeta>]) -> bool {
     run.iter().any(|pack| !pack.fanout.is_empty()) || objects >= SHARDED_OBJECTS_MIN && has_room
 }
 
-/// An object that later ones may become deltas against.
-struct Candidate {
-    kind: Kind,
-    index: u32,
-    data: Rc<[u8]>,
-    depth: u32,
-}
-
 /// How an object is stored.
 struct Stored {
     header: Vec<u8>,
@@ -161,7 +152,9 @@ struct Roller<'a> {
     first: u32,
     /// Where each place's entry starts.
     offsets: Vec<u64>,
-    window: VecDeque<Candidate>,
+    window: Window,
+    /// Paths of objects of the pack that is read now, by ordinal.
+    names: HashMap<u32, u64>,
     /// Links below an object, and whether each of them leads to a lower ordinal or a deeper source.
     chains: HashMap<ObjRef, (u32, bool)>,
     made: Made,
@@ -178,7 +171,8 @@ impl<'a> Roller<'a> {
             writer: PackWriter::new(file.algo),
             first: 0,
             offsets: Vec::new(),
-            window: VecDeque::new(),
+            window: Window::default(),
+            names: HashMap::new(),
             chains: HashMap::new(),
             made: Made { bytes, records, commits, kinds, dups, cuts, shards, fanout },
         }
@@ -188,11 +182,12 @@ impl<'a> Roller<'a> {
         self.first = run.first().map_or(0, |pack| pack.base_ordinal);
         for pack in run {
             let before = self.offsets.len() as u32;
-            let mut found: HashMap<u32, Record> = HashMap::new();
+            let mut found: BTreeMap<u32, Record> = BTreeMap::new();
             let range = pack.base_ordinal..pack.end();
             self.snapshot.records(0, range, &mut |ordinal, record| {
                 found.insert(ordinal, *record);
             })?;
+            self.names = names(self.snapshot, &mut self.reader, &found)?;
             // Cuts of a pack that was rolled before stay; bytes of each are counted anew.
             let whole_pack = [Cut { seq: pack.seq, end: pack.object_count, bytes: 0, whole: pack.whole }];
             let cuts = if pack.cuts.is_empty() { &whole_pack[..] } else { &pack.cuts };
@@ -256,12 +251,8 @@ impl<'a> Roller<'a> {
             self.commit(index, at)?;
         } else if is_downward && kind != Kind::Tag && ROLL_DELTA_BYTES.contains(&size) {
             let data = self.reader.read(at).map_err(walk_error)?.1;
-            if self.window.iter().filter(|old| old.kind == kind).count() >= ROLL_WINDOW_OBJECTS
-                && let Some(oldest) = self.window.iter().position(|old| old.kind == kind)
-            {
-                self.window.remove(oldest);
-            }
-            self.window.push_back(Candidate { kind, index, data, depth: stored.depth });
+            let name = self.names.get(&at.ordinal).copied();
+            self.window.add(name, Candidate { kind, index, data, depth: stored.depth });
         }
         Ok(())
     }
@@ -359,25 +350,16 @@ impl<'a> Roller<'a> {
         Ok(Stored { header, compressed, base, depth })
     }
 
-    /// The object as the smallest delta against one of the last of its kind, where it is smaller than `bytes_max`.
+    /// The object as a delta, where that is smaller than `bytes_max`.
     fn delta(&mut self, at: ObjRef, record: &Record, bytes_max: usize) -> Result<Option<Stored>, StoreError> {
-        let has_candidate = self.window.iter().any(|old| old.kind == record.kind);
-        if !has_candidate || !ROLL_DELTA_BYTES.contains(&record.size) {
+        if !self.window.knows(record.kind) || !ROLL_DELTA_BYTES.contains(&record.size) {
             return Ok(None);
         }
         let data = self.reader.read(at).map_err(walk_error)?.1;
-        let mut best: Option<(Vec<u8>, u32, u32)> = None;
-        let mut limit = data.len() / 2;
-        for old in self.window.iter().rev() {
-            if old.kind != record.kind || old.depth >= ROLL_DELTA_DEPTH_MAX {
-                continue;
-            }
-            if let Some(delta) = make(&old.data, &data, limit) {
-                limit = delta.len().saturating_sub(1);
-                best = Some((delta, old.index, old.depth + 1));
-            }
-        }
-        let Some((delta, index, depth)) = best else { return Ok(None) };
+        let name = self.names.get(&at.ordinal).copied();
+        let Some((delta, index, depth)) = self.window.delta(record.kind, name, &data) else {
+            return Ok(None);
+        };
         let compressed = deflate(&delta);
         let offset = self.offsets.get(index as usize).copied().unwrap_or_default();
         let mut header = Vec::new();
@@ -388,7 +370,7 @@ impl<'a> Roller<'a> {
     }
 }
 
-fn walk_error(error: WalkError) -> StoreError {
+pub(crate) fn walk_error(error: WalkError) -> StoreError {
     StoreError::corrupt(error.to_string())
 }
 
@@ -436,7 +418,8 @@ fn publish(file: &RepoFile, run: &[Arc<PackMeta>], made: Made) -> Result<(), Sto
             "UPDATE entry SET pack = ?1 WHERE seq BETWEEN ?2 AND ?3 AND pack IS NOT NULL",
             (pack, int(from_seq), int(last.seq)),
         )?;
-        conn.execute("UPDATE meta SET value = ?1 WHERE key = 'layout'", [LAYOUT_ROLLED])?;
+        let layout = if made.fanout.is_empty() { LAYOUT_ROLLED } else { LAYOUT_INDEXED };
+        conn.execute("UPDATE meta SET value = max(value, ?1) WHERE key = 'layout'", [layout])?;
         Ok(pack)
     };
     file.write(Flush::Later, write, |pack, packs| {

@@ -7,6 +7,7 @@ use cairn_protocol::source::ObjectSource;
 use crate::store::repo::Want;
 use crate::store::repo::fsck::{backup, fsck};
 use crate::store::repo::limits::SHARDED_OBJECTS_MIN;
+use crate::store::repo::schema::LAYOUT_INDEXED;
 
 /// Pushes of three objects each that are more than a small index holds.
 const PUSHES: u32 = SHARDED_OBJECTS_MIN / 3 + 20;
@@ -47,6 +48,10 @@ fn a_large_rolled_pack_has_an_index_and_reads_the_same_at_every_seq_and_from_for
         assert_eq!(repo.roll(2).unwrap().packs_out, 1);
         let (rows, shards, dead) = counts(&path);
         assert_eq!((rows, shards > 0, dead), (0, true, 0), "the ids are in the index alone");
+        let conn = rusqlite::Connection::open(&path).unwrap();
+        let layout = "SELECT value FROM meta WHERE key = 'layout'";
+        assert_eq!(conn.query_row(layout, [], |row| row.get::<_, i64>(0)).unwrap(), LAYOUT_INDEXED);
+        drop(conn);
         assert_eq!(all(), before);
         // Pushed to again, with copies of what the index holds, and rolled again: still one index.
         let mut pack = TestPack::new(algo);
