@@ -23,6 +23,7 @@ mod snapshot;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::sync::Arc;
 

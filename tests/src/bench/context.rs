@@ -21,6 +21,8 @@ pub struct Context {
     pub git: Git,
     pub rounds: u32,
     pub repos: u32,
+    /// Pushes of the rows of upkeep.
+    pub pushes: u32,
     pub repo: PathBuf,
     cairn: PathBuf,
     temp: TempDir,
@@ -59,9 +61,9 @@ pub struct Loaded {
 
 impl Context {
     /// Without a repository to measure with.
-    pub fn new(cairn: PathBuf, temp: TempDir, rounds: u32, repos: u32) -> Result<Self> {
+    pub fn new(cairn: PathBuf, temp: TempDir, (rounds, repos, pushes): (u32, u32, u32)) -> Result<Self> {
         let (git, repo) = (Git::new(temp.path())?, PathBuf::new());
-        Ok(Self { git, rounds, repos, repo, cairn, temp, source: None, loaded: None, serial: 0 })
+        Ok(Self { git, rounds, repos, pushes, repo, cairn, temp, source: None, loaded: None, serial: 0 })
     }
 
     /// Makes the repository to measure with.
@@ -83,10 +85,17 @@ impl Context {
         Server::start(&self.cairn, &data)
     }
 
+    /// The same with more options of the server.
+    pub fn fresh_server_with(&mut self, options: &[&str]) -> Result<Server> {
+        let data = self.fresh("data");
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        Server::start_with(&self.cairn, &data, &options)
+    }
+
     /// Ends a server and starts another on the same data.
     pub fn restart(&self, server: &mut Server) -> Result<()> {
         server.stop();
-        *server = Server::start(&self.cairn, &server.data.clone())?;
+        *server = Server::start_with(&self.cairn, &server.data.clone(), &server.options.clone())?;
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use crate::context::{Context, Source, clients};
 use crate::pkt::FetchRequest;
 use crate::proc::status_bytes;
 use crate::report::{Bar, Figure, Row, Unit};
-use crate::server::{self, Remote, Server};
+use crate::server::{self, Server};
 use crate::stock::Input;
 
 const AT_ONCE: usize = 8;

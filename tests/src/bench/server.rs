@@ -32,6 +32,8 @@ pub struct Server {
     child: Child,
     addr: SocketAddr,
     pub data: PathBuf,
+    /// Options that it was started with.
+    pub options: Vec<String>,
 }
 
 /// Where a repository is, and the token that opens it.
@@ -45,11 +47,17 @@ pub struct Remote {
 impl Server {
     /// Starts the binary on a data folder and waits for the line that says where it listens.
     pub fn start(binary: &Path, data: &Path) -> Result<Self> {
+        Self::start_with(binary, data, &[])
+    }
+
+    /// The same with more options.
+    pub fn start_with(binary: &Path, data: &Path, options: &[String]) -> Result<Self> {
         std::fs::create_dir_all(data)?;
         let log = File::options().create(true).append(true).open(data.with_extension("log"))?;
         let mut child = Command::new(binary)
             .args(["serve", "--listen", "127.0.0.1:0", "--api-token", API_TOKEN, "--data"])
             .arg(data)
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -60,7 +68,7 @@ impl Server {
         let found = stdout.read_line(&mut line).map_err(Into::into).and_then(|_| address(&line));
         std::thread::spawn(move || discard(&mut stdout));
         match found {
-            Ok(addr) => Ok(Self { child, addr, data: data.to_path_buf() }),
+            Ok(addr) => Ok(Self { child, addr, data: data.to_path_buf(), options: options.to_vec() }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();

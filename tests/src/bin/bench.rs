@@ -22,6 +22,8 @@ mod forks;
 mod http;
 #[path = "../bench/made.rs"]
 mod made;
+#[path = "../bench/maintain.rs"]
+mod maintain;
 #[path = "../bench/memory.rs"]
 mod memory;
 #[path = "../bench/pkt.rs"]
@@ -47,8 +49,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 /// Groups that run when `--rows` is not given; the others take long or much memory.
 const DEFAULT_GROUPS: [&str; 4] = ["push", "fetch", "ls-refs", "rates"];
-const GROUPS: [&str; 9] =
-    ["push", "fetch", "ls-refs", "rates", "forks", "file", "commits", "memory", "catalog"];
+const GROUPS: [&str; 10] =
+    ["push", "fetch", "ls-refs", "rates", "forks", "file", "commits", "memory", "catalog", "maintain"];
 
 /// Measure Cairn beside stock git on one repository.
 #[derive(Parser)]
@@ -65,7 +67,7 @@ struct Args {
     /// Where to write the report as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Groups (push, fetch, ls-refs, rates, forks, file, commits, memory, catalog), ids of fetch rows, or `all`.
+    /// Groups (push, fetch, ls-refs, rates, forks, file, commits, memory, catalog, maintain), ids of fetch rows, or `all`.
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Paired rounds per row; the table shows medians.
@@ -74,6 +76,9 @@ struct Args {
     /// Repositories of the catalog rows.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     repos: u32,
+    /// Small pushes of the maintain rows.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pushes: u32,
     /// Folder for all data of the run; its disk is what is measured.
     #[arg(long)]
     temp: Option<PathBuf>,
@@ -108,7 +113,8 @@ fn main() -> Result<()> {
         Some(path) => path.clone(),
         None => std::env::current_exe()?.with_file_name("cairn"),
     };
-    let mut context = Context::new(cairn, temp, args.rounds, args.repos)?;
+    let counts = (args.rounds, args.repos, args.pushes);
+    let mut context = Context::new(cairn, temp, counts)?;
     match (args.made_mib, &args.repo) {
         (Some(mib), _) => context.make(mib << 20)?,
         (None, Some(repo)) => context.repo = repo.canonicalize()?,
@@ -166,6 +172,9 @@ fn measure(context: &mut Context, asked: &[String]) -> Vec<Row> {
     }
     if group("memory") {
         take("memory", memory::peaks(context));
+    }
+    if group("maintain") {
+        take("maintain", maintain::rows(context));
     }
     if group("catalog") {
         take("catalog", catalog::rows(context));
