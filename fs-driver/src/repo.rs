@@ -4,6 +4,7 @@ pub mod hydrated;
 mod listed;
 mod shown;
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -394,14 +395,17 @@ impl Repo {
             return;
         }
         let size = |id: &ObjectId| self.size(id);
-        let missing = listing.files().filter(|file| !self.blobs.has(&file.id)).take(BACKGROUND_MAX);
+        let mut missing: HashSet<_> = listing.blobs().map(|(id, _)| id).collect();
+        // One look at the cache tells of all of them.
+        if let Err(error) = self.blobs.look_at_each(&mut |id| _ = missing.remove(id)) {
+            // It is counted again as it is filled.
+            log::warn!("the cache of contents could not be counted: {error}");
+            missing.retain(|id| !self.blobs.has(id));
+        }
+        let missing = listing.files().filter(|file| missing.contains(&file.id)).take(BACKGROUND_MAX);
         let mut files: Vec<_> = missing.map(|file| Candidate { size: size(&file.id), ..file }).collect();
         let ranks = self.learnt.ranks();
         order(&mut files, &|file| ranks.get(&file.path).copied());
-        if let Err(error) = self.blobs.look() {
-            // It is counted again as it is filled.
-            log::warn!("the cache of contents could not be counted: {error}");
-        }
         self.hydrator.push_background(files.into_iter().map(|file| file.id).collect(), false);
     }
 

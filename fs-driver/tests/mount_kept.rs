@@ -141,3 +141,18 @@ fn a_mount_with_other_settings_shows_the_same_kept_trees_by_its_own() {
     assert_eq!(second[Path::new("run.bat")].4, first[Path::new("run.bat")].4);
     assert!(fs::read(kept(&world)).unwrap() == whole, "they are shared");
 }
+
+#[test]
+fn what_is_known_of_a_mount_is_written_again_only_where_it_changes() {
+    let world = world();
+    world.mount(&["--history", "lazy"]);
+    world.unmount();
+    let mut mounts = fs::read_dir(world.cache().join("mounts")).unwrap();
+    let record = mounts.next().unwrap().unwrap().path().join("mount.json");
+    let before = fs::metadata(&record).unwrap();
+    world.mount(&["--history", "lazy"]);
+    world.unmount();
+    assert_eq!(fs::metadata(&record).unwrap().ino(), before.ino(), "the same is not written again");
+    world.mount(&["--history", "full"]);
+    assert_ne!(fs::metadata(&record).unwrap().ino(), before.ino());
+}

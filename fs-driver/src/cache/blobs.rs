@@ -178,18 +178,27 @@ impl Blobs {
 
     /// Looks how many bytes are here.
     pub fn look(&self) -> io::Result<u64> {
-        Ok(self.evict(u64::MAX)?.kept_bytes)
+        self.look_at_each(&mut |_| ())
+    }
+
+    /// Looks how many bytes are here, and calls `each` with every blob that is.
+    pub fn look_at_each(&self, each: &mut dyn FnMut(&ObjectId)) -> io::Result<u64> {
+        Ok(self.evict_and_tell(u64::MAX, each)?.kept_bytes)
     }
 
     /// Removes what was used longest ago until `bytes_max` holds, if it does not hold already.
     pub fn evict(&self, bytes_max: u64) -> io::Result<Evicted> {
+        self.evict_and_tell(bytes_max, &mut |_| ())
+    }
+
+    fn evict_and_tell(&self, bytes_max: u64, each: &mut dyn FnMut(&ObjectId)) -> io::Result<Evicted> {
         self.filled_bytes.store(0, Ordering::Relaxed);
-        let done = self.evict_now(bytes_max)?;
+        let done = self.evict_now(bytes_max, each)?;
         self.seen_bytes.store(done.kept_bytes, Ordering::Relaxed);
         Ok(done)
     }
 
-    fn evict_now(&self, bytes_max: u64) -> io::Result<Evicted> {
+    fn evict_now(&self, bytes_max: u64, each: &mut dyn FnMut(&ObjectId)) -> io::Result<Evicted> {
         let mut files = Vec::new();
         let mut done = Evicted::default();
         for algo in [HashAlgo::Sha1, HashAlgo::Sha256] {
@@ -203,6 +212,8 @@ impl Blobs {
                         sweep(&file, used);
                         continue;
                     }
+                    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+                    ObjectId::from_hex(algo, name).iter().for_each(&mut *each);
                     done.kept += 1;
                     done.kept_bytes += meta.len();
                     files.push((used, meta.len(), file));
