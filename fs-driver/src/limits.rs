@@ -59,7 +59,7 @@ pub const SCAN_FOLDERS_MIN: usize = 3;
 /// Walks through a tree that are told apart, each of which brings more with each miss.
 pub const AHEAD_ROWS_MAX: usize = 4;
 /// Missing files between what came with one miss and the next miss of the same walk.
-pub const AHEAD_SLACK: usize = NEIGHBOURS_MAX;
+pub const AHEAD_GAP_FILES_MAX: usize = NEIGHBOURS_MAX;
 /// Folders that are looked at to find what is next.
 pub const AHEAD_FOLDERS_MAX: usize = 4_096;
 /// Between an answer to git and its next question of the same walk.

@@ -75,7 +75,7 @@ fn answers_that_fail_break_off_or_are_broken_are_asked_for_again() {
             Deed::Cut(0),
             Deed::Cut(150),
             Deed::Swap(b"PACK", b"PACX"),
-            Deed::Swap(b"\x78\x9c", b"\x78\x9d"),
+            Deed::Swap(b"\x78\x01", b"\x78\x02"),
         ]),
     );
     world.mount(LAZY);

@@ -14,8 +14,8 @@ use cairn_protocol::object::ObjectId;
 use super::order::Candidate;
 use super::scan::parent;
 use crate::limits::{
-    AHEAD_FOLDERS_MAX, AHEAD_GIT_PAUSE_MAX, AHEAD_ROWS_MAX, AHEAD_SLACK, BACKGROUND_BATCH,
-    BACKGROUND_BATCH_BYTES, NEIGHBOUR_BYTES_MAX, NEIGHBOURS_MAX, UNKNOWN_BLOB_BYTES,
+    AHEAD_FOLDERS_MAX, AHEAD_GAP_FILES_MAX, AHEAD_GIT_PAUSE_MAX, AHEAD_ROWS_MAX, BACKGROUND_BATCH,
+    BACKGROUND_BATCH_BYTES, NEIGHBOUR_BYTES_MAX, NEIGHBOURS_MAX, SIZES_PER_REQUEST_MAX, UNKNOWN_BLOB_BYTES,
 };
 
 /// Takes a folder and its files; may break off.
@@ -68,8 +68,19 @@ pub struct Ahead {
     rows: VecDeque<Row>,
 }
 
-/// What is asked about a file.
+/// What is missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Contents, of which each miss of a row brings more.
+    Contents,
+    /// Sizes, of which many cost little.
+    Sizes,
+}
+
+/// What is asked about the files of a tree.
 pub struct Question<'a> {
+    /// What is missed.
+    pub what: What,
     /// The tree.
     pub walk: Walk<'a>,
     /// Whether it is not here.
@@ -78,11 +89,27 @@ pub struct Question<'a> {
     pub size: &'a dyn Fn(&ObjectId) -> Option<u64>,
 }
 
-/// How many files come with the `misses`th miss of a row; the neighbours come in any case.
-fn count_of(misses: u32) -> usize {
-    match misses.checked_sub(1) {
-        None => 0,
-        Some(power) => GROWTH.saturating_pow(power).saturating_mul(NEIGHBOURS_MAX).min(BACKGROUND_BATCH),
+impl Question<'_> {
+    /// How many files, of how many bytes together, come with the `misses`th miss of a row. The neighbours come in any case.
+    fn most(&self, misses: u32) -> (usize, u64) {
+        match (misses.checked_sub(1), self.what) {
+            (None, _) => (0, 0),
+            (Some(_), What::Sizes) => (SIZES_PER_REQUEST_MAX, u64::MAX),
+            (Some(power), What::Contents) => {
+                let count = GROWTH.saturating_pow(power).saturating_mul(NEIGHBOURS_MAX).min(BACKGROUND_BATCH);
+                (count, (count as u64 * UNKNOWN_BLOB_BYTES).min(BACKGROUND_BATCH_BYTES))
+            }
+        }
+    }
+
+    /// Bytes of a file that comes along; `None` where it is too large for that.
+    fn cost(&self, id: &ObjectId) -> Option<u64> {
+        match self.what {
+            What::Sizes => Some(0),
+            What::Contents => {
+                Some((self.size)(id).unwrap_or(UNKNOWN_BLOB_BYTES)).filter(|n| *n <= NEIGHBOUR_BYTES_MAX)
+            }
+        }
     }
 }
 
@@ -107,7 +134,7 @@ impl Ahead {
             }
             if let Some(mut row) = place.and_then(|at| self.rows.remove(at)) {
                 row.misses = row.misses.saturating_add(1);
-                let (ids, end) = window(folder, count_of(row.misses), about)?;
+                let (ids, end) = window(folder, about.most(row.misses), about)?;
                 row.folder = end;
                 self.rows.push_front(row);
                 return Ok(ids);
@@ -117,9 +144,9 @@ impl Ahead {
             self.rows.push_front(Row { folder: folder.to_vec(), misses: 0 });
             self.rows.truncate(AHEAD_ROWS_MAX);
         }
-        match count_of(git_misses) {
-            0 => Ok(Vec::new()),
-            count => Ok(window(b"", count, about)?.0),
+        match about.most(git_misses) {
+            (0, _) => Ok(Vec::new()),
+            most => Ok(window(b"", most, about)?.0),
         }
     }
 }
@@ -128,34 +155,36 @@ impl Ahead {
 /// next: many reads here and there are not far from each other.
 fn is_soon_after(row: &Row, folder: &[u8], about: &Question<'_>) -> io::Result<bool> {
     let (mut missing, mut looked, mut is_met) = (0, 0, false);
-    let slack = if row.misses == 0 { 0 } else { AHEAD_SLACK };
+    let gap = if row.misses == 0 { 0 } else { AHEAD_GAP_FILES_MAX };
     (about.walk)(&row.folder, &mut |at, files| {
         is_met = at == folder;
         if !is_met && at != row.folder {
             missing += files.iter().filter(|file| (about.is_missing)(&file.id)).count();
         }
         looked += 1;
-        let is_far = missing > slack || looked > AHEAD_FOLDERS_MAX;
+        let is_far = missing > gap || looked > AHEAD_FOLDERS_MAX;
         if is_met || is_far { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(is_met)
 }
 
 /// The missing files from a folder on, and the folder where they end.
-fn window(from: &[u8], count: usize, about: &Question<'_>) -> io::Result<(Vec<ObjectId>, Vec<u8>)> {
+fn window(
+    from: &[u8],
+    (count_max, bytes_max): (usize, u64),
+    about: &Question<'_>,
+) -> io::Result<(Vec<ObjectId>, Vec<u8>)> {
     let (mut ids, mut end) = (Vec::new(), from.to_vec());
     let (mut bytes, mut looked) = (0, 0);
-    let bytes_max = (count as u64 * UNKNOWN_BLOB_BYTES).min(BACKGROUND_BATCH_BYTES);
     (about.walk)(from, &mut |at, files| {
         end.clear();
         end.extend_from_slice(at);
         for file in files.iter().filter(|file| (about.is_missing)(&file.id)) {
-            let size = (about.size)(&file.id).unwrap_or(UNKNOWN_BLOB_BYTES);
-            if ids.len() >= count || bytes >= bytes_max {
+            if ids.len() >= count_max || bytes >= bytes_max {
                 return ControlFlow::Break(());
             }
-            if size <= NEIGHBOUR_BYTES_MAX {
-                bytes += size;
+            if let Some(cost) = about.cost(&file.id) {
+                bytes += cost;
                 ids.push(file.id);
             }
         }
@@ -187,14 +216,24 @@ mod tests {
     }
 
     /// Folders `000` to `099` of 50 files each, and what of them came.
-    #[derive(Default)]
     struct World {
+        what: What,
+        file_bytes: u64,
         came: RefCell<HashSet<ObjectId>>,
         ahead: RefCell<Ahead>,
         git: RefCell<GitRow>,
     }
 
     impl World {
+        fn new(what: What, file_bytes: u64) -> Self {
+            let (came, ahead, git) = Default::default();
+            Self { what, file_bytes, came, ahead, git }
+        }
+
+        fn of_contents() -> Self {
+            Self::new(What::Contents, 100)
+        }
+
         fn miss(&self, folder: u32, file: u32, git: u32) -> usize {
             let path = format!("{folder:03}/{file}");
             let walk = |from: &[u8], each: EachFolder<'_>| {
@@ -209,9 +248,10 @@ mod tests {
                 Ok(())
             };
             let about = Question {
+                what: self.what,
                 walk: &walk,
                 is_missing: &|id| !self.came.borrow().contains(id),
-                size: &|_| Some(100),
+                size: &|_| Some(self.file_bytes),
             };
             let ids = self.ahead.borrow_mut().missed(&[path.as_bytes()], git, &about).unwrap();
             // The neighbours come in any case.
@@ -228,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_walk_through_a_tree_misses_few_times() {
-        let world = World::default();
+        let world = World::of_contents();
         let mut brought = Vec::new();
         for folder in 0..FOLDERS {
             for file in 0..FILES {
@@ -242,15 +282,40 @@ mod tests {
     }
 
     #[test]
+    fn large_files_come_in_smaller_numbers_and_the_largest_not_at_all() {
+        for (bytes, second, third) in [
+            (UNKNOWN_BLOB_BYTES * 2, NEIGHBOURS_MAX / 2, NEIGHBOURS_MAX * GROWTH / 2),
+            (NEIGHBOUR_BYTES_MAX, 2, 8),
+            (NEIGHBOUR_BYTES_MAX + 1, 0, 0),
+        ] {
+            let world = World::new(What::Contents, bytes);
+            let brought = [0, 1, 2].map(|miss| {
+                let folder = (0..FOLDERS).find(|folder| !world.has(*folder, FILES - 1)).unwrap();
+                assert!(folder >= miss);
+                world.miss(folder, 0, 0)
+            });
+            assert_eq!(brought, [0, second, third], "{bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn sizes_come_in_great_numbers_from_the_second_miss_on_whatever_they_are() {
+        let world = World::new(What::Sizes, NEIGHBOUR_BYTES_MAX * 2);
+        assert_eq!(world.miss(0, 0, 0), 0);
+        let rest = (FOLDERS - 1) * FILES;
+        assert_eq!(world.miss(1, 0, 0), (rest as usize).min(SIZES_PER_REQUEST_MAX));
+    }
+
+    #[test]
     fn two_walks_at_once_are_two_rows() {
-        let world = World::default();
+        let world = World::of_contents();
         assert_eq!((world.miss(0, 0, 0), world.miss(50, 0, 0)), (0, 0));
         assert_eq!((world.miss(1, 0, 0), world.miss(51, 0, 0)), (NEIGHBOURS_MAX, NEIGHBOURS_MAX));
     }
 
     #[test]
     fn reads_here_and_there_bring_their_neighbours_only() {
-        let world = World::default();
+        let world = World::of_contents();
         for folder in [90, 10, 70, 30, 50, 80, 20, 60, 40] {
             assert_eq!(world.miss(folder, 3, 0), 0, "{folder}");
         }
@@ -258,7 +323,7 @@ mod tests {
 
     #[test]
     fn git_that_asks_again_and_again_brings_more_wherever_it_asks_until_it_pauses() {
-        let (world, mut now) = (World::default(), Instant::now());
+        let (world, mut now) = (World::of_contents(), Instant::now());
         let git = |folder, now| {
             world.git.borrow_mut().missed(now);
             let misses = world.git.borrow().misses(now);

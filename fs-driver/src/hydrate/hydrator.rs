@@ -13,7 +13,7 @@ use cairn_protocol::object::{HashAlgo, ObjectId};
 use cairn_remote::FetchWish;
 use serde::{Deserialize, Serialize};
 
-use super::ahead::{Ahead, EachFolder, GitRow, Question};
+use super::ahead::{Ahead, EachFolder, GitRow, Question, What};
 use super::background::Pace;
 use super::queue::{Job, Queue, SizesWant, Waiter, error_of};
 use super::scan::{Detector, Tree, parent};
@@ -355,7 +355,7 @@ impl Inner {
         let paths: Vec<&[u8]> =
             wanted.iter().map(|(_, path)| path.as_slice()).filter(|p| !p.is_empty()).collect();
         let mut around = self.neighbours(&paths);
-        around.extend(self.ahead(&self.ahead, &paths, &|id| !self.parts.blobs.has(id)));
+        around.extend(self.ahead(What::Contents, &paths, &|id| !self.parts.blobs.has(id)));
         ids.extend(self.lock().claim(around));
         if let Some(folder) = scans.pop() {
             self.scan(&folder);
@@ -373,15 +373,11 @@ impl Inner {
     }
 
     /// What is likely to be asked for next.
-    fn ahead(
-        &self,
-        ahead: &Mutex<Ahead>,
-        paths: &[&[u8]],
-        is_missing: &dyn Fn(&ObjectId) -> bool,
-    ) -> Vec<ObjectId> {
+    fn ahead(&self, what: What, paths: &[&[u8]], is_missing: &dyn Fn(&ObjectId) -> bool) -> Vec<ObjectId> {
         let walk = |from: &[u8], each: EachFolder<'_>| self.parts.tree.walk(from, each);
         let size = |id: &ObjectId| self.parts.sizes.get(id);
-        let about = Question { walk: &walk, is_missing, size: &size };
+        let about = Question { what, walk: &walk, is_missing, size: &size };
+        let ahead = if what == What::Sizes { &self.sizes_ahead } else { &self.ahead };
         // Only a help, as the neighbours are.
         let git_misses = locked(&self.git).misses(Instant::now());
         locked(ahead).missed(paths, git_misses, &about).unwrap_or_default()
@@ -496,7 +492,7 @@ impl Inner {
         let is_missing = |id: &ObjectId| self.parts.sizes.get(id).is_none();
         let near: Vec<&[u8]> =
             wanted.iter().map(|want| want.near.as_slice()).filter(|p| !p.is_empty()).collect();
-        ids.extend(self.ahead(&self.sizes_ahead, &near, &is_missing));
+        ids.extend(self.ahead(What::Sizes, &near, &is_missing));
         ids.sort_unstable();
         ids.dedup();
         ids.retain(is_missing);
