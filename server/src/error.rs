@@ -116,6 +116,7 @@ impl From<CatalogError> for Error {
 impl From<OpError> for Error {
     fn from(error: OpError) -> Self {
         match error {
+            OpError::Stopped(why) => Self::new(code::DEADLINE_EXCEEDED, why.to_string()),
             OpError::Quota(text) => Self::new(code::QUOTA_EXCEEDED, text),
             OpError::Request(text) => Self::new(code::INVALID_INPUT, text),
             error if error.is_full() => Self::full(),

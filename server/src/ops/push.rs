@@ -13,8 +13,10 @@ use cairn_protocol::walk::{ObjSet, Reader, is_ancestor};
 use super::shallow::{Beyond, CutPack, save_cut};
 use super::spool::Spool;
 use super::visible::{mark_unclean, visible_set};
+use super::watched::Watched;
 use super::{OpError, Served};
 use crate::limits::{INDEX_CACHE_BYTES, INDEX_THREADS_MAX, OBJECT_BYTES_MAX, PUSH_OBJECTS_MAX};
+use crate::stop::Stop;
 use crate::store::repo::facts::PackFacts;
 use crate::store::repo::{EntryKind, Expected, NewEntry, RefUpdate, Snapshot, UpdateResult};
 
@@ -133,6 +135,7 @@ pub fn push_cut(
     by: By,
     progress: &mut dyn FnMut(String),
 ) -> Result<Pushed, OpError> {
+    let stop = Stop::current();
     let held = served.quota.hold(upload.map_or(0, PackBytes::len));
     let snapshot = served.repo.snapshot(None)?;
     if upload.is_some() {
@@ -149,6 +152,10 @@ pub fn push_cut(
         Some(Ok((pack, found))) => {
             beyond = found;
             Some(pack)
+        }
+        Some(Err(error)) if let Some(why) = stop.said() => {
+            tracing::debug!(%error, "a push was stopped");
+            return Err(why.into());
         }
         Some(Err(OpError::Pack(error))) => return Ok(refused(request, &error.to_string())),
         Some(Err(error)) => return Err(error),
@@ -179,12 +186,16 @@ pub fn push_cut(
         }
         let whole = judge.is_whole(&updates);
         let staged = match (&cut, upload) {
-            (Some(pack), Some(upload)) if !pack.is_empty() => Some(served.repo.stage(pack, upload, whole)?),
+            (Some(pack), Some(upload)) if !pack.is_empty() => {
+                Some(served.repo.stage(pack, &Watched::new(upload), whole)?)
+            }
             _ => None,
         };
         if let Some(ends) = cut.map(|cut| cut.ids()).filter(|ends| !ends.is_empty()) {
             save_cut(served, &ends)?;
         }
+        // The last moment: from here on the entry is made, whoever still waits for it.
+        stop.check()?;
         let By { kind, actor, time_ms, nonce } = by;
         let entry = NewEntry { kind, actor, time_ms, nonce, staged, updates, atomic: request.atomic };
         let committed = tracing::debug_span!("commit").in_scope(|| served.repo.commit_entry(entry))?;
@@ -241,6 +252,8 @@ fn index(
         objects_max: PUSH_OBJECTS_MAX,
         fsck: true,
     };
+    let is_large = upload.is_on_disk(0);
+    let upload = &Watched::new(upload);
     let scanned = scan(upload, &options, &mut |done, total| {
         progress(format!(
             "Receiving objects: {}% ({done}/{total})\r",
@@ -249,7 +262,7 @@ fn index(
     })?;
     let known = KnownObjects { snapshot: Mutex::new(snapshot), served, hidden, beyond: Beyond::default() };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if upload.is_on_disk(0) { cores.min(INDEX_THREADS_MAX) } else { 1 };
+    let threads = if is_large { cores.min(INDEX_THREADS_MAX) } else { 1 };
     let rules = FsckRules::new(&known);
     let resolver = scanned.resolver(upload, &known, &rules)?;
     if threads == 1 {

@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Response, Uri};
-use tokio::task::spawn_blocking;
 
 use super::cond::{self, Freshness, Tag};
 use super::page::Query;
@@ -99,7 +98,7 @@ impl Ask {
                 let (ask, app, row, work): &(Ask, App, RepoRow, F) = &shared;
                 work(ask, app, Reading::open(app, row, ask.at, has_turn)?)
             };
-            match spawn_blocking(crate::trace::carried(run)).await.map_err(Error::internal)? {
+            match crate::stop::spawn(run).await.map_err(Error::internal)? {
                 Ok(done) => return Ok(done),
                 Err(Halt::Failed(error)) => return Err(error),
                 Err(Halt::Turn) => {}

@@ -134,9 +134,7 @@ async fn create(
     let now_ms = app.clock.now_ms();
     let actor = grant.caller().actor.clone();
     let (inside, id) = (app.clone(), row.id);
-    let span = tracing::Span::current();
-    let made = tokio::task::spawn_blocking(move || {
-        let _span = span.entered();
+    let made = crate::stop::spawn(move || {
         let _held = (large, turn, heavy);
         let mut bytes = vec![0; usize::try_from(json.len()).unwrap_or(0)];
         json.read_at(0, &mut bytes).map_err(ops::OpError::from)?;

@@ -10,10 +10,11 @@ use std::task::{Context, Poll};
 use axum::body::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 use crate::ops::read::Work;
 use crate::ops::read::batches::{Batches, Step};
+use crate::stop::Stop;
 
 type Made<B> = (B, Work<Step>);
 type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
@@ -22,6 +23,7 @@ type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireErro
 pub struct BatchBody<B> {
     state: State<B>,
     turns: Arc<Semaphore>,
+    stop: Stop,
     /// Bytes that are still to come, where that is known.
     left: Option<u64>,
 }
@@ -36,11 +38,11 @@ enum State<B> {
 impl<B: Batches> BatchBody<B> {
     /// `len` is the length of the body, where it is known.
     pub fn new(batches: B, turns: &Arc<Semaphore>, len: Option<u64>) -> Self {
-        Self { state: State::Idle(batches), turns: Arc::clone(turns), left: len }
+        Self { state: State::Idle(batches), turns: Arc::clone(turns), stop: Stop::current(), left: len }
     }
 
-    fn make(mut batches: B, turn: Option<OwnedSemaphorePermit>) -> State<B> {
-        State::Making(spawn_blocking(move || {
+    fn make(stop: &Stop, mut batches: B, turn: Option<OwnedSemaphorePermit>) -> State<B> {
+        State::Making(stop.spawn(move || {
             let step = batches.step(turn.is_some());
             (batches, step)
         }))
@@ -58,14 +60,15 @@ impl<B: Batches + Unpin> http_body::Body for BatchBody<B> {
         loop {
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Ended => return Poll::Ready(None),
-                State::Idle(batches) => self.state = BatchBody::make(batches, None),
+                State::Idle(batches) => self.state = BatchBody::make(&self.stop, batches, None),
                 State::Waiting(batches, mut turn) => match turn.as_mut().poll(context) {
                     Poll::Pending => {
                         self.state = State::Waiting(batches, turn);
                         return Poll::Pending;
                     }
                     Poll::Ready(turn) => {
-                        self.state = BatchBody::make(batches, Some(turn.map_err(io::Error::other)?));
+                        let turn = turn.map_err(io::Error::other)?;
+                        self.state = BatchBody::make(&self.stop, batches, Some(turn));
                     }
                 },
                 State::Making(mut handle) => {

@@ -16,13 +16,15 @@ use super::refuse;
 use crate::limits::FETCH_REQUEST_BYTES_MAX;
 use crate::ops::OpError;
 use crate::ops::fetch::PackAnswer;
+use crate::stop::Stop;
 
 /// Runs work that blocks. A panic of ours becomes an error, not a dropped connection.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, OpError> + Send + 'static,
 ) -> Result<T, OpError> {
-    match tokio::task::spawn_blocking(crate::trace::carried(work)).await {
-        Ok(done) => done,
+    let stop = Stop::current();
+    match stop.spawn(work).await {
+        Ok(done) => done.map_err(|error| error.at_end_of(&stop)),
         Err(_) => Err(OpError::Spool(std::io::Error::other("a worker panicked"))),
     }
 }
@@ -103,6 +105,7 @@ type Made = (Box<PackAnswer>, Result<Option<Vec<u8>>, OpError>);
 /// neither a thread nor a transaction.
 pub struct PackBody {
     state: State,
+    stop: Stop,
 }
 
 enum State {
@@ -114,7 +117,7 @@ enum State {
 impl PackBody {
     /// The body that sends `answer`.
     pub fn new(answer: Box<PackAnswer>) -> Self {
-        Self { state: State::Idle(answer) }
+        Self { state: State::Idle(answer), stop: Stop::current() }
     }
 }
 
@@ -135,7 +138,7 @@ impl http_body::Body for PackBody {
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Ended => return Poll::Ready(None),
                 State::Idle(answer) => {
-                    self.state = State::Making(tokio::task::spawn_blocking(move || make(answer)));
+                    self.state = State::Making(self.stop.spawn(move || make(answer)));
                 }
                 State::Making(mut handle) => {
                     let Poll::Ready(made) = Pin::new(&mut handle).poll(context) else {
@@ -150,6 +153,7 @@ impl http_body::Body for PackBody {
                             return Poll::Ready(Some(Ok(Frame::data(batch.into()))));
                         }
                         Err(error) => {
+                            let error = error.at_end_of(&self.stop);
                             tracing::error!(error = %error, "a pack broke off");
                             let text = answer.failure(&error.for_peer());
                             if text.is_empty() {

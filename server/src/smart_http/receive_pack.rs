@@ -24,6 +24,7 @@ use crate::ops::push::{By, Pushed, Refused, push};
 use crate::ops::spool::Spool;
 use crate::ops::{OpError, Served};
 use crate::random;
+use crate::stop::Stop;
 use crate::store::repo::EntryKind;
 
 /// Silence after which the client is told that the work goes on.
@@ -143,10 +144,12 @@ async fn drain(mut inflow: Inflow) {
 
 type Sent = Result<Frame<Bytes>, std::io::Error>;
 
-/// Starts the work and answers its stream: progress, then the report. The work ends even if the client goes away.
+/// Starts the work and answers its stream: progress, then the report. Where the client goes away, the work stops unless
+/// the entry is being made already.
 fn work(app: App, served: Served, access: GitAccess<Write>, request: PushRequest, upload: Upload) -> Body {
     let (send, receive) = mpsc::channel::<Sent>(8);
-    tokio::spawn(run(app, served, access, request, upload, send).in_current_span());
+    let work = run(app, served, access, request, upload, send);
+    tokio::spawn(Stop::current().around(work).in_current_span());
     Body::new(Received(receive))
 }
 
@@ -202,7 +205,7 @@ async fn run(
         push_work.observe(start.elapsed().as_secs_f64());
         done
     });
-    let mut job = tokio::spawn(work.in_current_span());
+    let mut job = tokio::spawn(Stop::current().around(work).in_current_span());
     let done = loop {
         match tokio::time::timeout(KEEPALIVE, &mut job).await {
             Ok(done) => break done,

@@ -21,6 +21,7 @@ use super::limits::RECORDS_PER_ROW;
 use super::record::{Place, RawBase, RawRecord, record_bytes};
 use super::refs::{self, Level, RefRow};
 use super::schema::{Section, row_id};
+use crate::stop::Stop;
 use crate::store::StoreError;
 use crate::store::files::{Files, Pin, RepoId};
 
@@ -91,6 +92,8 @@ pub type Shown = (u16, RepoId, u64, Option<Arc<[u8]>>);
 pub struct Snapshot {
     algo: HashAlgo,
     views: Arc<[View]>,
+    /// That of the request it was opened for: reading fails once the request is to end.
+    stop: Stop,
 }
 
 impl Snapshot {
@@ -103,7 +106,18 @@ impl Snapshot {
         let open = |(index, pin): (usize, &Pin)| {
             View::of(files.get(pin.id, algo)?, pin, if index == 0 { at } else { pin.seq })
         };
-        Ok(Self { algo, views: chain.iter().enumerate().map(open).collect::<Result<_, _>>()? })
+        let views = chain.iter().enumerate().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { algo, views, stop: Stop::current() })
+    }
+
+    /// The same for work that goes on when the request is to end.
+    pub fn to_the_end(self) -> Self {
+        Self { stop: Stop::default(), ..self }
+    }
+
+    /// That of the request for which it is read.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// The last visible entry of the own log; 0 before the first.
@@ -144,7 +158,10 @@ impl Snapshot {
 
     /// Calls `each` with the refs whose names start with `prefix`, in byte order, until it answers false.
     pub fn refs(&self, prefix: &[u8], each: &mut dyn FnMut(RefRow) -> bool) -> Result<(), StoreError> {
-        refs::scan_all(&self.levels(), prefix, each)
+        let scanned =
+            refs::scan_all(&self.levels(), prefix, &mut |row| self.stop.said().is_none() && each(row));
+        self.stop.check()?;
+        scanned
     }
 
     /// The same from `from` on, in batches of `batch` rows.
@@ -155,7 +172,10 @@ impl Snapshot {
         batch: usize,
         each: &mut dyn FnMut(RefRow) -> bool,
     ) -> Result<(), StoreError> {
-        refs::scan(&self.levels(), (prefix, from), batch, each)
+        let mut each = |row| self.stop.said().is_none() && each(row);
+        let scanned = refs::scan(&self.levels(), (prefix, from), batch, &mut each);
+        self.stop.check()?;
+        scanned
     }
 
     /// One ref by its full name.
@@ -244,6 +264,7 @@ impl Snapshot {
     }
 
     fn view(&self, source: u16) -> Result<&View, StoreError> {
+        self.stop.check()?;
         self.views
             .get(usize::from(source))
             .ok_or(StoreError::NoSuchPlace { source_index: source, ordinal: 0 })
@@ -263,6 +284,7 @@ impl Snapshot {
 
     /// The canonical place of an object in the sources from `from` on.
     pub(crate) fn find_from(&self, from: u16, id: &ObjectId) -> Result<Option<ObjRef>, StoreError> {
+        self.stop.check()?;
         for (source, view) in self.views.iter().enumerate().skip(usize::from(from)) {
             let Some(file) = view.file.as_deref().filter(|_| view.limit > 0) else {
                 continue;
@@ -287,6 +309,7 @@ impl Snapshot {
             file.read(|conn| {
                 let mut finder = Finder::new(file, conn, view.limit);
                 for at in &open {
+                    self.stop.check()?;
                     let (Some(id), Some(place)) = (ids.get(*at), places.get_mut(*at)) else { continue };
                     *place = finder.find(id)?.map(|ordinal| ObjRef { source: source as u16, ordinal });
                 }
@@ -306,6 +329,7 @@ impl Snapshot {
             file.read(|conn| {
                 let mut finder = Finder::new(file, conn, view.limit);
                 for (id, is_shown) in ids.iter().zip(shown.iter_mut()) {
+                    self.stop.check()?;
                     *is_shown = *is_shown || finder.find(id)?.is_some();
                 }
                 Ok(())
@@ -403,6 +427,7 @@ impl Snapshot {
         let mut row = Vec::new();
         let mut index = range.start;
         while index < range.end {
+            self.stop.check()?;
             let n = index / RECORDS_PER_ROW;
             file.read(|conn| read_row(conn, row_id(pack.id, Section::Records, n), &mut row))?;
             let end = ((n + 1) * RECORDS_PER_ROW).min(range.end);
