@@ -20,6 +20,8 @@ mod fetch;
 mod forks;
 #[path = "../bench/http.rs"]
 mod http;
+#[path = "../bench/idle.rs"]
+mod idle;
 #[path = "../bench/memory.rs"]
 mod memory;
 #[path = "../bench/pkt.rs"]
@@ -45,8 +47,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 /// Groups that run when `--rows` is not given; the others take long or much memory.
 const DEFAULT_GROUPS: [&str; 4] = ["push", "fetch", "ls-refs", "rates"];
-const GROUPS: [&str; 9] =
-    ["push", "fetch", "ls-refs", "rates", "forks", "file", "commits", "memory", "catalog"];
+const GROUPS: [&str; 10] =
+    ["push", "fetch", "ls-refs", "rates", "forks", "file", "commits", "memory", "catalog", "idle"];
 
 /// Measure Cairn beside stock git on one repository.
 #[derive(Parser)]
@@ -60,7 +62,7 @@ struct Args {
     /// Where to write the report as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Groups (push, fetch, ls-refs, rates, forks, file, commits, memory, catalog), ids of fetch rows, or `all`.
+    /// Groups (push, fetch, ls-refs, rates, forks, file, commits, memory, catalog, idle), ids of fetch rows, or `all`.
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Paired rounds per row; the table shows medians.
@@ -159,6 +161,9 @@ fn measure(context: &mut Context, asked: &[String]) -> Vec<Row> {
     }
     if group("catalog") {
         take("catalog", catalog::rows(context));
+    }
+    if group("idle") {
+        take("idle", idle::rows(context));
     }
     rows
 }
