@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use cairn_protocol::limit::{Limit, markdown};
 use cairn_remote::{Credentials, split_credentials};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 use indicatif::ProgressBar;
 
 use crate::cache::blobs::Blobs;
 use crate::config::{History, Record, default_cache, login, private_folder, state_of, write_secret};
 use crate::control::{Reply, Request, Status, ask};
 use crate::daemon;
-use crate::limits::{CACHE_BYTES_DEFAULT, UNMOUNT_DEADLINE};
+use crate::limits::{CACHE_BYTES_DEFAULT, DEADLINE_SECONDS_MAX, UNMOUNT_DEADLINE};
 use crate::mount::clear_stale;
 use crate::registry::{self, Phase};
 
@@ -103,6 +103,12 @@ struct MountArgs {
     /// Bytes to which the background may fill the cache of contents; what is read comes beyond that, too.
     #[arg(long, value_name = "BYTES")]
     hydrate_limit: Option<u64>,
+    /// Seconds that a read waits for content that is not here; then it fails with EIO. 60 if not given.
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=DEADLINE_SECONDS_MAX))]
+    read_deadline: Option<u64>,
+    /// Seconds after which a mount that is not ready is given up. 3600 if not given.
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=DEADLINE_SECONDS_MAX))]
+    prepare_deadline: Option<u64>,
 }
 
 #[derive(Args)]
@@ -215,6 +221,7 @@ fn history_of(args: &MountArgs) -> io::Result<History> {
 }
 
 fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
+    crate::fuse::device::check()?;
     let (url, in_url) = split_credentials(&args.remote)
         .map_err(|error| bad(format!("the remote cannot be used: {error}")))?;
     let parent = std::path::absolute(&args.dir)?;
@@ -235,6 +242,8 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
         token_file: args.token_file.map(std::path::absolute).transpose()?,
         background_bytes_per_second: args.background_rate,
         hydrate_bytes_max: args.hydrate_limit,
+        read_seconds_max: args.read_deadline,
+        prepare_seconds_max: args.prepare_deadline,
     };
     private_folder(&record.state())?;
     refuse_other(&record)?;
@@ -437,6 +446,13 @@ fn print_status(out: &mut impl Write, status: &Status) -> io::Result<()> {
     writeln!(out, "{}: {} ({})", status.dir.display(), status.state, status.remote)?;
     let branch = status.branch.as_deref().unwrap_or("detached");
     writeln!(out, "  commit   {} ({branch})", status.commit)?;
+    if let Some(head) = &status.head {
+        let commit = head.commit.as_deref().unwrap_or("no commit");
+        writeln!(out, "  head     {commit} ({})", head.branch.as_deref().unwrap_or("detached"))?;
+    }
+    if let Some(here) = &status.hydrated {
+        writeln!(out, "  here     {} of {} files, {} bytes", here.blobs, here.of_blobs, here.bytes)?;
+    }
     let fetched = (hydration.fetched_blobs, hydration.fetched_bytes, hydration.requests);
     writeln!(out, "  fetched  {} files, {} bytes, {} requests", fetched.0, fetched.1, fetched.2)?;
     writeln!(out, "  to come  {} wanted, {} in the background", hydration.waiting, hydration.background)?;

@@ -8,13 +8,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use cairn_protocol::object::{HashAlgo, Hasher};
 use cairn_remote::{Credentials, Options};
 use serde::{Deserialize, Serialize};
 
 use crate::gitdir::idx::finished;
-use crate::limits::{CACHE_KEPT_PERCENT, TOKEN_FILE_BYTES_MAX};
+use crate::limits::{CACHE_KEPT_PERCENT, PREPARE_DEADLINE, TOKEN_FILE_BYTES_MAX, WANT_DEADLINE};
 
 /// How much history a mount brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +63,12 @@ pub struct Record {
     /// `None`.
     #[serde(default)]
     pub hydrate_bytes_max: Option<u64>,
+    /// Seconds that a read waits for its content; [`WANT_DEADLINE`] if `None`.
+    #[serde(default)]
+    pub read_seconds_max: Option<u64>,
+    /// Seconds that the preparation of the mount may take; [`PREPARE_DEADLINE`] if `None`.
+    #[serde(default)]
+    pub prepare_seconds_max: Option<u64>,
 }
 
 impl Record {
@@ -74,6 +81,16 @@ impl Record {
     pub fn background_disk_bytes_max(&self) -> u64 {
         let kept = self.cache_bytes_max / 100 * CACHE_KEPT_PERCENT;
         self.hydrate_bytes_max.map_or(kept, |max| max.min(kept))
+    }
+
+    /// How long a read waits for its content.
+    pub fn read_deadline(&self) -> Duration {
+        self.read_seconds_max.map_or(WANT_DEADLINE, Duration::from_secs)
+    }
+
+    /// How long the preparation of the mount may take.
+    pub fn prepare_deadline(&self) -> Duration {
+        self.prepare_seconds_max.map_or(PREPARE_DEADLINE, Duration::from_secs)
     }
 
     /// The folder of what mounts of this remote share.

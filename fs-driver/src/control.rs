@@ -11,8 +11,10 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gitdir::head::HeadNow;
 use crate::hydrate::hydrator::Progress;
 use crate::limits::{CONTROL_CLIENTS_MAX, CONTROL_REQUEST_BYTES_MAX, CONTROL_TIMEOUT, SOCKET_PATH_BYTES_MAX};
+use crate::repo::hydrated::Hydrated;
 
 /// What can be asked of a mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +46,15 @@ pub struct Status {
     pub commit: String,
     /// The branch that was mounted.
     pub branch: Option<String>,
+    /// Where HEAD of the mount's git directory is now; `None` where it is not ready or cannot be read.
+    #[serde(default)]
+    pub head: Option<HeadNow>,
     /// The daemon's process id.
     pub pid: u32,
+    /// How much of the mounted commit is here, whoever brought it; `None` where it is not ready, or has too many files to be
+    /// counted.
+    #[serde(default)]
+    pub hydrated: Option<Hydrated>,
     /// What the hydrator did and has before it.
     pub hydration: Progress,
     /// Files that were changed, and whose content is kept by the mount.

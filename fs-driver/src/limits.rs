@@ -56,12 +56,23 @@ pub const UNKNOWN_BLOB_BYTES: u64 = 8 << 10;
 pub const SCAN_BLOBS_MAX: usize = 4_096;
 /// Folders below one folder in which reads missed, before the whole of it is fetched.
 pub const SCAN_FOLDERS_MIN: usize = 3;
+/// Walks through a tree that are told apart, each of which brings more with each miss.
+pub const AHEAD_ROWS_MAX: usize = 4;
+/// Missing files between what came with one miss and the next miss of the same walk.
+pub const AHEAD_SLACK: usize = NEIGHBOURS_MAX;
+/// Folders that are looked at to find what is next.
+pub const AHEAD_FOLDERS_MAX: usize = 4_096;
+/// Between an answer to git and its next question of the same walk.
+pub const AHEAD_GIT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Connections to one remote.
 pub const CONNECTIONS_MAX: usize = 4;
 /// The longest wait for a blob, as long as the remote is thought to be alive.
+#[set = "--read-deadline"]
 pub const WANT_DEADLINE: Duration = Duration::from_secs(60);
 /// The longest wait for a blob while the remote is thought to be dead.
 pub const WANT_DEADLINE_DEAD: Duration = Duration::from_secs(5);
+/// The longest deadline that can be set, in seconds.
+pub const DEADLINE_SECONDS_MAX: u64 = 86_400;
 /// Failures one after the other, after which a remote is thought to be dead.
 pub const FAILURES_UNTIL_DEAD: u32 = 5;
 /// The first pause after a failure; it doubles with each further one.
@@ -82,10 +93,23 @@ pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Cached contents that a process remembers to have hashed, at some 16 bytes each; beyond it they are hashed again.
 pub const CACHE_CHECKED_MAX: usize = 1 << 20;
+/// Cached contents that a process leaves open after their use, at some 500 bytes each with what the kernel holds; and no more
+/// than a quarter of the files that it may have open.
+pub const RECENT_BLOBS_MAX: usize = 16_384;
+/// A content of at least this many bytes is closed after its use.
+pub const RECENT_BLOB_BYTES_MAX: u64 = PASSTHROUGH_BYTES_MIN;
+/// Bytes of all that are left open: so much of the disk may stay taken for a minute after an eviction.
+pub const RECENT_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a cached content that are hashed at once.
 pub const CACHE_CHECK_BYTES: usize = 128 << 10;
 /// Bytes of a file with a token.
 pub const TOKEN_FILE_BYTES_MAX: u64 = 64 << 10;
+/// A count of what is here is made anew after this, even if this mount brought nothing since.
+pub const HYDRATED_AGE_MAX: Duration = Duration::from_secs(2);
+/// Bytes of a file that holds a ref, and of a line of the packed ones.
+pub const REF_BYTES_MAX: u64 = 8 << 10;
+/// Refs that lead from HEAD to a commit; git follows as many.
+pub const SYMREFS_MAX: usize = 5;
 /// Restarts of a daemon that dies within `RESTART_CALM` of its start.
 pub const RESTARTS_MAX: u32 = 5;
 /// A daemon that lives this long is thought to be well.
@@ -95,6 +119,8 @@ pub const WARNINGS_MAX: usize = 16;
 
 const _: () = assert!(WANTS_BATCH + NEIGHBOURS_MAX <= BACKGROUND_BATCH);
 const _: () = assert!(CACHE_KEPT_PERCENT < 100);
+const _: () = assert!(RECENT_BLOB_BYTES_MAX < RECENT_BYTES_MAX / 2);
+const _: () = assert!(KEPT_TREES_BYTES_MAX <= KEPT_TREES_TOTAL_BYTES_MAX / 4);
 
 /// A name in a directory (`NAME_MAX`).
 pub const NAME_BYTES_MAX: usize = 255;
@@ -128,6 +154,11 @@ pub const DOOMED_FILES_MAX: usize = 512;
 pub const DOOMED_BYTES_MAX: u64 = 64 << 20;
 
 const _: () = assert!(XATTR_BYTES_MAX < JOURNAL_FRAME_BYTES_MAX / 2);
+/// To bring the commit and its trees before a mount is ready, all attempts together.
+#[set = "--prepare-deadline"]
+pub const PREPARE_DEADLINE: Duration = Duration::from_secs(3_600);
+/// To wait until all who waited for a mount that will not be ready have been told, and have left its folder.
+pub const GATE_END_MAX: Duration = Duration::from_secs(10);
 /// Attempts to prepare a mount while the remote does not answer.
 pub const PREPARE_TRIES_MAX: u32 = 4;
 /// Attempts to bring the history in the background.
@@ -153,6 +184,12 @@ pub const FOLD_WAITING_MAX: usize = 65_536;
 pub const FOLD_BYTES_MAX: u64 = 16 << 20;
 /// Between two looks at what was written.
 pub const FOLD_PAUSE: Duration = Duration::from_secs(10);
+/// Bytes of all trees of one commit that are kept as one file for its next mount; larger ones are read from packs again.
+pub const KEPT_TREES_BYTES_MAX: u64 = 64 << 20;
+/// Commits of one remote whose trees are kept so.
+pub const KEPT_TREES_COUNT_MAX: usize = 16;
+/// Bytes of all these files of one remote.
+pub const KEPT_TREES_TOTAL_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of the trees and commits of one pack that are kept as bases of deltas.
 pub const BASES_BYTES_MAX: usize = 8 << 20;
 /// Bytes of one such tree or commit.

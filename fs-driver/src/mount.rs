@@ -3,11 +3,12 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cairn_remote::Options as RemoteOptions;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -24,11 +25,14 @@ use crate::gitdir::loose::Names;
 use crate::hydrate::upstream::{Dial, Failure, dial};
 use crate::limits::{
     BACKOFF_MAX, BACKOFF_MIN, CALM, CALM_WAIT_MAX, FOLD_PAUSE, HISTORY_TRIES_MAX, LEARNT_LISTING_MAX,
-    PREPARE_TRIES_MAX, VIEW_OBJECTS_MAX, WANT_DEADLINE,
+    PREPARE_TRIES_MAX, VIEW_OBJECTS_MAX,
 };
 use crate::port::Objects;
 use crate::registry;
 use crate::repo::{Mounted, Repo, prepare};
+
+/// The hydrator ends waits by itself; what it should forget is answered this much later.
+const PARKED_MARGIN: Duration = Duration::from_secs(5);
 
 /// What the control socket tells of.
 struct Shared {
@@ -54,8 +58,8 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
         false => None,
     };
     registry::set_gate(&record.state(), true)?;
-    let mounted = prepare_patiently(&record, program)?;
-    let repo = Repo::open(record.clone(), mounted.clone(), dial_for(&record))?;
+    let mounted = prepare_in_time(&record, program)?;
+    let repo = Repo::open(record.clone(), mounted.clone(), dial_to_read(&record))?;
     let listing = repo.list()?.map(Arc::new);
     let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let options = Options {
@@ -64,7 +68,7 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
         uid: owner.0,
         gid: owner.1,
         commit_time: mounted.commit_time(),
-        read_deadline: WANT_DEADLINE + Duration::from_secs(5),
+        read_deadline: record.read_deadline() + PARKED_MARGIN,
     };
     // They come while the rest is made ready.
     let sizes = listing.as_deref().and_then(|listing| repo.ask_sizes(listing));
@@ -126,14 +130,47 @@ fn show_objects(
     let Some(listing) = listing.filter(|listing| listing.len() <= VIEW_OBJECTS_MAX) else { return Ok(None) };
     private_folder(&place)?;
     let objects: Arc<dyn Objects> = Arc::<Repo>::clone(repo);
-    let deadline = WANT_DEADLINE + Duration::from_secs(5);
-    let names = Names::new(Arc::clone(listing));
+    let deadline = repo.record().read_deadline() + PARKED_MARGIN;
+    let names = Arc::new(Names::new(Arc::clone(listing)));
+    repo.count_of(Arc::clone(&names));
     fuse::objects::serve(names, objects, &place, fsname, deadline).map(Some)
 }
 
 fn dial_for(record: &Record) -> Dial {
     let (record, url) = (record.clone(), record.url.clone());
     dial(url, move || remote_options(&record))
+}
+
+/// A connection for reads is given up when who waits for it has to be.
+fn dial_to_read(record: &Record) -> Dial {
+    let (record, url) = (record.clone(), record.url.clone());
+    dial(url, move || {
+        let options = remote_options(&record)?;
+        let longest = |timeout: Duration| timeout.min(record.read_deadline());
+        let (connect, read) = (longest(options.connect_timeout), longest(options.read_timeout));
+        Ok(RemoteOptions { connect_timeout: connect, read_timeout: read, ..options })
+    })
+}
+
+/// Prepares until it is done or the deadline has come. What is under way then ends with the process.
+fn prepare_in_time(record: &Record, program: &Path) -> Result<Mounted, Failure> {
+    let (told, outcome) = channel();
+    let (about, program) = (record.clone(), program.to_owned());
+    thread::Builder::new()
+        .name("prepare".to_owned())
+        // Nobody listens any more after the deadline.
+        .spawn(move || _ = told.send(prepare_patiently(&about, &program)))?;
+    let deadline = record.prepare_deadline();
+    outcome.recv_timeout(deadline).unwrap_or_else(|ended| {
+        let (kind, text) = match ended {
+            RecvTimeoutError::Timeout => {
+                let text = format!("it was not ready after {} s (--prepare-deadline)", deadline.as_secs());
+                (io::ErrorKind::TimedOut, text)
+            }
+            RecvTimeoutError::Disconnected => (io::ErrorKind::Other, "its preparation panicked".to_owned()),
+        };
+        Err(Failure { text, is_transient: false, kind })
+    })
 }
 
 /// Tries again what may go better in a moment; asks git's credential helpers where the remote wants to know who asks.
@@ -240,6 +277,7 @@ fn start_background(
         while let Some(fs) = about.upgrade() {
             fs.fold_back();
             drop(fs);
+            repo.close_idle();
             kept.iter().for_each(|listing| repo.save_learnt(listing));
             thread::sleep(FOLD_PAUSE);
         }
@@ -300,7 +338,9 @@ impl Shared {
             dir: record.dir.clone(),
             commit: mounted.commit.clone(),
             branch: mounted.branch.clone(),
+            head: self.repo.head().ok(),
             pid: std::process::id(),
+            hydrated: self.repo.hydrated(),
             hydration: self.repo.progress(),
             dirty_files: fs.dirty_files,
             dirty_bytes: fs.upper_bytes,

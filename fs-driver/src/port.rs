@@ -37,8 +37,12 @@ pub trait Objects: Send + Sync + 'static {
     /// The size of a blob in bytes, where it is known without asking anyone.
     fn size(&self, id: &ObjectId) -> Option<u64>;
 
-    /// Makes the sizes of blobs known, in as few requests as it can; `size` has them when `done` is called. Never blocks.
-    fn want_sizes(&self, ids: Vec<ObjectId>, done: Done<()>);
+    /// Makes the sizes of blobs known, in as few requests as it can; `size` has them when `done` is called. `near` is the path
+    /// of one of them: sizes around it may come along. Never blocks.
+    fn want_sizes(&self, ids: Vec<ObjectId>, near: &[u8], done: Done<()>);
+
+    /// Fetches blobs, in as few requests as it can; `open` has them when `done` is called. `near` is as in `want_sizes`.
+    fn want_contents(&self, ids: Vec<ObjectId>, near: &[u8], done: Done<()>);
 
     /// The blob, where it is local. Reads the disk at most.
     fn open(&self, id: &ObjectId) -> Option<Blob>;
@@ -46,6 +50,11 @@ pub trait Objects: Send + Sync + 'static {
     /// Fetches a blob ahead of all background work. `path` is where it was met: its neighbours may come along. Never blocks.
     /// Fails with `ErrorKind::TimedOut` or another error within the read deadline.
     fn want(&self, id: ObjectId, path: &[u8], done: Done<Blob>);
+
+    /// As [`Objects::want`], for git, which reads all objects of a commit one after the other where it compares or checks them.
+    fn want_for_git(&self, id: ObjectId, path: &[u8], done: Done<Blob>) {
+        self.want(id, path, done);
+    }
 
     /// The file of a blob is about to be changed or removed: git will ask for the old content. Never blocks, best effort.
     fn diverges(&self, id: ObjectId);

@@ -1,12 +1,14 @@
 //! A mounted commit: prepares it from the remote, and answers the filesystem's questions about its objects.
 
+pub mod hydrated;
+mod listed;
 mod shown;
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId, commit_links, tag_target};
@@ -17,9 +19,12 @@ use crate::attributes::view::Converted;
 use crate::cache::blobs::Blobs;
 use crate::cache::sizes::Sizes;
 use crate::config::{History, Record, private_folder, write_whole};
-use crate::gitdir::index::{Listing, list};
+use crate::gitdir::head::{HeadNow, head_of};
+use crate::gitdir::index::Listing;
+use crate::gitdir::kept::Kept;
 use crate::gitdir::layout::{self, Head, Plan, gitdir_of};
 use crate::gitdir::receive::receive;
+use crate::gitdir::staging;
 use crate::gitdir::store::{Store, write_loose};
 use crate::hydrate::hydrator::{Hydrator, Parts, Progress};
 use crate::hydrate::learnt::Learnt;
@@ -75,11 +80,14 @@ pub struct Repo {
     mounted: Mounted,
     root: ObjectId,
     store: Arc<Store>,
+    /// All trees of the commit, where a mount has listed them.
+    kept: OnceLock<Kept>,
     blobs: Arc<Blobs>,
     sizes: Arc<Sizes>,
     hydrator: Hydrator,
     diverged: SyncSender<ObjectId>,
     learnt: Learnt,
+    counted: hydrated::Counted,
 }
 
 /// What the remote said, and what of it is to be mounted.
@@ -276,6 +284,7 @@ impl Repo {
         let sizes = Arc::new(Sizes::open(&record.store().join("sizes"), algo)?);
         let stage = record.store().join("stage");
         private_folder(&stage)?;
+        staging::sweep(&stage)?;
         let hydrator = Hydrator::start(Parts {
             dial,
             has_sizes: mounted.has_sizes,
@@ -286,6 +295,7 @@ impl Repo {
             algo,
             background_bytes_per_second: record.background_bytes_per_second,
             background_disk_bytes_max: record.background_disk_bytes_max(),
+            read_deadline: record.read_deadline(),
         })?;
         let (diverged, receiver) = sync_channel::<ObjectId>(DIVERGED_MAX);
         let (objects, cached) = (gitdir_of(&record.state()).join("objects"), Arc::clone(&blobs));
@@ -296,7 +306,19 @@ impl Repo {
             }
         })?;
         let learnt = Learnt::new(record.store().join("read-order"));
-        Ok(Arc::new(Self { record, mounted, root, store, blobs, sizes, hydrator, diverged, learnt }))
+        Ok(Arc::new(Self {
+            record,
+            mounted,
+            root,
+            store,
+            kept: OnceLock::new(),
+            blobs,
+            sizes,
+            hydrator,
+            diverged,
+            learnt,
+            counted: Default::default(),
+        }))
     }
 
     /// What is mounted.
@@ -319,6 +341,11 @@ impl Repo {
         gitdir_of(&self.record.state())
     }
 
+    /// Where HEAD is now.
+    pub fn head(&self) -> io::Result<HeadNow> {
+        head_of(&self.gitdir(), self.root.algo())
+    }
+
     /// What the hydrator did and will do.
     pub fn progress(&self) -> Progress {
         self.hydrator.progress()
@@ -329,11 +356,6 @@ impl Repo {
         &self.hydrator
     }
 
-    /// All files; `None` where there are too many.
-    pub fn list(&self) -> io::Result<Option<Listing>> {
-        list(&self.store, &self.root)
-    }
-
     /// Asks for the sizes that the index is to have, where one or two requests tell them all. What is answered ends when
     /// they are known.
     pub fn ask_sizes(&self, listing: &Listing) -> Option<Receiver<io::Result<()>>> {
@@ -342,7 +364,7 @@ impl Repo {
             return None;
         }
         let (sender, receiver) = sync_channel(1);
-        self.want_sizes(ids, Box::new(move |outcome| _ = sender.send(outcome)));
+        self.want_sizes(ids, b"", Box::new(move |outcome| _ = sender.send(outcome)));
         Some(receiver)
     }
 
@@ -381,6 +403,11 @@ impl Repo {
             log::warn!("the cache of contents could not be counted: {error}");
         }
         self.hydrator.push_background(files.into_iter().map(|file| file.id).collect(), false);
+    }
+
+    /// Closes files of the cache that were left open a while ago.
+    pub fn close_idle(&self) {
+        self.blobs.close_idle();
     }
 
     /// Keeps which files were read, for the next mount of the remote.
@@ -448,15 +475,25 @@ impl Objects for Repo {
     }
 
     fn tree(&self, id: &ObjectId) -> io::Result<Vec<u8>> {
-        self.store.tree(id)
+        self.tree_of(id)
     }
 
     fn size(&self, id: &ObjectId) -> Option<u64> {
         self.sizes.get(id).or_else(|| self.blobs.size(id))
     }
 
-    fn want_sizes(&self, ids: Vec<ObjectId>, done: Done<()>) {
-        self.hydrator.want_sizes(ids, done);
+    fn want_sizes(&self, ids: Vec<ObjectId>, near: &[u8], done: Done<()>) {
+        self.hydrator.want_sizes(ids, near, done);
+    }
+
+    fn want_contents(&self, ids: Vec<ObjectId>, near: &[u8], done: Done<()>) {
+        let is_missing = |id: &ObjectId| match self.mounted.is_partial {
+            true => !self.blobs.has(id),
+            // They are all here, and are taken out of their packs.
+            false => self.open(id).is_none(),
+        };
+        let missing: Vec<_> = ids.into_iter().filter(is_missing).collect();
+        self.hydrator.want_contents(&missing, near, done);
     }
 
     fn open(&self, id: &ObjectId) -> Option<Blob> {
@@ -483,6 +520,13 @@ impl Objects for Repo {
         match self.open(&id) {
             Some(blob) => done(Ok(blob)),
             None => self.hydrator.want(id, path, done),
+        }
+    }
+
+    fn want_for_git(&self, id: ObjectId, path: &[u8], done: Done<Blob>) {
+        match self.open(&id) {
+            Some(blob) => done(Ok(blob)),
+            None => self.hydrator.want_for_git(id, path, done),
         }
     }
 

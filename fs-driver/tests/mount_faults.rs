@@ -8,17 +8,27 @@ mod remotes;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
+use std::time::Instant;
 
 use cairn_conformance::fixture::{Script, lines};
 use cairn_conformance::front::{Asked, Deed};
-use remotes::World;
+use remotes::{DEADLINE, World};
 
 fn script() -> Script {
     let mut script = Script::default();
     script.commit("main", &[], &[("README", "first\n"), ("a/b", "b\n"), ("a/long", &lines(1, 900))]);
     script
+}
+
+fn await_that(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::yield_now();
+    }
 }
 
 const LAZY: &[&str] = &["--history", "lazy"];
@@ -188,41 +198,47 @@ fn tokens_from_each_source_open_the_remote_and_lie_in_one_file_at_most() {
     world.unmount();
 }
 
+/// Files that are being received below the cache.
+fn received(world: &World) -> BTreeSet<PathBuf> {
+    let mut files = Vec::new();
+    files_below(&world.cache().join("remotes"), &mut files);
+    let is_pack = |file: &PathBuf| file.file_name().unwrap().to_string_lossy().starts_with("tmp_");
+    files.into_iter().filter(is_pack).collect()
+}
+
+fn kill(pid: u64) {
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+}
+
+/// The process that started another.
+fn parent_of(pid: u64) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("PPid:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 #[test]
-fn the_status_has_a_shape_that_scripts_can_rely_on() {
-    let world = World::stock(&script(), |_| Deed::Pass);
+fn what_a_kill_left_half_received_is_swept_and_what_is_being_received_is_not() {
+    let world = World::stock(&script(), after_the_commit(vec![Deed::Stall(150)]));
     world.mount(LAZY);
-    let status = world.status().unwrap();
-    let keys =
-        |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-    let all = names(&[
-        "state",
-        "remote",
-        "dir",
-        "commit",
-        "branch",
-        "pid",
-        "hydration",
-        "dirty_files",
-        "dirty_bytes",
-        "warnings",
-        "history_error",
-    ]);
-    assert!(keys(&status).is_superset(&all), "{status}");
-    let inner = names(&[
-        "fetched_blobs",
-        "fetched_bytes",
-        "requests",
-        "waiting",
-        "background",
-        "is_paused",
-        "is_remote_dead",
-        "last_error",
-    ]);
-    assert!(keys(&status["hydration"]).is_superset(&inner), "{status}");
-    assert_eq!(status["state"], "ready");
-    assert_eq!((&status["branch"], &status["remote"]), (&"main".into(), &world.url().into()));
-    fs::write(world.mountpoint().join("new"), "four").unwrap();
-    world.wait("the change is counted", |s| s["dirty_files"] == 1 && s["dirty_bytes"] == 4);
+    await_that("a pack is being received", || !received(&world).is_empty());
+    let receiving = received(&world);
+    // Another mount of the remote sweeps as it starts.
+    let (url, other) = (world.url(), world.dir.path().join("other"));
+    world.done(&["mount", &url, other.to_str().unwrap(), "--history", "lazy"]);
+    assert_eq!(fs::read_to_string(other.join("README")).unwrap(), "first\n");
+    assert!(received(&world).is_superset(&receiving), "it is being received");
+    world.done(&["unmount", other.to_str().unwrap()]);
+    // The supervisor first: it would start another.
+    let daemon = world.status().unwrap()["pid"].as_u64().unwrap();
+    [parent_of(daemon), daemon].into_iter().for_each(kill);
+    await_that("the daemon is gone", || fs::symlink_metadata(world.mountpoint()).is_err());
+    assert_eq!(received(&world), receiving, "nobody swept yet");
+    // What a kill within the first preparation leaves lies elsewhere.
+    let store = receiving.first().unwrap().parent().unwrap().parent().unwrap();
+    let packs = ["tmp_pack_left", "tmp_idx_left"].map(|name| store.join("objects/pack").join(name));
+    packs.iter().for_each(|pack| fs::write(pack, "half").unwrap());
+    world.mount(LAZY);
+    assert!(receiving.iter().chain(&packs).all(|left| !left.exists()));
+    assert_whole(&world);
 }

@@ -10,16 +10,16 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 
 use crate::app::{App, Parts};
 use crate::auth::ApiToken;
+use crate::budget::Budget;
 use crate::clock::Clock;
-use crate::config::{Config, Given, Patience};
+use crate::config::{Config, Given, Patience, reachable};
 use crate::edge::Edge;
 use crate::jobs::import::Imports;
 use crate::jobs::maintenance::Maintenance;
-use crate::limits::{IMPORT_DRAIN_MS_MAX, INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
+use crate::limits::{IMPORT_DRAIN_MS_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
 use crate::listen::{self, Door};
 use crate::metrics::Metrics;
 use crate::ops::plans::{Plans, Visible};
@@ -88,6 +88,7 @@ pub fn open_on(disk: Arc<dyn Disk>, config: Config, api_token: &str, clock: Cloc
         quotas: Quotas::new(bounds.size, catalog.clone()),
         token_rates: bounds.rate_per_token.map(Rates::new),
         namespace_rates: bounds.rate_per_namespace.map(Rates::new),
+        memory: Budget::new(config.memory),
         config,
         catalog,
         api_token,
@@ -99,7 +100,6 @@ pub fn open_on(disk: Arc<dyn Disk>, config: Config, api_token: &str, clock: Cloc
         reads: Arc::default(),
         running: Running::default(),
         commit_turns: Turns::default(),
-        index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
         imports: Imports::default(),
         maintenance: Maintenance::default(),
     }))
@@ -131,7 +131,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     let address = doing("read the address", listener.local_addr())?;
     let tls = given.tls.as_ref().map(|(certificate, key)| Tls::open(certificate, key)).transpose()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let own_url = format!("{scheme}://{address}");
+    let own_url = format!("{scheme}://{}", reachable(address));
     let public_url = given.public_url.as_deref().unwrap_or(&own_url).trim_end_matches('/').to_owned();
     let patience = Patience { connections_max: connections(&given), ..given.patience };
     let config = Config {
@@ -142,6 +142,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
         trusted_proxies: given.trusted_proxies.clone(),
         slow_request_ms: given.slow_request_ms,
         patience,
+        memory: given.memory,
         bounds: given.bounds,
         maintenance_quiet_ms: given.maintenance_quiet_ms,
     };

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod api_token;
+mod authorities;
 mod bounds;
 mod clone;
 mod commit;
@@ -9,10 +10,12 @@ mod export;
 mod http;
 pub mod limits;
 mod maintain;
+mod memory;
 mod merge;
 mod ns;
 mod patience;
 mod read;
+mod ready;
 mod refs;
 mod repo;
 mod show;
@@ -108,6 +111,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Print every limit of the server, what it is, and how it is set
     Limits(limits::LimitsArgs),
+    /// Ask a server whether it takes changes, without a token: for health checks
+    Ready(ready::ReadyArgs),
     /// Watch what a server does
     Top(top::TopArgs),
     /// Roll small packs into larger ones and give the space back; a server that runs is asked to do it
@@ -150,6 +155,8 @@ struct Serve {
     maintenance: upkeep::Quiet,
     #[command(flatten)]
     patience: patience::PatienceArgs,
+    #[command(flatten)]
+    memory: memory::MemoryArgs,
     #[command(flatten)]
     bounds: bounds::BoundsArgs,
     #[command(flatten)]
@@ -200,6 +207,7 @@ pub fn run() -> ExitCode {
         Command::Restore(args) => return local(None, maintain::restore(args)),
         Command::Export(args) => return local(None, export::export(args)),
         Command::Limits(args) => limits::run(args),
+        Command::Ready(args) => ready::run(args),
         Command::Top(args) => top::run(args),
         Command::Maintain(args) => return local(None, upkeep::maintain(args)),
         Command::ApiToken(args) => return local(None, api_token::run(args)),
@@ -279,6 +287,7 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
         trusted_proxies: args.trusted_proxy,
         slow_request_ms: args.slow_request_ms,
         patience: args.patience.into(),
+        memory: args.memory.into(),
         imports: ImportConfig { allow_private: args.import_allow_private, ca_file: args.import_ca_file },
         bounds: args.bounds.into(),
         maintenance_quiet_ms: args.maintenance.0,

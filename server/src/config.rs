@@ -1,11 +1,12 @@
 //! What the operator chose.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::limits::{
     BODY_IDLE_MS_MAX, BODY_MIN_BYTES_PER_SECOND, CONNECTIONS_MAX, GIT_DEADLINE_MS, HTTP2_PING_MS,
-    MAINTAIN_QUIET_MS, REST_DEADLINE_MS, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX,
+    MAINTAIN_QUIET_MS, MEMORY_BUDGET_BYTES, MEMORY_UPLOAD_WAIT_MS_MAX, MEMORY_WAIT_MS_MAX,
+    MEMORY_WAITING_MAX, REST_DEADLINE_MS, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX,
 };
 use crate::ops::quota::Allowed;
 use crate::peer::Network;
@@ -55,6 +56,30 @@ impl Default for Patience {
     }
 }
 
+/// How much memory large work may take, and how long it may be waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// All requests together.
+    pub budget_bytes: u64,
+    /// A request before its answer.
+    pub wait_ms: u64,
+    /// A push that is uploaded.
+    pub upload_wait_ms: u64,
+    /// Requests that wait at once.
+    pub waiting_max: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            budget_bytes: MEMORY_BUDGET_BYTES,
+            wait_ms: MEMORY_WAIT_MS_MAX,
+            upload_wait_ms: MEMORY_UPLOAD_WAIT_MS_MAX,
+            waiting_max: MEMORY_WAITING_MAX,
+        }
+    }
+}
+
 /// Settings of one server, complete.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -70,6 +95,8 @@ pub struct Config {
     pub slow_request_ms: u64,
     /// How long clients are waited for and worked for, and how many.
     pub patience: Patience,
+    /// How much memory large work may take.
+    pub memory: Memory,
     /// What callers may use.
     pub bounds: Bounds,
     /// Whence may be imported.
@@ -97,6 +124,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             slow_request_ms: SLOW_REQUEST_MS,
             patience: Patience::default(),
+            memory: Memory::default(),
             bounds: Bounds::default(),
             imports: ImportConfig::default(),
             maintenance_quiet_ms: Some(MAINTAIN_QUIET_MS),
@@ -127,8 +155,21 @@ pub struct Given {
     pub slow_request_ms: u64,
     /// How long clients are waited for and worked for, and how many.
     pub patience: Patience,
+    /// How much memory large work may take.
+    pub memory: Memory,
     /// What callers may use.
     pub bounds: Bounds,
     /// Without a push for so long, a repository is maintained, in milliseconds; `None`: the server does nothing of itself.
     pub maintenance_quiet_ms: Option<u64>,
+}
+
+/// Where a process on this machine reaches a server that listens there: one that listens everywhere is at loopback, too.
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }

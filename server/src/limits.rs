@@ -166,12 +166,24 @@ pub const SPOOL_MEMORY_BYTES_MAX: usize = 1 << 20;
 pub const INDEX_CACHE_BYTES: u64 = 16 << 20;
 /// Threads that index one pack.
 pub const INDEX_THREADS_MAX: usize = 8;
-/// Large packs indexed at once; others wait on disk. Their memory adds up, their cores do not.
-pub const INDEX_LARGE_MAX: usize = 1;
+/// Memory of the index pass for each entry of a pack, in bytes: its row, its place in the forest of deltas, and what it names.
+pub const INDEX_ENTRY_BYTES: u64 = 128;
+/// The largest object up to which all threads of an index pass count on holding some at once.
+pub const INDEX_OBJECT_BYTES: u64 = 4 << 20;
 /// Plans of recent fetches, all repositories together.
 pub const PLAN_CACHE_BYTES: usize = 32 << 20;
 /// Visible sets of recent snapshots, all repositories together.
 pub const VISIBLE_CACHE_BYTES: usize = 16 << 20;
+/// Memory that planning a fetch takes for each object that the repository stores, in bytes.
+pub const PLAN_OBJECT_BYTES: u64 = 24;
+/// Memory that a ref takes in an answer that lists it, beside twice its name, in bytes.
+pub const REF_ROW_BYTES: u64 = 256;
+/// What a fetch request takes in memory, in times of its bytes: itself, and what was read out of it.
+pub const FETCH_REQUEST_COPIES: u64 = 3;
+/// What the commands of a push take in memory, in times of their bytes.
+pub const PUSH_COMMANDS_COPIES: u64 = 3;
+/// Pushes at once whose commands do not fit an upload in memory. They are whole on disk before that.
+pub const PUSH_COMMANDS_LARGE_MAX: usize = 1;
 /// Imports that run at once; others wait without a connection.
 pub const IMPORTS_MAX: usize = 4;
 /// Imports that run or wait; further ones are refused.
@@ -201,6 +213,10 @@ pub const OPEN_FILES_MAX: usize = 512;
 
 /// The file of an API token, in bytes: a token is one short line.
 pub const CLI_TOKEN_FILE_BYTES_MAX: u64 = 4_096;
+/// The file of certificate authorities that `--ca-file` names, in bytes; the system's own has a fifth of that.
+pub const CLI_CA_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How long `cairn ready` waits for the whole answer, in seconds: less than health checks usually wait for it.
+pub const CLI_READY_SECONDS_MAX: u64 = 8;
 /// A JSON answer that a command holds, in bytes: a comparison with all its patches fits.
 pub const CLI_ANSWER_BYTES_MAX: u64 = 128 << 20;
 /// How long a command waits for a connection, in seconds.
@@ -217,12 +233,31 @@ pub const CREDENTIAL_QUESTION_BYTES_MAX: u64 = 64 << 10;
 /// How long a token lives that the credential helper hands to git, in seconds: git asks for a new one each time.
 pub const CREDENTIAL_TTL_SECONDS: u64 = 3_600;
 
-/// An object that reads make in memory without the turn for large ones, its delta bases included.
-pub const READ_BYTES_MAX: u64 = 1 << 20;
-/// An object that reads make in memory at all: the largest that a push may bring.
-pub const READ_LARGE_BYTES_MAX: u64 = OBJECT_BYTES_MAX;
-/// Large objects made at once. Making a delta holds up to three objects of that size.
-pub const LARGE_READS_MAX: usize = 1;
+/// Memory that all requests together take for large work: index passes, large objects, large bodies, archives. What needs
+/// more takes all of it and runs alone.
+#[set = "--memory-budget"]
+#[test_at = "budget::large_pushes_and_reads_at_once_all_end_well"]
+pub const MEMORY_BUDGET_BYTES: u64 = 256 << 20;
+/// What a request waits for its share of that memory before it is answered with 503.
+#[set = "--memory-wait-ms"]
+#[test_at = "budget::beyond_the_wait_rest_answers_503_with_retry_after"]
+pub const MEMORY_WAIT_MS_MAX: u64 = 60_000;
+/// The same for a push that is uploaded, which hears meanwhile that the work goes on, and for an import.
+#[set = "--memory-upload-wait-ms"]
+#[test_at = "budget::beyond_the_wait_a_push_is_told_why"]
+pub const MEMORY_UPLOAD_WAIT_MS_MAX: u64 = 1_800_000;
+/// Requests that wait for memory; further ones are answered with 503 at once.
+#[set = "--memory-waiting"]
+#[test_at = "budget::a_full_queue_refuses_at_once"]
+pub const MEMORY_WAITING_MAX: usize = 256;
+/// What `Retry-After` says where memory was missing.
+pub const MEMORY_RETRY_MS: u64 = 10_000;
+/// The unit in which the budget is counted.
+pub const MEMORY_UNIT_BYTES: u64 = 64 << 10;
+/// Memory that a request holds without asking the budget.
+pub const ROOM_SMALL_BYTES: u64 = 4 << 20;
+/// Objects of one size that making a delta holds: its base, its instructions, itself.
+pub const OBJECT_COPIES: u64 = 3;
 /// A blob that is read and sent as one piece. A slow client holds it.
 pub const SMALL_BLOB_BYTES_MAX: u64 = 128 << 10;
 /// Bytes of a larger blob, or of an archive, that are made at a time. A slow client holds them.
@@ -283,11 +318,13 @@ pub const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;
 pub const ZIP_DIRECTORY_BYTES_MAX: usize = 1 << 20;
 
 const _: () =
-    assert!(SMALL_BLOB_BYTES_MAX <= READ_BYTES_MAX && CACHED_OBJECT_BYTES_MAX <= OBJECT_CACHE_BYTES / 4);
+    assert!(SMALL_BLOB_BYTES_MAX <= ROOM_SMALL_BYTES / OBJECT_COPIES && CACHED_OBJECT_BYTES_MAX <= OBJECT_CACHE_BYTES / 4);
 /// One object that is diffed or merged, or a tree or commit on the way to it.
 pub const ENGINE_OBJECT_BYTES_MAX: u64 = 64 << 20;
-/// Commits that one comparison or merge looks at; some 40 bytes of memory each.
+/// Commits that one comparison or merge looks at.
 pub const COMPARE_COMMITS_MAX: usize = 2_000_000;
+/// Memory that a commit takes while histories are compared, in bytes.
+pub const COMPARE_COMMIT_BYTES: u64 = 40;
 /// Commits on a page of a comparison when nothing is asked for.
 pub const COMPARE_PAGE_COMMITS: u64 = 50;
 /// Files that one comparison lists.
@@ -342,10 +379,9 @@ pub const COMMIT_UPLOAD_BYTES_MAX: u64 = 1 << 30;
 pub const PART_HEADER_BYTES_MAX: usize = 16 << 10;
 /// A multipart boundary (RFC 2046, section 5.1.1).
 pub const BOUNDARY_BYTES_MAX: usize = 70;
-/// JSON of commits that is parsed at once without a turn; larger ones wait on disk for one.
-pub const COMMIT_JSON_SMALL_BYTES_MAX: u64 = 1 << 20;
-/// Large JSON bodies in memory at once: each takes about three times its bytes.
-pub const COMMIT_JSON_LARGE_MAX: usize = 1;
+/// What a JSON body takes in memory while it is worked on, in times of its bytes: itself, what was read out of it, and the
+/// objects that are made of that. A large one is whole on disk before that.
+pub const COMMIT_JSON_COPIES: u64 = 4;
 /// Folders that one commit reads, in bytes of their trees.
 pub const COMMIT_TREE_BYTES_MAX: u64 = 128 << 20;
 /// How often a REST write follows a ref that moves before it gives up.
@@ -355,7 +391,6 @@ pub const COMMIT_TURNS: usize = 256;
 /// One read from a spooled file.
 pub const STREAM_STEP_BYTES: usize = 64 << 10;
 
-const _: () = assert!(COMMIT_JSON_SMALL_BYTES_MAX <= COMMIT_JSON_BYTES_MAX);
 const _: () = assert!(COMMIT_JSON_BYTES_MAX <= COMMIT_UPLOAD_BYTES_MAX);
 
 /// An `Idempotency-Key`.

@@ -68,8 +68,16 @@ pub struct Now {
     pub namespaces: u64,
     /// Bytes of packs of live repositories.
     pub stored_bytes: u64,
-    /// Large packs that are indexed.
-    pub index_turns_taken: u64,
+    /// Bytes of the commits that are kept in memory, and how many packs' were dropped to make room.
+    pub graphs: (u64, u64),
+    /// Bytes of memory that large work may take.
+    pub memory_budget_bytes: u64,
+    /// Bytes of them that are taken.
+    pub memory_taken_bytes: u64,
+    /// Requests that wait for some.
+    pub memory_waiting: u64,
+    /// Requests that waited in vain, or were refused since too many waited.
+    pub memory_refused: u64,
     /// Bytes of memory that the process holds.
     pub resident_bytes: u64,
     /// Descriptors that the process has open.
@@ -267,13 +275,23 @@ impl Metrics {
         ] {
             all.register(name, help, counter.clone());
         }
+        let dropped = Counter::<u64, AtomicU64>::default();
+        dropped.inc_by(now.graphs.1);
+        let help = "Packs whose commits were dropped from memory to make room";
+        all.register("commit_graph_evictions", help, dropped);
+        let refused = Counter::<u64, AtomicU64>::default();
+        refused.inc_by(now.memory_refused);
+        all.register("memory_refused", "Requests that got no share of the budget", refused);
         for (name, help, value) in [
             ("open_files", "Repository files open", now.open_files),
             ("catalog_queue", "Changes that wait for the catalog's writer", now.catalog_queue),
             ("repositories", "Live repositories", now.repositories),
             ("namespaces", "Live namespaces", now.namespaces),
             ("stored_bytes", "Bytes of packs of live repositories", now.stored_bytes),
-            ("index_turns_taken", "Large packs that are indexed", now.index_turns_taken),
+            ("commit_graph_bytes", "Bytes of commits that are kept in memory", now.graphs.0),
+            ("memory_budget_bytes", "Bytes of memory that large work may take", now.memory_budget_bytes),
+            ("memory_taken_bytes", "Bytes of the budget that are taken", now.memory_taken_bytes),
+            ("memory_waiting", "Requests that wait for a share of the budget", now.memory_waiting),
             ("resident_bytes", "Bytes of memory that the process holds", now.resident_bytes),
             ("open_descriptors", "Descriptors that the process has open", now.open_descriptors),
         ] {

@@ -25,6 +25,7 @@ pub mod push;
 pub mod quota;
 pub mod read;
 pub mod reserve;
+pub mod room;
 pub mod shallow;
 pub mod spool;
 pub mod tokens;

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::metrics::{Held, Metrics, WorkCounts};
@@ -31,6 +32,7 @@ pub struct Stop(Option<Arc<Flag>>);
 
 struct Flag {
     said: OnceLock<Stopped>,
+    saying: Notify,
     counts: WorkCounts,
 }
 
@@ -47,7 +49,11 @@ impl std::fmt::Debug for Stop {
 impl Stop {
     /// For a new request.
     pub fn new(metrics: &Metrics) -> Self {
-        Self(Some(Arc::new(Flag { said: OnceLock::new(), counts: metrics.work().clone() })))
+        Self(Some(Arc::new(Flag {
+            said: OnceLock::new(),
+            saying: Notify::new(),
+            counts: metrics.work().clone(),
+        })))
     }
 
     /// That of the request for which this runs.
@@ -59,15 +65,33 @@ impl Stop {
     pub fn say(&self, why: Stopped) {
         if let Some(flag) = &self.0
             && flag.said.set(why).is_ok()
-            && matches!(why, Stopped::Deadline(_))
         {
-            flag.counts.late.inc();
+            flag.saying.notify_waiters();
+            if matches!(why, Stopped::Deadline(_)) {
+                flag.counts.late.inc();
+            }
         }
     }
 
     /// Why to stop, once it was said.
     pub fn said(&self) -> Option<Stopped> {
         self.0.as_ref()?.said.get().copied()
+    }
+
+    /// For waits: ends once it is said.
+    pub async fn heard(&self) -> Stopped {
+        let Some(flag) = &self.0 else { return std::future::pending().await };
+        let saying = flag.saying.notified();
+        let mut saying = std::pin::pin!(saying);
+        // From here on no word is missed.
+        saying.as_mut().enable();
+        match self.said() {
+            Some(why) => why,
+            None => {
+                saying.await;
+                self.said().unwrap_or(Stopped::Gone)
+            }
+        }
     }
 
     /// For loops: an error once it was said.
@@ -136,6 +160,19 @@ mod tests {
         assert_eq!(said, Some(Stopped::Deadline(Duration::from_millis(7))), "the first word counts");
         assert_eq!(metrics.work().late.get(), 1);
         assert_eq!(metrics.work().working.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_waits_hears_the_word_whenever_it_is_said() {
+        let stop = Stop::new(&Metrics::default());
+        let waits = tokio::spawn({
+            let stop = stop.clone();
+            async move { stop.heard().await }
+        });
+        tokio::task::yield_now().await;
+        stop.say(Stopped::Gone);
+        assert_eq!(waits.await.expect("no panic"), Stopped::Gone, "said while somebody waited");
+        assert_eq!(stop.heard().await, Stopped::Gone, "said before");
     }
 
     #[test]

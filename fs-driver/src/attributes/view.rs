@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId, TreeIter, hash_object};
 
@@ -219,26 +219,39 @@ impl Objects for Converted {
     }
 
     /// The size of a converted file is known once its content is here: all that are asked for come together.
-    fn want_sizes(&self, ids: Vec<ObjectId>, done: Done<()>) {
-        let (converted, plain): (Vec<_>, Vec<_>) =
-            ids.into_iter().partition(|id| self.blobs.contains_key(id));
-        let left = Arc::new(Mutex::new((converted.len() + usize::from(!plain.is_empty()), Some(done))));
-        let tell = move |outcome: io::Result<()>| {
-            let mut held = left.lock().unwrap_or_else(PoisonError::into_inner);
-            held.0 = held.0.saturating_sub(1);
-            let is_over = outcome.is_err() || held.0 == 0;
-            if let Some(done) = held.1.take_if(|_| is_over) {
-                drop(held);
-                done(outcome);
+    fn want_sizes(&self, ids: Vec<ObjectId>, near: &[u8], done: Done<()>) {
+        let (mut converted, mut plain) = (Vec::new(), Vec::new());
+        for id in ids {
+            match self.blobs.get(&id) {
+                Some((real, conversion)) => converted.push((id, *real, Arc::clone(conversion))),
+                None => plain.push(id),
+            }
+        }
+        if converted.is_empty() {
+            return self.inner.want_sizes(plain, near, done);
+        }
+        let reals = converted.iter().map(|(_, real, _)| *real).collect();
+        let (inner, sizes, folder) = (Arc::clone(&self.inner), Arc::clone(&self.sizes), self.folder.clone());
+        let then = move |came: io::Result<()>| {
+            let measure = || {
+                for (id, real, conversion) in converted {
+                    let gone = || io::Error::other(format!("blob {real} came and is gone again"));
+                    let blob = inner.open(&real).ok_or_else(gone)?;
+                    convert(&blob, (id, real), &conversion, &sizes, &folder)?;
+                }
+                Ok(())
+            };
+            match came.and_then(|()| measure()) {
+                Ok(()) if !plain.is_empty() => inner.want_sizes(plain, b"", done),
+                outcome => done(outcome),
             }
         };
-        for id in converted {
-            let tell = tell.clone();
-            self.want(id, b"", Box::new(move |came| tell(came.map(drop))));
-        }
-        if !plain.is_empty() {
-            self.inner.want_sizes(plain, Box::new(tell));
-        }
+        self.inner.want_contents(reals, near, Box::new(then));
+    }
+
+    fn want_contents(&self, ids: Vec<ObjectId>, near: &[u8], done: Done<()>) {
+        let real = |id: ObjectId| self.blobs.get(&id).map_or(id, |(real, _)| *real);
+        self.inner.want_contents(ids.into_iter().map(real).collect(), near, done);
     }
 
     fn open(&self, id: &ObjectId) -> Option<Blob> {

@@ -36,7 +36,7 @@ const SHELF_FIRST: u64 = 2;
 const OBJECT_FIRST: u64 = SHELF_FIRST + 256;
 
 struct View {
-    names: Names,
+    names: Arc<Names>,
     objects: Arc<dyn Objects>,
     at: SystemTime,
     owner: (u32, u32),
@@ -50,7 +50,7 @@ pub struct ObjectFolder(SessionUnmounter);
 
 /// Mounts the object folder. It serves when this returns.
 pub fn serve(
-    names: Names,
+    names: Arc<Names>,
     objects: Arc<dyn Objects>,
     mountpoint: &Path,
     fsname: &str,
@@ -76,7 +76,7 @@ pub fn serve(
         MountOption::RW,
     ];
     config.n_threads = Some(1);
-    let mut session = fuser::Session::new(view, mountpoint, &config)?;
+    let mut session = fuser::Session::new(view, mountpoint, &config).map_err(super::device::explain)?;
     let unmounter = session.unmount_callable();
     std::thread::Builder::new().name("cairn-objects".to_owned()).spawn(move || {
         if let Err(error) = session.run() {
@@ -226,7 +226,7 @@ impl Filesystem for View {
             }
             Err(error) => ticket.end(Err(error)),
         });
-        self.objects.want(id, self.names.path(place), done);
+        self.objects.want_for_git(id, self.names.path(place), done);
     }
 
     fn read(

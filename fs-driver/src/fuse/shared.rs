@@ -25,6 +25,8 @@ pub(super) struct Shared {
     pub(super) served: Arc<AtomicU64>,
     pub(super) notices: Mutex<Sender<Ino>>,
     pub(super) passthrough: AtomicBool,
+    /// Whether the kernel opens files without asking.
+    pub(super) stateless_files: AtomicBool,
     /// Whether the kernel lists directories without opening them.
     pub(super) stateless_dirs: AtomicBool,
     /// The kernel wants one id for all that have an inode open.
@@ -83,7 +85,7 @@ where
     let ticket = shared.lot.park(job);
     let objects = shared.fs.objects();
     match need {
-        Need::Sizes(ids) => objects.want_sizes(ids, Box::new(move |got| ticket.end(got))),
+        Need::Sizes(ids, near) => objects.want_sizes(ids, &near, Box::new(move |got| ticket.end(got))),
         Need::Blob(id, path) => {
             // The blob is held until the operation has opened it.
             let done: port::Done<port::Blob> = Box::new(move |got| match got {

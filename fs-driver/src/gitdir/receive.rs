@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 
 use super::bases::Bases;
 use super::pack::{broken, read_object};
+use super::staging;
 use crate::limits::{INDEX_CACHE_BYTES, OBJECT_BYTES_MAX, PACK_OBJECTS_MAX};
 
 /// A checked pack in a temporary file.
@@ -66,7 +67,7 @@ pub fn receive<T, E>(
 where
     E: From<io::Error>,
 {
-    let file = tempfile::Builder::new().prefix("tmp_pack_").tempfile_in(folder)?;
+    let file = staging::create(folder, staging::PACK)?;
     let mut out = BufWriter::with_capacity(1 << 17, file.as_file());
     let mut len = 0;
     let told = fetch(&mut |bytes| {

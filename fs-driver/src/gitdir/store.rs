@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::idx;
 use super::pack::{Pack, broken};
 use super::receive::Received;
+use super::staging;
 
 /// What is known about the history that a store holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,7 @@ impl Store {
         fs::create_dir_all(folder.join("objects/pack"))?;
         fs::create_dir_all(folder.join("objects/info"))?;
         let store = Self { folder: folder.to_owned(), algo, packs: RwLock::default(), facts: Mutex::new(()) };
+        staging::sweep(&store.pack_folder())?;
         store.reload()?;
         Ok(store)
     }
@@ -109,7 +111,7 @@ impl Store {
         }
         let folder = self.pack_folder();
         let name = folder.join(format!("pack-{}.pack", pack.trailer()));
-        let index = tempfile::Builder::new().prefix("tmp_idx_").tempfile_in(&folder)?;
+        let index = staging::create(&folder, staging::INDEX)?;
         idx::write(&pack, file.as_file(), io::BufWriter::new(index.as_file()))?;
         index.as_file().sync_data()?;
         file.as_file().sync_data()?;

@@ -13,6 +13,7 @@ use cairn_protocol::object::{HashAlgo, ObjectId};
 use cairn_remote::FetchWish;
 use serde::{Deserialize, Serialize};
 
+use super::ahead::{Ahead, EachFolder, GitRow, Question};
 use super::background::Pace;
 use super::queue::{Job, Queue, SizesWant, Waiter, error_of};
 use super::scan::{Detector, Tree, parent};
@@ -22,7 +23,7 @@ use crate::cache::sizes::Sizes;
 use crate::gitdir::receive::receive;
 use crate::limits::{
     BACKOFF_MAX, BACKOFF_MIN, CONNECTIONS_MAX, NEIGHBOUR_BYTES_MAX, NEIGHBOURS_MAX, SCAN_BLOBS_MAX,
-    TREE_DEPTH_MAX, UNKNOWN_BLOB_BYTES, WANT_DEADLINE, WANT_DEADLINE_DEAD,
+    TREE_DEPTH_MAX, UNKNOWN_BLOB_BYTES,
 };
 use crate::port::{Blob, Done};
 
@@ -51,6 +52,8 @@ pub struct Parts {
     pub background_bytes_per_second: Option<u64>,
     /// The background brings nothing that would make the cache larger than this, in bytes.
     pub background_disk_bytes_max: u64,
+    /// How long who asks waits, while the remote is thought to be alive.
+    pub read_deadline: Duration,
 }
 
 /// What a hydrator has done and has before it.
@@ -89,6 +92,13 @@ struct Inner {
     requests: AtomicU64,
     last_error: Mutex<Option<String>>,
     detector: Mutex<Detector>,
+    /// Trees are read while it is held, and no other lock is taken.
+    ahead: Mutex<Ahead>,
+    /// The same for sizes.
+    sizes_ahead: Mutex<Ahead>,
+    git: Mutex<GitRow>,
+    /// Connections that nobody uses now. Whoever used its connection last is the next to use it.
+    idle: Mutex<Vec<Box<dyn Upstream>>>,
 }
 
 /// Brings blobs and sizes. Dropping it ends its threads after their current request.
@@ -100,10 +110,11 @@ pub struct Hydrator {
 impl Hydrator {
     /// Starts the threads.
     pub fn start(parts: Parts) -> io::Result<Self> {
-        let pace = Pace::new(parts.background_bytes_per_second);
+        let mut queue = Queue::new(Pace::new(parts.background_bytes_per_second));
+        queue.read_deadline = parts.read_deadline;
         let inner = Arc::new(Inner {
             parts,
-            queue: Mutex::new(Queue::new(pace)),
+            queue: Mutex::new(queue),
             changed: Condvar::new(),
             is_stopping: AtomicBool::new(false),
             fetched_blobs: AtomicU64::new(0),
@@ -111,6 +122,10 @@ impl Hydrator {
             requests: AtomicU64::new(0),
             last_error: Mutex::default(),
             detector: Mutex::default(),
+            ahead: Mutex::default(),
+            sizes_ahead: Mutex::default(),
+            git: Mutex::default(),
+            idle: Mutex::default(),
         });
         let mut threads = Vec::new();
         for nth in 0..CONNECTIONS_MAX {
@@ -125,8 +140,8 @@ impl Hydrator {
     /// Asks for a blob.
     pub fn want(&self, id: ObjectId, path: &[u8], done: Done<Blob>) {
         let mut queue = self.inner.lock();
-        let patience = if queue.is_dead() { WANT_DEADLINE_DEAD } else { WANT_DEADLINE };
-        let waiter = Waiter { deadline: Instant::now() + patience, done };
+        let deadline = queue.begin_wait(Instant::now());
+        let waiter = Waiter { deadline, done };
         let refused = match self.inner.is_stopping.load(Ordering::Relaxed) {
             true => Some(waiter),
             false => queue.want(id, path, waiter).err(),
@@ -138,31 +153,45 @@ impl Hydrator {
         }
     }
 
-    /// Asks for sizes; where the remote tells none, for the contents.
-    pub fn want_sizes(&self, ids: Vec<ObjectId>, done: Done<()>) {
+    /// Asks for a blob that git wants to read.
+    pub fn want_for_git(&self, id: ObjectId, path: &[u8], done: Done<Blob>) {
+        locked(&self.inner.git).missed(Instant::now());
+        let inner = Arc::clone(&self.inner);
+        let told = move |came| {
+            locked(&inner.git).answered(Instant::now());
+            done(came);
+        };
+        self.want(id, path, Box::new(told));
+    }
+
+    /// Asks for sizes; where the remote tells none, for the contents. `near` is the path of one of them, if it is known.
+    pub fn want_sizes(&self, ids: Vec<ObjectId>, near: &[u8], done: Done<()>) {
         let ids: Vec<_> = ids.into_iter().filter(|id| self.inner.parts.sizes.get(id).is_none()).collect();
         if ids.is_empty() {
             return done(Ok(()));
         }
         if !self.inner.parts.has_sizes {
-            return self.want_contents(&ids, done);
+            return self.want_contents(&ids, near, done);
         }
         let mut queue = self.inner.lock();
-        let patience = if queue.is_dead() { WANT_DEADLINE_DEAD } else { WANT_DEADLINE };
-        queue.want_sizes(SizesWant { ids, waiter: Waiter { deadline: Instant::now() + patience, done } });
+        let deadline = queue.begin_wait(Instant::now());
+        queue.want_sizes(SizesWant { ids, near: near.to_vec(), waiter: Waiter { deadline, done } });
         drop(queue);
         self.inner.changed.notify_all();
     }
 
-    /// Asks for contents, without their neighbours.
-    pub fn want_contents(&self, ids: &[ObjectId], done: Done<()>) {
+    /// Asks for contents. With the path of one of them, as in [`Hydrator::want_sizes`], what is around it may come along.
+    pub fn want_contents(&self, ids: &[ObjectId], near: &[u8], done: Done<()>) {
+        if ids.is_empty() {
+            return done(Ok(()));
+        }
         // The last one to come, or the first one to fail, tells.
         let left = Arc::new(Mutex::new((ids.len(), Some(done))));
         let mut refused = Vec::new();
         // Under one lock, so that they go into few requests.
         let mut queue = self.inner.lock();
-        let patience = if queue.is_dead() { WANT_DEADLINE_DEAD } else { WANT_DEADLINE };
-        for id in ids {
+        let deadline = queue.begin_wait(Instant::now());
+        for (nth, id) in ids.iter().enumerate() {
             let left = Arc::clone(&left);
             let told = move |found: io::Result<Blob>| {
                 let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,10 +203,10 @@ impl Hydrator {
                     done(outcome);
                 }
             };
-            let waiter = Waiter { deadline: Instant::now() + patience, done: Box::new(told) };
+            let waiter = Waiter { deadline, done: Box::new(told) };
             refused.extend(match self.inner.is_stopping.load(Ordering::Relaxed) {
                 true => Some(waiter),
-                false => queue.want(*id, b"", waiter).err(),
+                false => queue.want(*id, if nth == 0 { near } else { b"" }, waiter).err(),
             });
         }
         drop(queue);
@@ -242,6 +271,10 @@ impl Drop for Hydrator {
     }
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -264,8 +297,8 @@ impl Inner {
     }
 
     fn work(&self) {
-        let mut connection = None;
         while let Some(job) = self.next() {
+            let mut connection = locked(&self.idle).pop();
             match job {
                 Job::Wanted(wanted) => self.wanted(&mut connection, wanted),
                 Job::Sizes(wanted) => self.sizes(&mut connection, wanted),
@@ -275,6 +308,7 @@ impl Inner {
                     self.changed.notify_all();
                 }
             }
+            locked(&self.idle).extend(connection);
         }
     }
 
@@ -318,8 +352,10 @@ impl Inner {
             let mut detector = self.detector.lock().unwrap_or_else(PoisonError::into_inner);
             scans.extend(folders.iter().filter_map(|folder| detector.missed(folder)));
         }
-        let around =
-            self.neighbours(wanted.iter().map(|(_, path)| path.as_slice()).filter(|p| !p.is_empty()));
+        let paths: Vec<&[u8]> =
+            wanted.iter().map(|(_, path)| path.as_slice()).filter(|p| !p.is_empty()).collect();
+        let mut around = self.neighbours(&paths);
+        around.extend(self.ahead(&self.ahead, &paths, &|id| !self.parts.blobs.has(id)));
         ids.extend(self.lock().claim(around));
         if let Some(folder) = scans.pop() {
             self.scan(&folder);
@@ -336,17 +372,32 @@ impl Inner {
         self.changed.notify_all();
     }
 
-    fn neighbours<'a>(&self, paths: impl Iterator<Item = &'a [u8]>) -> Vec<ObjectId> {
+    /// What is likely to be asked for next.
+    fn ahead(
+        &self,
+        ahead: &Mutex<Ahead>,
+        paths: &[&[u8]],
+        is_missing: &dyn Fn(&ObjectId) -> bool,
+    ) -> Vec<ObjectId> {
+        let walk = |from: &[u8], each: EachFolder<'_>| self.parts.tree.walk(from, each);
+        let size = |id: &ObjectId| self.parts.sizes.get(id);
+        let about = Question { walk: &walk, is_missing, size: &size };
+        // Only a help, as the neighbours are.
+        let git_misses = locked(&self.git).misses(Instant::now());
+        locked(ahead).missed(paths, git_misses, &about).unwrap_or_default()
+    }
+
+    fn neighbours(&self, paths: &[&[u8]]) -> Vec<ObjectId> {
         let mut found = Vec::new();
         let mut bytes = 0;
-        for path in paths.take(NEIGHBOURS_MAX) {
+        for path in paths.iter().take(NEIGHBOURS_MAX) {
             // Only a help: what cannot be read here is told where it is needed.
             for file in self.parts.tree.siblings(path).unwrap_or_default() {
                 let size = self.parts.sizes.get(&file.id).unwrap_or(UNKNOWN_BLOB_BYTES);
                 if found.len() >= NEIGHBOURS_MAX || bytes >= NEIGHBOURS_BYTES_MAX {
                     return found;
                 }
-                if size <= NEIGHBOUR_BYTES_MAX && file.path != path && !self.parts.blobs.has(&file.id) {
+                if size <= NEIGHBOUR_BYTES_MAX && file.path != *path && !self.parts.blobs.has(&file.id) {
                     bytes += size;
                     found.push(file.id);
                 }
@@ -442,9 +493,13 @@ impl Inner {
 
     fn sizes(&self, connection: &mut Option<Box<dyn Upstream>>, wanted: Vec<SizesWant>) {
         let mut ids: Vec<ObjectId> = wanted.iter().flat_map(|want| want.ids.iter().copied()).collect();
+        let is_missing = |id: &ObjectId| self.parts.sizes.get(id).is_none();
+        let near: Vec<&[u8]> =
+            wanted.iter().map(|want| want.near.as_slice()).filter(|p| !p.is_empty()).collect();
+        ids.extend(self.ahead(&self.sizes_ahead, &near, &is_missing));
         ids.sort_unstable();
         ids.dedup();
-        ids.retain(|id| self.parts.sizes.get(id).is_none());
+        ids.retain(is_missing);
         let outcome = self.sizes_once(connection, &ids);
         match &outcome {
             Ok(()) => self.succeeded(),
@@ -512,6 +567,6 @@ impl Inner {
         // Many mounts that lost the same remote must not come back at the same moment.
         let jitter = RandomState::new().hash_one(queue.failures) % 1_000;
         let pause = pause / 2 + pause.mul_f64(jitter as f64 / 2_000.0);
-        queue.open_until = Instant::now().checked_add(pause);
+        queue.rest(Instant::now(), pause);
     }
 }

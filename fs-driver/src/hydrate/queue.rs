@@ -2,13 +2,15 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cairn_protocol::object::ObjectId;
 
 use super::background::{Line, Pace};
 use super::upstream::Failure;
-use crate::limits::{DISK_LOOK_PAUSE, FAILURES_UNTIL_DEAD, WAITING_MAX, WANTS_BATCH};
+use crate::limits::{
+    DISK_LOOK_PAUSE, FAILURES_UNTIL_DEAD, WAITING_MAX, WANT_DEADLINE, WANT_DEADLINE_DEAD, WANTS_BATCH,
+};
 use crate::port::{Blob, Done};
 
 /// Somebody who waits.
@@ -29,6 +31,8 @@ struct Want {
 pub struct SizesWant {
     /// Whose sizes.
     pub ids: Vec<ObjectId>,
+    /// The path of one of them; empty where it is not known.
+    pub near: Vec<u8>,
     /// Who waits for them.
     pub waiter: Waiter<()>,
 }
@@ -60,12 +64,33 @@ pub struct Queue {
     pub open_until: Option<Instant>,
     /// Failures since the last success.
     pub failures: u32,
+    /// How long who asks waits, while the remote is thought to be alive.
+    pub read_deadline: Duration,
 }
 
 impl Queue {
     /// Empty, with a background of this pace.
     pub fn new(pace: Pace) -> Self {
-        Self { pace, ..Self::default() }
+        Self { pace, read_deadline: WANT_DEADLINE, ..Self::default() }
+    }
+
+    /// How long who asks now waits.
+    pub fn patience(&self) -> Duration {
+        if self.is_dead() { self.read_deadline.min(WANT_DEADLINE_DEAD) } else { self.read_deadline }
+    }
+
+    /// Somebody begins to wait: the remote is asked again while that one has patience, however long the pause was to be.
+    /// Answers when the patience ends.
+    pub fn begin_wait(&mut self, now: Instant) -> Instant {
+        let patience = self.patience();
+        self.open_until = self.open_until.map(|until| until.min(now + patience / 4));
+        now + patience
+    }
+
+    /// A request failed: nobody asks before the pause is over, or for less long while somebody waits.
+    pub fn rest(&mut self, now: Instant, pause: Duration) {
+        let longest = if self.is_waited_for() { self.patience() / 4 } else { pause };
+        self.open_until = now.checked_add(pause.min(longest));
     }
 
     /// Whether the remote is thought to be dead.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use cairn_protocol::object::{Kind, ObjectId, TreeIter};
 
+use super::ahead::EachFolder;
 use super::order::Candidate;
 use crate::gitdir::pack::broken;
 use crate::gitdir::store::Store;
@@ -19,6 +20,8 @@ pub struct Detector {
 
 /// Folders that are remembered.
 const RECENT_MAX: usize = 16;
+/// A walk that has so many folders before it takes in no more.
+const WALK_OPEN_MAX: usize = 1 << 16;
 
 impl Detector {
     /// A read in `folder` missed. Answers a folder whose whole content should be fetched.
@@ -45,10 +48,17 @@ pub fn parent(path: &[u8]) -> Option<&[u8]> {
     Some(path.iter().rposition(|b| *b == b'/').and_then(|at| path.get(..at)).unwrap_or_default())
 }
 
+fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
+}
+
 fn is_inside(path: &[u8], folder: &[u8]) -> bool {
     folder.is_empty()
         || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
+
+/// A folder: its path and its tree.
+type Folder = (Vec<u8>, ObjectId);
 
 /// The mounted tree, by path.
 pub struct Tree {
@@ -92,6 +102,47 @@ impl Tree {
         let own = extension(path);
         found.sort_by_key(|file| extension(&file.path) != own);
         Ok(found)
+    }
+
+    /// All folders from one on, each with its files, and its own folders after it.
+    pub fn walk(&self, from: &[u8], each: EachFolder<'_>) -> io::Result<()> {
+        let (mut at, mut open) = ((Vec::new(), self.root), Vec::new());
+        for name in from.split(|b| *b == b'/').filter(|name| !name.is_empty()) {
+            let mut folders = self.read(&at.0, &at.1)?.1;
+            let path = join(&at.0, name);
+            let Some(place) = folders.iter().position(|(folder, _)| *folder == path) else { return Ok(()) };
+            open.extend(folders.drain(place + 1..).rev());
+            at = folders.swap_remove(place);
+        }
+        open.push(at);
+        while let Some((folder, id)) = open.pop() {
+            let (files, folders) = self.read(&folder, &id)?;
+            if each(&folder, files).is_break() {
+                return Ok(());
+            }
+            // A bomb has more folders than there is time for.
+            if folder.iter().filter(|b| **b == b'/').count() < TREE_DEPTH_MAX && open.len() < WALK_OPEN_MAX {
+                open.extend(folders.into_iter().rev());
+            }
+        }
+        Ok(())
+    }
+
+    /// The files and the folders right in a folder.
+    fn read(&self, folder: &[u8], id: &ObjectId) -> io::Result<(Vec<Candidate>, Vec<Folder>)> {
+        let (mut files, mut folders) = (Vec::new(), Vec::new());
+        let data = self.store.tree(id)?;
+        for entry in TreeIter::new(id.algo(), &data) {
+            let entry = entry.map_err(broken)?;
+            let Some(id) = ObjectId::from_bytes(id.algo(), entry.id) else { continue };
+            let path = join(folder, entry.name);
+            match entry.link_kind() {
+                Some(Kind::Blob) => files.push(Candidate { path, id, size: None }),
+                Some(Kind::Tree) => folders.push((path, id)),
+                _ => {}
+            }
+        }
+        Ok((files, folders))
     }
 
     /// Up to `max` files below a folder, `depth` folders deep.

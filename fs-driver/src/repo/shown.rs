@@ -28,7 +28,7 @@ impl Repo {
             return Ok(());
         }
         let (sender, receiver) = sync_channel(1);
-        self.hydrator.want_contents(&ids, Box::new(move |outcome| _ = sender.send(outcome)));
+        self.hydrator.want_contents(&ids, b"", Box::new(move |outcome| _ = sender.send(outcome)));
         receiver.recv().map_err(io::Error::other)?
     }
 

@@ -109,13 +109,22 @@ impl Objects for Fake {
         Some(self.blob(id)?.size)
     }
 
-    fn want_sizes(&self, ids: Vec<ObjectId>, done: Done<()>) {
+    fn want_sizes(&self, ids: Vec<ObjectId>, _near: &[u8], done: Done<()>) {
         self.size_requests.fetch_add(1, Ordering::SeqCst);
         let mut sizeless = self.sizeless.lock().unwrap();
         ids.iter().for_each(|id| {
             sizeless.remove(id);
         });
         drop(sizeless);
+        std::thread::spawn(move || done(Ok(())));
+    }
+
+    fn want_contents(&self, ids: Vec<ObjectId>, _near: &[u8], done: Done<()>) {
+        let mut cold = self.cold.lock().unwrap();
+        ids.iter().for_each(|id| {
+            cold.remove(id);
+        });
+        drop(cold);
         std::thread::spawn(move || done(Ok(())));
     }
 

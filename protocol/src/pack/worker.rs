@@ -133,6 +133,10 @@ impl<'r, 'a> Worker<'r, 'a> {
         if kind == Kind::Blob && frame.is_spent() {
             return Ok(());
         }
+        if table.size(index) > resolver.largest_held {
+            let at = table.offset(index);
+            return Err(PackError::Malformed { at, why: "a delta is for a base of another size" });
+        }
         let mut result = std::mem::take(&mut self.result);
         self.reader.read(table, index, &mut result)?;
         self.result = result;

@@ -4,9 +4,13 @@
 //! held: [`PackAnswer`] is a value that waits until the client has taken the last batch.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use cairn_protocol::object::{Kind, ObjectId};
+use cairn_protocol::pack::PackBytes;
 use cairn_protocol::pktline;
 use cairn_protocol::plan::{PackStream, Plan, PlanOptions, build};
 use cairn_protocol::refs::RefName;
@@ -16,9 +20,15 @@ use cairn_protocol::upload_pack::{
 };
 use cairn_protocol::walk::{self, DEPTH_INFINITE, DeepenTo, Reader, Selection, WalkError, WalkRequest};
 
+use super::read::Halt;
+use super::read::batches::{Batches, Step};
+use super::room::Room;
 use super::shallow::{cut_of, tell_cut};
+use super::spool::Spool;
 use super::visible::{full_set, visible_set};
 use super::{OpError, Served};
+use crate::error::Error;
+use crate::limits::{FETCH_REQUEST_COPIES, PLAN_OBJECT_BYTES, REF_ROW_BYTES, ROOM_SMALL_BYTES};
 use crate::store::repo::Snapshot;
 
 /// Bytes of pack that one batch carries; each batch is one trip to a blocking thread.
@@ -38,10 +48,54 @@ pub struct PackAnswer {
     head: Vec<u8>,
     stream: PackStream,
     side_band: SideBand,
+    /// A large object that was made, until the client has taken it: whoever is slow holds no memory.
+    parked: Option<Spool>,
+    spool_dir: PathBuf,
     ended: bool,
 }
 
+/// Memory that reading a request takes, in bytes; 0 for a small one.
+pub fn request_bytes(body: &Spool) -> u64 {
+    if body.is_on_disk(0) {
+        body.len().saturating_mul(FETCH_REQUEST_COPIES).max(ROOM_SMALL_BYTES + 1)
+    } else {
+        0
+    }
+}
+
+/// The bytes of a request.
+pub fn request(body: &Spool, room: Room) -> Result<Vec<u8>, OpError> {
+    room.hold(request_bytes(body))?;
+    Ok(body.front(body.len())?)
+}
+
 impl PackAnswer {
+    /// Large objects that wait for the client do so in files in `dir`.
+    pub fn parking_in(mut self, dir: PathBuf) -> Self {
+        self.spool_dir = dir;
+        self
+    }
+
+    /// Fills `into` as the stream does, but for what was parked.
+    fn fill(&mut self, into: &mut [u8]) -> Result<usize, OpError> {
+        if let Some(parked) = &mut self.parked {
+            let count = into.len().min(usize::try_from(parked.len()).unwrap_or(usize::MAX));
+            parked.read_at(0, into.get_mut(..count).unwrap_or_default())?;
+            parked.cut_front(count as u64);
+            if parked.len() == 0 {
+                self.parked = None;
+            }
+            return Ok(count);
+        }
+        let count = self.stream.fill(&self.snapshot, into)?;
+        if self.stream.pending_bytes() > BATCH_BYTES_MAX {
+            let mut spool = Spool::default();
+            spool.write(&self.spool_dir, &self.stream.take_pending())?;
+            self.parked = Some(spool);
+        }
+        Ok(count)
+    }
+
     /// The next bytes of the answer; `None` when it is complete.
     pub fn next_batch(&mut self) -> Result<Option<Vec<u8>>, OpError> {
         if self.ended {
@@ -58,8 +112,16 @@ impl PackAnswer {
             let start = out.len();
             let head = if framed { 5 } else { 0 };
             out.resize(start + head + max, 0);
-            let room = out.get_mut(start + head..).unwrap_or_default();
-            let n = self.stream.fill(&self.snapshot, room)?;
+            let into = out.get_mut(start + head..).unwrap_or_default();
+            let n = match self.fill(into) {
+                Ok(n) => n,
+                Err(error) if start == 0 => return Err(error),
+                // What is there goes out first: the error comes again.
+                Err(_) => {
+                    out.truncate(start);
+                    return Ok(Some(out));
+                }
+            };
             out.truncate(start + head + n);
             if n == 0 {
                 out.truncate(start);
@@ -67,7 +129,7 @@ impl PackAnswer {
                 let header = format!("{:04x}\u{1}", n + 5);
                 out.get_mut(start..start + 5).unwrap_or_default().copy_from_slice(header.as_bytes());
             }
-            self.ended = n < max;
+            self.ended = self.parked.is_none() && self.stream.is_ended();
         }
         if self.ended && framed {
             pktline::write_flush(&mut out);
@@ -76,12 +138,23 @@ impl PackAnswer {
     }
 
     /// What tells the client that the pack will not be completed.
-    pub fn failure(&self, text: &str) -> Vec<u8> {
+    fn told(&self, text: &str) -> Vec<u8> {
         let mut out = Vec::new();
         if !matches!(self.side_band, SideBand::None) {
             pktline::write_band(&mut out, 3, format!("{text}\n").as_bytes(), self.side_band.data_max());
         }
         out
+    }
+}
+
+impl Batches for PackAnswer {
+    fn step(&mut self, room: Room) -> Result<Step, Halt> {
+        self.stream.limit(room.object_bytes_max());
+        Ok(self.next_batch()?.map_or(Step::End, |batch| Step::Data(batch.into())))
+    }
+
+    fn failure(&self, why: &Error) -> Option<Bytes> {
+        Some(self.told(&why.message).into())
     }
 }
 
@@ -101,10 +174,13 @@ pub fn advertise(served: &Served, service: Service, version: u8) -> Result<Vec<u
     {
         rows.push((b"HEAD".to_vec(), row.id, row.peeled));
     }
+    let mut bytes = 0;
     snapshot.refs(b"", &mut |row| {
+        bytes += row.name.len() as u64 * 2 + REF_ROW_BYTES;
         rows.push((row.name, row.id, row.peeled.filter(|_| service == Service::UploadPack)));
-        true
+        bytes <= served.room.bytes()
     })?;
+    served.room.hold(bytes)?;
     let refs: Vec<AdvertisedRef<'_>> =
         rows.iter().map(|(name, id, peeled)| AdvertisedRef { name, id: *id, peeled: *peeled }).collect();
     let symref = (service == Service::UploadPack).then_some(&head);
@@ -151,8 +227,10 @@ fn ls_refs(served: &Served, request: LsRefs, out: &mut Vec<u8>) -> Result<(), Op
         snapshot.refs(&prefix, &mut |row| {
             let peeled = row.peeled.filter(|_| request.peel);
             upload_pack::write_ls_refs_line(out, &row.name, Some(&row.id), None, peeled.as_ref());
-            true
+            out.len() as u64 * 2 <= served.room.bytes()
         })?;
+        // The buffer may be twice as large as what is in it.
+        served.room.hold(out.len() as u64 * 2)?;
     }
     pktline::write_flush(out);
     Ok(())
@@ -235,7 +313,7 @@ fn deepen(served: &Served, snapshot: &Snapshot, request: &FetchRequest) -> Resul
         })?;
         not.extend(snapshot.lookup(&id)?);
     }
-    let not = walk::Tips::peel(&mut Reader::new(snapshot, served.algo), &not)?.commits;
+    let not = walk::Tips::peel(&mut served.reader(snapshot), &not)?.commits;
     Ok(DeepenTo::Since { time: deepen.since.unwrap_or(i64::MIN), not })
 }
 
@@ -259,7 +337,7 @@ pub(super) fn find_ref(
 
 /// Whether every want has a common ancestor among the haves, so that more haves would change little.
 fn is_ready(served: &Served, snapshot: &Snapshot, resolved: &Resolved) -> Result<bool, OpError> {
-    let mut reader = Reader::new(snapshot, served.algo);
+    let mut reader = served.reader(snapshot);
     let haves = walk::Tips::peel(&mut reader, &resolved.walk.haves)?.commits;
     if haves.is_empty() {
         return Ok(false);
@@ -391,7 +469,10 @@ fn pack_answer(
     side_band: SideBand,
 ) -> Answer {
     let stream = PackStream::new(plan, served.algo);
-    Answer::Pack(Box::new(PackAnswer { snapshot, head, stream, side_band, ended: false }))
+    // A slow client holds no commits: they were walked when the plan was made.
+    let snapshot = snapshot.at_rest();
+    let (parked, spool_dir) = (None, PathBuf::new());
+    Answer::Pack(Box::new(PackAnswer { snapshot, head, stream, side_band, parked, spool_dir, ended: false }))
 }
 
 fn boundary_ids(snapshot: &Snapshot, edges: &Edges) -> Result<(Vec<ObjectId>, Vec<ObjectId>), OpError> {
@@ -410,6 +491,11 @@ pub struct Edges {
     is_cut: bool,
 }
 
+/// Memory that planning takes at most: sets of objects, the graph of commits, the runs of the plan.
+fn plan_bytes(snapshot: &Snapshot) -> u64 {
+    snapshot.limits().into_iter().map(u64::from).sum::<u64>() * PLAN_OBJECT_BYTES
+}
+
 fn plan(
     served: &Served,
     snapshot: &Snapshot,
@@ -421,7 +507,8 @@ fn plan(
         return Ok(found);
     }
     let _span = tracing::debug_span!("plan", wants = walk.wants.len(), haves = walk.haves.len()).entered();
-    let mut reader = Reader::new(snapshot, served.algo);
+    served.room.hold(plan_bytes(snapshot))?;
+    let mut reader = served.reader(snapshot);
     let mut full = |reader: &mut Reader<'_>, wants: &[ObjRef]| {
         full_set(served, snapshot, reader, wants).map_err(|e| match e {
             OpError::Walk(error) => error,

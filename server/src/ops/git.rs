@@ -7,10 +7,12 @@ use cairn_protocol::pack::PackError;
 use cairn_protocol::refs::RefName;
 use cairn_protocol::source::SourceError;
 use cairn_protocol::upload_pack::RequestError;
-use cairn_protocol::walk::WalkError;
+use cairn_protocol::walk::{Reader, WalkError};
 
 use super::plans::{Plans, Visible};
 use super::quota::Quota;
+use super::room::Room;
+use crate::budget::Busy;
 use crate::stop::{Stop, Stopped};
 use crate::store::StoreError;
 use crate::store::disk::is_full_io;
@@ -30,6 +32,8 @@ pub struct Served {
     pub algo: HashAlgo,
     /// Its default branch, without `refs/heads/`.
     pub default_branch: String,
+    /// How much memory its operations may hold.
+    pub room: Room,
     /// How much may be stored.
     pub quota: Quota,
     /// Ready plans of all repositories.
@@ -42,6 +46,11 @@ impl Served {
     /// The repository as of the moment that was asked for.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
         self.repo.snapshot(self.as_of)
+    }
+
+    /// A reader of whole objects that stops where there is no room for one.
+    pub fn reader<'a>(&self, snapshot: &'a Snapshot) -> Reader<'a> {
+        self.room.limit(Reader::new(snapshot, self.algo))
     }
 
     /// What `HEAD` points to.
@@ -63,6 +72,15 @@ pub enum OpError {
     /// The work would go beyond a named limit.
     #[error("{0}")]
     TooLarge(String),
+    /// The work holds more than it may: it is to begin again with more room.
+    #[error("the work needs {bytes} bytes of memory at once")]
+    Room {
+        /// What it would hold.
+        bytes: u64,
+    },
+    /// No memory became free in time.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The diff and merge engine failed.
     #[error("engine: {0}")]
     Engine(String),

@@ -1,21 +1,27 @@
 //! Push: index the pack, check it, judge the commands, commit one entry, report.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use cairn_protocol::object::{Kind, ObjectId, tag_target};
+use cairn_protocol::pack::limits::ENTRY_BYTES_MIN as PACK_ENTRY_BYTES_MIN;
 use cairn_protocol::pack::{FsckRules, IndexOptions, IndexedPack, Known, PackBytes, PackError, scan};
 use cairn_protocol::receive_pack::{Command, PushRequest};
 use cairn_protocol::refs::{RefName, is_pushable};
 use cairn_protocol::source::{ObjRef, ObjectSource, SourceError};
-use cairn_protocol::walk::{ObjSet, Reader, is_ancestor};
+use cairn_protocol::walk::{ObjSet, is_ancestor};
 
+use super::room::{Room, Wishes};
 use super::shallow::{Beyond, CutPack, save_cut};
 use super::spool::Spool;
 use super::visible::{mark_unclean, visible_set};
 use super::watched::Watched;
 use super::{OpError, Served};
-use crate::limits::{INDEX_CACHE_BYTES, INDEX_THREADS_MAX, OBJECT_BYTES_MAX, PUSH_OBJECTS_MAX};
+use crate::limits::{
+    INDEX_CACHE_BYTES, INDEX_ENTRY_BYTES, INDEX_OBJECT_BYTES, INDEX_THREADS_MAX, OBJECT_BYTES_MAX,
+    OBJECT_COPIES, PUSH_OBJECTS_MAX,
+};
 use crate::stop::Stop;
 use crate::store::repo::facts::PackFacts;
 use crate::store::repo::{EntryKind, Expected, NewEntry, RefUpdate, Snapshot, UpdateResult};
@@ -86,9 +92,9 @@ impl Known for KnownObjects<'_> {
     fn find(&self, id: &ObjectId) -> Result<Option<(Kind, Vec<u8>)>, SourceError> {
         let snapshot = self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Some(at) = self.hidden.place(&snapshot, id)? else { return Ok(None) };
-        let mut reader = Reader::new(*snapshot, self.served.algo);
+        let mut reader = self.served.reader(*snapshot);
         let (kind, data) = reader.read(at).map_err(|e| SourceError(Box::new(e)))?;
-        Ok(Some((kind, data.to_vec())))
+        Ok(Some((kind, Rc::unwrap_or_clone(data))))
     }
 
     fn kinds(&self, ids: &[ObjectId]) -> Result<Vec<Option<Kind>>, SourceError> {
@@ -104,6 +110,7 @@ impl Known for KnownObjects<'_> {
 }
 
 /// What makes the entry, for whom, and when.
+#[derive(Clone, Debug)]
 pub struct By {
     /// What makes it.
     pub kind: EntryKind,
@@ -115,7 +122,42 @@ pub struct By {
     pub nonce: [u8; 16],
 }
 
+/// Memory that the index pass of an upload surely takes, in bytes; 0 for a small one, which may still turn out to need more.
+pub fn index_bytes(upload: &Spool) -> u64 {
+    if !upload.is_on_disk(0) {
+        return 0;
+    }
+    let objects = INDEX_OBJECT_BYTES * OBJECT_COPIES * index_threads(upload) as u64;
+    table_bytes(upload) + INDEX_CACHE_BYTES + objects
+}
+
+/// What the pack's entries take while it is indexed, as far as its header tells the truth: one that does not is refused
+/// before anything is made for it.
+fn table_bytes(upload: &Spool) -> u64 {
+    let mut count = [0; 4];
+    // A pack without a whole header is refused.
+    let count = upload.read_at(8, &mut count).map_or(0, |()| u32::from_be_bytes(count));
+    u64::from(count.min(PUSH_OBJECTS_MAX)).min(upload.len() / PACK_ENTRY_BYTES_MIN) * INDEX_ENTRY_BYTES
+}
+
+fn index_threads(upload: &Spool) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if upload.is_on_disk(0) { cores.min(INDEX_THREADS_MAX) } else { 1 }
+}
+
+/// How many threads index a pack whose largest object has `largest` bytes, and how many bytes of delta bases they keep.
+fn index_plan(room: Room, upload: &Spool, largest: u64) -> Result<(usize, u64), OpError> {
+    let held = largest.saturating_mul(OBJECT_COPIES).max(1);
+    let need = table_bytes(upload).saturating_add(held);
+    room.hold(need)?;
+    let spare = room.bytes() - need;
+    let more = spare.saturating_sub(INDEX_CACHE_BYTES) / held;
+    let threads = index_threads(upload).min(usize::try_from(more).unwrap_or(usize::MAX).saturating_add(1));
+    Ok((threads, INDEX_CACHE_BYTES.min(spare - held * (threads as u64 - 1))))
+}
+
 /// Does a push, or anything else that adds objects and moves refs. Blocks. `progress` is told in words how far the work is.
+/// Changes nothing where it stops for want of room.
 pub fn push(
     served: &Served,
     request: &PushRequest,
@@ -157,6 +199,7 @@ pub fn push_cut(
             tracing::debug!(%error, "a push was stopped");
             return Err(why.into());
         }
+        Some(Err(error)) if error.wished_bytes().is_some() => return Err(error),
         Some(Err(OpError::Pack(error))) => return Ok(refused(request, &error.to_string())),
         Some(Err(error)) => return Err(error),
     };
@@ -245,26 +288,26 @@ fn index(
     progress: &mut dyn FnMut(String),
 ) -> Result<(IndexedPack, Beyond), OpError> {
     let _span = tracing::debug_span!("index").entered();
+    served.room.hold(table_bytes(upload))?;
     let options = IndexOptions {
         algo: served.algo,
-        cache_bytes: INDEX_CACHE_BYTES,
+        cache_bytes: 0,
         object_bytes_max: OBJECT_BYTES_MAX,
         objects_max: PUSH_OBJECTS_MAX,
         fsck: true,
     };
-    let is_large = upload.is_on_disk(0);
-    let upload = &Watched::new(upload);
-    let scanned = scan(upload, &options, &mut |done, total| {
+    let bytes = &Watched::new(upload);
+    let mut scanned = scan(bytes, &options, &mut |done, total| {
         progress(format!(
             "Receiving objects: {}% ({done}/{total})\r",
             u64::from(done) * 100 / u64::from(total.max(1))
         ));
     })?;
     let known = KnownObjects { snapshot: Mutex::new(snapshot), served, hidden, beyond: Beyond::default() };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if is_large { cores.min(INDEX_THREADS_MAX) } else { 1 };
+    let (threads, cache_bytes) = index_plan(served.room, upload, scanned.largest_held())?;
+    scanned.set_cache_bytes(cache_bytes);
     let rules = FsckRules::new(&known);
-    let resolver = scanned.resolver(upload, &known, &rules)?;
+    let resolver = scanned.resolver(bytes, &known, &rules)?;
     if threads == 1 {
         resolver.work()?;
     } else {
@@ -351,7 +394,7 @@ impl Judge<'_> {
                 Some(next) => next,
                 None => {
                     let Some(place) = self.snapshot.lookup(&at)? else { return Ok(None) };
-                    let (_, data) = Reader::new(self.snapshot, self.served.algo).read(place)?;
+                    let (_, data) = self.served.reader(self.snapshot).read(place)?;
                     match tag_target(self.served.algo, &data) {
                         Ok(target) => target,
                         Err(_) => return Ok(None),

@@ -131,7 +131,7 @@ async fn moved(
     row: crate::store::catalog::RepoRow,
     wish: Move,
 ) -> Result<Option<cairn_protocol::object::ObjectId>> {
-    let turn = app.commit_turns.of(row.id).await;
+    let turn = app.commit_turns.of(&app.memory, row.id).await?;
     let (inside, id, now_ms) = (app.clone(), row.id, app.clock.now_ms());
     let actor = grant.caller().actor.clone();
     let done = crate::stop::spawn(move || {

@@ -9,7 +9,7 @@ mod cuts;
 pub mod facts;
 pub(crate) mod file;
 pub mod fsck;
-mod graph;
+pub(crate) mod graph;
 mod index;
 mod kinds;
 pub mod limits;

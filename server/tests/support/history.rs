@@ -332,7 +332,12 @@ impl History {
         for id in self.truth.repos[name].sure_ids() {
             let Some((path, content)) = self.truth.files.get(&id) else { continue };
             let repo = self.server.app.catalog.resolve("t", name).await.expect("read").expect("there");
-            let view = cairn_server::ops::view::RepoView::open(&self.server.app, &repo, None);
+            let view = cairn_server::ops::view::RepoView::open(
+                &self.server.app,
+                &repo,
+                None,
+                cairn_server::ops::room::Room::ALL,
+            );
             let view = view.expect("a view");
             let bytes = truth::file_of(&view, &id, path);
             assert_eq!(bytes.as_deref(), Some(content.as_bytes()), "{name}: {path} of {id}");

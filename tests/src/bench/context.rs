@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::Result;
 use crate::http::Client;
+use crate::made;
 use crate::pkt::create_commands;
 use crate::server::{self, Remote, Server};
 use crate::stock::{Git, Input, Usage};
@@ -20,7 +21,7 @@ pub struct Context {
     pub git: Git,
     pub rounds: u32,
     pub repos: u32,
-    repo: PathBuf,
+    pub repo: PathBuf,
     cairn: PathBuf,
     temp: TempDir,
     source: Option<std::result::Result<Source, String>>,
@@ -57,9 +58,17 @@ pub struct Loaded {
 }
 
 impl Context {
-    pub fn new(repo: PathBuf, cairn: PathBuf, temp: TempDir, rounds: u32, repos: u32) -> Result<Self> {
-        let git = Git::new(temp.path())?;
+    /// Without a repository to measure with.
+    pub fn new(cairn: PathBuf, temp: TempDir, rounds: u32, repos: u32) -> Result<Self> {
+        let (git, repo) = (Git::new(temp.path())?, PathBuf::new());
         Ok(Self { git, rounds, repos, repo, cairn, temp, source: None, loaded: None, serial: 0 })
+    }
+
+    /// Makes the repository to measure with.
+    pub fn make(&mut self, bytes: u64) -> Result<()> {
+        eprintln!("making a repository of {bytes} bytes");
+        self.repo = made::repository(&self.git, self.temp.path(), bytes)?;
+        Ok(())
     }
 
     /// A path in the temp folder that nobody has used.

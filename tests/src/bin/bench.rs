@@ -22,6 +22,8 @@ mod forks;
 mod http;
 #[path = "../bench/idle.rs"]
 mod idle;
+#[path = "../bench/made.rs"]
+mod made;
 #[path = "../bench/memory.rs"]
 mod memory;
 #[path = "../bench/pkt.rs"]
@@ -54,8 +56,11 @@ const GROUPS: [&str; 10] =
 #[derive(Parser)]
 struct Args {
     /// The repository to measure with; it is only read.
-    #[arg(long)]
-    repo: PathBuf,
+    #[arg(long, required_unless_present = "made_mib")]
+    repo: Option<PathBuf>,
+    /// Measure with a repository that is made for the run: so many MiB of random blobs in varied sizes.
+    #[arg(long, conflicts_with = "repo", value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    made_mib: Option<u64>,
     /// The server's binary; by default the one beside this.
     #[arg(long)]
     cairn: Option<PathBuf>,
@@ -105,7 +110,12 @@ fn main() -> Result<()> {
         Some(path) => path.clone(),
         None => std::env::current_exe()?.with_file_name("cairn"),
     };
-    let mut context = Context::new(args.repo.canonicalize()?, cairn, temp, args.rounds, args.repos)?;
+    let mut context = Context::new(cairn, temp, args.rounds, args.repos)?;
+    match (args.made_mib, &args.repo) {
+        (Some(mib), _) => context.make(mib << 20)?,
+        (None, Some(repo)) => context.repo = repo.canonicalize()?,
+        (None, None) => return Err("there is no repository to measure with".into()),
+    }
     let rows = measure(&mut context, &args.rows);
 
     let machine = proc::machine();

@@ -1,7 +1,7 @@
 //! Blobs, whole or a range of bytes, in bounded memory.
 //!
 //! A small one is read whole and kept. A large one that is stored whole is inflated as the client takes it. A large one
-//! that is stored as a delta must be made in memory: that takes the turn, and what was made goes to a file without a
+//! that is stored as a delta must be made in memory: that takes room, and what was made goes to a file without a
 //! name, so that slow clients hold no memory.
 
 use std::fs::File;
@@ -21,6 +21,7 @@ use super::batches::{Batches, Step};
 use super::{Halt, Reading};
 use crate::limits::{BLOB_BATCH_BYTES, BLOB_INPUT_BYTES, SMALL_BLOB_BYTES_MAX};
 use crate::ops::OpError;
+use crate::ops::room::Room;
 use crate::store::repo::Snapshot;
 
 /// A blob that can be read.
@@ -159,7 +160,7 @@ impl BlobReader {
 }
 
 impl Batches for BlobReader {
-    fn step(&mut self, _has_turn: bool) -> Result<Step, Halt> {
+    fn step(&mut self, _: Room) -> Result<Step, Halt> {
         Ok(self.next_bytes()?.map_or(Step::End, Step::Data))
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use cairn_protocol::object::HashAlgo;
@@ -14,7 +14,7 @@ use roaring::RoaringBitmap;
 use rusqlite::Connection;
 
 use super::cuts::{Cut, Lease, Retired, decode_cuts};
-use super::graph::PackCommits;
+use super::graph::{Graphs, Serial};
 use super::kinds::KindSets;
 use super::limits::{READERS_IDLE_MAX, ROLL_DELETE_PACKS};
 use super::pick::is_loose;
@@ -53,7 +53,8 @@ pub(crate) struct PackMeta {
     pub(crate) dups: RoaringBitmap,
     /// The first id prefix of each index shard; empty where the ids are in `object`.
     pub(crate) fanout: Vec<u64>,
-    pub(crate) graph: OnceLock<Arc<PackCommits>>,
+    /// Names its commits among those that are kept in memory.
+    pub(crate) serial: Serial,
     /// The packs that were rolled into this one, in order; empty where it is as its entry brought it.
     pub(crate) cuts: Vec<Cut>,
 }
@@ -170,7 +171,7 @@ impl Packs {
                 seq: row.get::<_, i64>(5)? as u64,
                 dups: bitmap_from(row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?)?,
                 fanout: fanout_from(row.get_ref(7)?.as_blob().map_err(rusqlite::Error::from)?),
-                graph: OnceLock::new(),
+                serial: Serial::next(),
                 cuts: decode_cuts(row.get::<_, Option<Vec<u8>>>(8)?.unwrap_or_default().as_slice())?,
             });
         }
@@ -195,6 +196,8 @@ pub(crate) struct RepoFile {
     pub(crate) algo: HashAlgo,
     access: Access,
     commit_seconds: Histogram,
+    /// The commits that are kept in memory, of all files together.
+    pub(crate) graphs: Arc<Graphs>,
     readers: Mutex<Vec<Connection>>,
     /// Behind the readers, and so closed after them: it is the last one that takes the log up.
     writer: Mutex<Option<Connection>>,
@@ -215,7 +218,7 @@ impl RepoFile {
         (disk, data_dir): (&Arc<dyn Disk>, &Path),
         path: &Path,
         algo: HashAlgo,
-        (access, commit_seconds): (Access, &Histogram),
+        (access, commit_seconds, graphs): (Access, &Histogram, &Arc<Graphs>),
     ) -> Result<Self, StoreError> {
         let to = if access == Access::Write { Use::Write } else { Use::ReadOnly };
         let mut conn = schema::connect_on(&**disk, path, to)?;
@@ -242,6 +245,7 @@ impl RepoFile {
             algo,
             access,
             commit_seconds: commit_seconds.clone(),
+            graphs: Arc::clone(graphs),
             writer: Mutex::new(writer),
             is_suspect,
             is_named: AtomicBool::new(false),

@@ -23,6 +23,9 @@ pub const SECTION_ROWS_MAX: u64 = 1 << 20;
 pub const PACK_BYTES_MAX: u64 = SECTION_ROWS_MAX * CHUNK_BYTES as u64;
 /// Sources of one repository: its own log and the prefixes below it.
 pub const SOURCES_MAX: usize = 1_000;
+/// Commits of packs that are kept in memory, some 40 bytes each, all repositories together; those used longest ago go
+/// first. A single pack's may be more.
+pub const COMMIT_GRAPH_BYTES: usize = 48 << 20;
 /// Idle read connections kept for one file.
 pub const READERS_IDLE_MAX: usize = 4;
 /// Ids of a new pack that are looked up together.

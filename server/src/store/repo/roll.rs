@@ -13,7 +13,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use cairn_protocol::object::{HashAlgo, Kind};
 use cairn_protocol::pack::delta::make;
@@ -27,7 +27,7 @@ use rusqlite::Connection;
 use super::Repo;
 use super::cuts::{Cut, encode_cuts};
 use super::file::{Flush, PackMeta, RepoFile, locked};
-use super::graph::RawCommit;
+use super::graph::{RawCommit, Serial};
 use super::index::read_record;
 use super::kinds::extend_kinds;
 use super::limits::{
@@ -100,7 +100,7 @@ struct Made {
 struct Candidate {
     kind: Kind,
     index: u32,
-    data: Rc<[u8]>,
+    data: Rc<Vec<u8>>,
     depth: u32,
 }
 
@@ -407,7 +407,7 @@ fn publish(file: &RepoFile, run: &[Arc<PackMeta>], made: Made) -> Result<(), Sto
             seq: last.seq,
             dups: made.dups.clone(),
             fanout: Vec::new(),
-            graph: OnceLock::new(),
+            serial: Serial::next(),
             cuts: made.cuts.clone(),
         };
         packs.replace(first.id, run.len(), meta);

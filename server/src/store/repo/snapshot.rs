@@ -4,6 +4,7 @@
 //! an ordinal is all that a snapshot needs.
 
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId};
@@ -14,7 +15,7 @@ use rusqlite::OptionalExtension;
 
 use super::cuts::{Cut, Lease};
 use super::file::{PackMeta, RepoFile, locked};
-use super::graph::PackCommits;
+use super::graph::{PackCommits, Read};
 use super::index::{Finder, read_pack, read_record, read_row};
 use super::kinds::extend_kinds;
 use super::limits::RECORDS_PER_ROW;
@@ -92,6 +93,7 @@ pub type Shown = (u16, RepoId, u64, Option<Arc<[u8]>>);
 pub struct Snapshot {
     algo: HashAlgo,
     views: Arc<[View]>,
+    read: Arc<Read>,
     /// That of the request it was opened for: reading fails once the request is to end.
     stop: Stop,
 }
@@ -107,7 +109,12 @@ impl Snapshot {
             View::of(files.get(pin.id, algo)?, pin, if index == 0 { at } else { pin.seq })
         };
         let views = chain.iter().enumerate().map(open).collect::<Result<_, _>>()?;
-        Ok(Self { algo, views, stop: Stop::current() })
+        Ok(Self { algo, views, read: Arc::default(), stop: Stop::current() })
+    }
+
+    /// The same without what it keeps in memory to walk commits: for what is held for long and does not walk.
+    pub fn at_rest(&self) -> Self {
+        Self { read: Arc::default(), ..self.clone() }
     }
 
     /// The same for work that goes on when the request is to end.
@@ -385,23 +392,24 @@ impl Snapshot {
     }
 
     fn graph(&self, source: u16, file: &RepoFile, pack: &PackMeta) -> Result<Arc<PackCommits>, StoreError> {
-        if let Some(graph) = pack.graph.get() {
-            return Ok(Arc::clone(graph));
-        }
-        let (first, last) = (row_id(pack.id, Section::Commits, 0), row_id(pack.id, Section::Index, 0) - 1);
-        let rows = file.read(|conn| {
-            let mut select =
-                conn.prepare_cached("SELECT data FROM chunk WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
-            Ok(select.query_map((first, last), |row| row.get(0))?.collect::<Result<Vec<Vec<u8>>, _>>()?)
-        })?;
-        // Kept for every chain that reads this file: sources count from the file.
-        let canonical = |place| {
-            let at = self.resolve(source, file, pack, place)?;
-            Ok(Place::Chain(ObjRef { source: at.source - source, ordinal: at.ordinal }))
-        };
-        let mut graph = PackCommits::default();
-        rows.iter().try_for_each(|row| graph.extend(row, &canonical))?;
-        Ok(Arc::clone(pack.graph.get_or_init(|| Arc::new(graph))))
+        self.read.get(&file.graphs, pack.serial, || {
+            let (first, last) =
+                (row_id(pack.id, Section::Commits, 0), row_id(pack.id, Section::Index, 0) - 1);
+            // Kept for every chain that reads this file: sources count from the file.
+            let canonical = |place| {
+                let at = self.resolve(source, file, pack, place)?;
+                Ok(Place::Chain(ObjRef { source: at.source - source, ordinal: at.ordinal }))
+            };
+            let rows = file.read(|conn| {
+                let mut select =
+                    conn.prepare_cached("SELECT data FROM chunk WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+                Ok(select.query_map((first, last), |row| row.get(0))?.collect::<Result<Vec<Vec<u8>>, _>>()?)
+            })?;
+            let mut graph = PackCommits::default();
+            rows.iter().try_for_each(|row| graph.extend(row, &canonical))?;
+            graph.shrink();
+            Ok(graph)
+        })
     }
 
     pub(crate) fn commit_node(&self, at: ObjRef) -> Result<CommitNode, StoreError> {
@@ -504,7 +512,7 @@ impl ObjectSource for Snapshot {
     fn read(&self, at: ObjRef) -> Result<(Kind, Vec<u8>), SourceError> {
         let (kind, data) =
             Reader::new(self, self.algo).read(at).map_err(|error| SourceError(Box::new(error)))?;
-        Ok((kind, data.to_vec()))
+        Ok((kind, Rc::unwrap_or_clone(data)))
     }
 
     fn commit(&self, at: ObjRef) -> Result<CommitNode, SourceError> {
