@@ -15,7 +15,7 @@ use crate::app::{App, Parts};
 use crate::auth::ApiToken;
 use crate::budget::Budget;
 use crate::clock::Clock;
-use crate::config::{Config, Given, reachable};
+use crate::config::{Config, Given, Patience, reachable};
 use crate::edge::Edge;
 use crate::jobs::import::Imports;
 use crate::jobs::maintenance::Maintenance;
@@ -33,7 +33,7 @@ use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::disk::{Disk, System};
 use crate::store::{Files, maintain};
 use crate::tls::{Tls, TlsError};
-use crate::{jobs, random};
+use crate::{descriptors, jobs, random};
 
 /// Why the server did not start or did not run.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +133,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let own_url = format!("{scheme}://{}", reachable(address));
     let public_url = given.public_url.as_deref().unwrap_or(&own_url).trim_end_matches('/').to_owned();
+    let patience = Patience { connections_max: connections(&given), ..given.patience };
     let config = Config {
         data: given.data.clone(),
         account: given.account.clone(),
@@ -140,7 +141,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
         imports: given.imports.clone(),
         trusted_proxies: given.trusted_proxies.clone(),
         slow_request_ms: given.slow_request_ms,
-        patience: given.patience,
+        patience,
         memory: given.memory,
         bounds: given.bounds,
         maintenance_quiet_ms: given.maintenance_quiet_ms,
@@ -172,6 +173,26 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     maintenance.abort();
     app.imports.drain(Duration::from_millis(IMPORT_DRAIN_MS_MAX)).await;
     Ok(())
+}
+
+/// How many connections are served: as many as were asked for, if the system has descriptors for them.
+fn connections(given: &Given) -> usize {
+    let asked = given.patience.connections_max;
+    match descriptors::raise() {
+        Ok(descriptors) => {
+            let room = descriptors::connections(descriptors);
+            let connections = asked.min(room);
+            tracing::info!(descriptors, connections, "connections at once");
+            if room < asked {
+                tracing::warn!(asked, connections, "the limit of descriptors (RLIMIT_NOFILE) allows fewer");
+            }
+            connections
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the limit of descriptors (RLIMIT_NOFILE) could not be raised");
+            asked
+        }
+    }
 }
 
 /// Takes what earlier runs left behind.

@@ -130,6 +130,7 @@ impl From<OpError> for Error {
             return Self { wished_bytes: Some(bytes), ..Self::new(code::MEMORY_LIMIT, error.to_string()) };
         }
         match error {
+            OpError::Stopped(why) => Self::new(code::DEADLINE_EXCEEDED, why.to_string()),
             OpError::Busy(busy) => busy.into(),
             OpError::Walk(WalkError::TooLarge { bytes, max }) => {
                 let text = format!("an object of {bytes} bytes would be made in memory, at most {max} are");

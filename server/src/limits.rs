@@ -1,8 +1,12 @@
 //! Every ceiling of the server, with its unit in its name.
 
 cairn_protocol::limits! {
-/// Connections served at once; further ones wait in the kernel's backlog.
-pub const CONNECTIONS_MAX: usize = 8_192;
+/// Connections served at once, as far as descriptors go; further ones wait in the kernel's backlog.
+#[set = "--connections-max"]
+#[test_at = "server/tests/connections.rs::one_connection_past_the_ceiling_waits_until_another_ends"]
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// Descriptors that connections leave for repository files, uploads and the rest.
+pub const DESCRIPTORS_KEPT: u64 = 3_072;
 /// Wait for a request's complete header, and for the next request on an idle connection.
 pub const HEADER_READ_MS_MAX: u64 = 30_000;
 /// Wait for the first bytes of a connection, which tell HTTP/1 from HTTP/2.
@@ -13,10 +17,29 @@ pub const FIRST_BYTES: usize = 24;
 pub const TLS_HANDSHAKE_MS_MAX: u64 = 15_000;
 /// Silence of a client whose request's body is awaited; then the answer is 408.
 #[set = "--body-idle-ms"]
+#[test_at = "server/tests/patience.rs::a_json_body_that_stands_still_gets_408_and_makes_nothing"]
 pub const BODY_IDLE_MS_MAX: u64 = 300_000;
-/// Time in which a client takes nothing of an answer; then its connection is cut. Long, as
+/// A client that sends its body slower uses up the time in which it may be silent, and gets 408 when it has none left.
+#[set = "--body-bytes-per-second-min"]
+#[test_at = "server/tests/patience.rs::a_body_that_drips_gets_408_though_it_is_never_silent_for_long"]
+pub const BODY_MIN_BYTES_PER_SECOND: u64 = 1_024;
+/// Time that the server takes for a REST request; while it waits for the client, the time stands. Then the work is told
+/// to stop, and the answer is 504.
+#[set = "--rest-deadline-ms"]
+#[test_at = "server/tests/deadlines.rs::a_read_past_its_deadline_gets_504_and_its_work_stops"]
+pub const REST_DEADLINE_MS: u64 = 600_000;
+/// The same for a git request, and for maintenance that is asked for.
+#[set = "--git-deadline-ms"]
+#[test_at = "server/tests/deadlines.rs::a_fetch_past_its_deadline_is_told_so_and_its_work_stops"]
+pub const GIT_DEADLINE_MS: u64 = 3_600_000;
+/// How long work may take to stop when it is told to, before its request is answered without it.
+pub const DEADLINE_GRACE_MS: u64 = 5_000;
+/// How often a clock that stands is looked at.
+pub const DEADLINE_LOOK_MS: u64 = 100;
+/// Time in which a client takes nothing of an answer; then its connection is cut, or its stream of HTTP/2. Long, as
 /// the kernel tells of room only when a third of its send buffer is free: at 1 kB/s that is once in many minutes.
 #[set = "--write-idle-ms"]
+#[test_at = "server/tests/http2.rs::a_stream_whose_window_stays_shut_is_reset_and_the_connection_lives"]
 pub const WRITE_IDLE_MS_MAX: u64 = 900_000;
 /// How often the files of the certificate are looked at.
 pub const TLS_CHECK_MS: u64 = 10_000;
@@ -29,6 +52,8 @@ pub const HTTP2_HEADER_BYTES_MAX: u32 = 64 << 10;
 /// Requests at once on one HTTP/2 connection.
 pub const HTTP2_STREAMS_MAX: u32 = 128;
 /// Silence on an HTTP/2 connection before it is pinged, and then the wait for the pong.
+#[set = "--http2-ping-ms"]
+#[test_at = "server/tests/http2.rs::a_connection_that_answers_no_ping_is_closed"]
 pub const HTTP2_PING_MS: u64 = 30_000;
 /// Pause after a failed `accept`, which is nearly always a lack of descriptors.
 pub const ACCEPT_PAUSE_MS: u64 = 50;

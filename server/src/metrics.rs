@@ -93,6 +93,7 @@ pub struct Metrics {
     bytes_in: Counter,
     bytes_out: Counter,
     in_flight: Gauge,
+    work: WorkCounts,
     connections: Gauge,
     caches: Family<Cached, Counter>,
     repo_commit: Histogram,
@@ -120,6 +121,7 @@ impl Default for Metrics {
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
             in_flight: Gauge::default(),
+            work: WorkCounts::default(),
             connections: Gauge::default(),
             caches: Family::default(),
             repo_commit: seconds(),
@@ -130,8 +132,25 @@ impl Default for Metrics {
     }
 }
 
+/// What is counted of the work for requests.
+#[derive(Clone, Default)]
+pub struct WorkCounts {
+    /// Works on blocking threads, or that wait for one.
+    pub working: Gauge<i64, AtomicI64>,
+    /// Requests that passed their deadline.
+    pub late: Counter<u64, AtomicU64>,
+}
+
 /// Lowers a gauge when it is dropped.
 pub struct Held(Gauge<i64, AtomicI64>);
+
+impl Held {
+    /// Raises `gauge` until it is dropped.
+    pub fn of(gauge: &Gauge<i64, AtomicI64>) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -140,19 +159,19 @@ impl Drop for Held {
 }
 
 impl Metrics {
-    fn hold(gauge: &Gauge) -> Held {
-        gauge.inc();
-        Held(gauge.clone())
-    }
-
     /// A request that is being answered, body included, until what is returned is dropped.
     pub fn request(&self) -> Held {
-        Self::hold(&self.in_flight)
+        Held::of(&self.in_flight)
     }
 
     /// An open connection, until what is returned is dropped.
     pub fn connection(&self) -> Held {
-        Self::hold(&self.connections)
+        Held::of(&self.connections)
+    }
+
+    /// The work for requests.
+    pub fn work(&self) -> &WorkCounts {
+        &self.work
     }
 
     /// The head of an answer was made in `took`.
@@ -228,6 +247,9 @@ impl Metrics {
         all.register("request_body_bytes", "Bytes of request bodies", self.bytes_in.clone());
         all.register("answer_body_bytes", "Bytes of answers' bodies", self.bytes_out.clone());
         all.register("requests_in_flight", "Requests being answered", self.in_flight.clone());
+        let help = "Work of requests on blocking threads, or that waits for one";
+        all.register("requests_working", help, self.work.working.clone());
+        all.register("requests_late", "Requests that passed their deadline", self.work.late.clone());
         all.register("connections", "Open connections", self.connections.clone());
         all.register("cache_asks", "Questions to caches", self.caches.clone());
         let help = "Seconds of a commit of a repository file, flush included";

@@ -37,7 +37,7 @@ const NO_CACHE: [(header::HeaderName, &str); 3] = [
 ];
 
 /// A plain text answer with an error status.
-fn refuse(status: StatusCode, text: impl Into<String>) -> Response {
+pub(crate) fn refuse(status: StatusCode, text: impl Into<String>) -> Response {
     let mut text = text.into();
     text.push('\n');
     (status, NO_CACHE, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()

@@ -13,6 +13,7 @@ use super::plans::{Plans, Visible};
 use super::quota::Quota;
 use super::room::Room;
 use crate::budget::Busy;
+use crate::stop::{Stop, Stopped};
 use crate::store::StoreError;
 use crate::store::disk::is_full_io;
 use crate::store::repo::{Repo, Snapshot};
@@ -95,6 +96,9 @@ pub enum OpError {
     /// More would be stored than the operator allows.
     #[error("{0}")]
     Quota(String),
+    /// The request is to end.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     /// The pushed pack is refused.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -113,6 +117,11 @@ impl From<SourceError> for OpError {
 }
 
 impl OpError {
+    /// What it is for a request that was told to stop: what failed since then failed for that.
+    pub fn at_end_of(self, stop: &Stop) -> Self {
+        stop.said().map_or(self, Self::Stopped)
+    }
+
     /// Whether no space is left on the server's disk.
     pub fn is_full(&self) -> bool {
         match self {

@@ -16,11 +16,13 @@ use super::room::{Room, Wishes};
 use super::shallow::{Beyond, CutPack, save_cut};
 use super::spool::Spool;
 use super::visible::{mark_unclean, visible_set};
+use super::watched::Watched;
 use super::{OpError, Served};
 use crate::limits::{
     INDEX_CACHE_BYTES, INDEX_ENTRY_BYTES, INDEX_OBJECT_BYTES, INDEX_THREADS_MAX, OBJECT_BYTES_MAX,
     OBJECT_COPIES, PUSH_OBJECTS_MAX,
 };
+use crate::stop::Stop;
 use crate::store::repo::facts::PackFacts;
 use crate::store::repo::{EntryKind, Expected, NewEntry, RefUpdate, Snapshot, UpdateResult};
 
@@ -175,6 +177,7 @@ pub fn push_cut(
     by: By,
     progress: &mut dyn FnMut(String),
 ) -> Result<Pushed, OpError> {
+    let stop = Stop::current();
     let held = served.quota.hold(upload.map_or(0, PackBytes::len));
     let snapshot = served.repo.snapshot(None)?;
     if upload.is_some() {
@@ -191,6 +194,10 @@ pub fn push_cut(
         Some(Ok((pack, found))) => {
             beyond = found;
             Some(pack)
+        }
+        Some(Err(error)) if let Some(why) = stop.said() => {
+            tracing::debug!(%error, "a push was stopped");
+            return Err(why.into());
         }
         Some(Err(error)) if error.wished_bytes().is_some() => return Err(error),
         Some(Err(OpError::Pack(error))) => return Ok(refused(request, &error.to_string())),
@@ -222,12 +229,16 @@ pub fn push_cut(
         }
         let whole = judge.is_whole(&updates);
         let staged = match (&cut, upload) {
-            (Some(pack), Some(upload)) if !pack.is_empty() => Some(served.repo.stage(pack, upload, whole)?),
+            (Some(pack), Some(upload)) if !pack.is_empty() => {
+                Some(served.repo.stage(pack, &Watched::new(upload), whole)?)
+            }
             _ => None,
         };
         if let Some(ends) = cut.map(|cut| cut.ids()).filter(|ends| !ends.is_empty()) {
             save_cut(served, &ends)?;
         }
+        // The last moment: from here on the entry is made, whoever still waits for it.
+        stop.check()?;
         let By { kind, actor, time_ms, nonce } = by;
         let entry = NewEntry { kind, actor, time_ms, nonce, staged, updates, atomic: request.atomic };
         let committed = tracing::debug_span!("commit").in_scope(|| served.repo.commit_entry(entry))?;
@@ -285,7 +296,8 @@ fn index(
         objects_max: PUSH_OBJECTS_MAX,
         fsck: true,
     };
-    let mut scanned = scan(upload, &options, &mut |done, total| {
+    let bytes = &Watched::new(upload);
+    let mut scanned = scan(bytes, &options, &mut |done, total| {
         progress(format!(
             "Receiving objects: {}% ({done}/{total})\r",
             u64::from(done) * 100 / u64::from(total.max(1))
@@ -295,7 +307,7 @@ fn index(
     let (threads, cache_bytes) = index_plan(served.room, upload, scanned.largest_held())?;
     scanned.set_cache_bytes(cache_bytes);
     let rules = FsckRules::new(&known);
-    let resolver = scanned.resolver(upload, &known, &rules)?;
+    let resolver = scanned.resolver(bytes, &known, &rules)?;
     if threads == 1 {
         resolver.work()?;
     } else {

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::budget::{Busy, Wait};
 use crate::error::Error;
 use crate::limits::{OBJECT_BYTES_MAX, OBJECT_COPIES, ROOM_SMALL_BYTES};
+use crate::stop::{Stop, Stopped};
 
 /// Bytes that work may hold in memory at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub trait Wishes: From<Busy> + Send + 'static {
     fn wished_bytes(&self) -> Option<u64>;
     /// The work ended without a result.
     fn broken(why: String) -> Self;
+    /// The request for which it was done is to end.
+    fn stopped(why: Stopped) -> Self;
 }
 
 fn in_walk(error: &WalkError) -> Option<u64> {
@@ -86,6 +89,10 @@ impl Wishes for OpError {
     fn broken(why: String) -> Self {
         Self::Spool(std::io::Error::other(why))
     }
+
+    fn stopped(why: Stopped) -> Self {
+        Self::Stopped(why)
+    }
 }
 
 impl Wishes for Error {
@@ -95,6 +102,10 @@ impl Wishes for Error {
 
     fn broken(why: String) -> Self {
         Self::internal(why)
+    }
+
+    fn stopped(why: Stopped) -> Self {
+        OpError::Stopped(why).into()
     }
 }
 
@@ -108,6 +119,10 @@ impl Wishes for Halt {
 
     fn broken(why: String) -> Self {
         Self::Failed(Error::internal(why))
+    }
+
+    fn stopped(why: Stopped) -> Self {
+        OpError::Stopped(why).into()
     }
 }
 
@@ -136,7 +151,7 @@ where
     F: Fn(Room) -> Result<T, E> + Send + Sync + 'static,
     G: Future<Output = ()>,
 {
-    let work = Arc::new(work);
+    let (work, stop) = (Arc::new(work), Stop::current());
     let mut bytes = bytes;
     loop {
         let share = match bytes <= ROOM_SMALL_BYTES {
@@ -144,6 +159,7 @@ where
             false => tokio::select! {
                 share = app.memory.take(bytes, wait) => Some(share?),
                 () = gone() => return Err(E::from(app.memory.refuse())),
+                why = stop.heard() => return Err(E::stopped(why)),
             },
         };
         let (work, room) = (Arc::clone(&work), Room::of(bytes));
@@ -153,10 +169,13 @@ where
             drop(share);
             done
         };
-        let done = tokio::task::spawn_blocking(crate::trace::carried(run)).await;
-        let error = match done {
+        let error = match stop.spawn(run).await {
             Ok(Ok(done)) => return Ok(done),
-            Ok(Err(error)) => error,
+            // What failed since the word was said failed for that.
+            Ok(Err(error)) => match stop.said() {
+                Some(why) => return Err(E::stopped(why)),
+                None => error,
+            },
             Err(_) => return Err(E::broken("a worker panicked".into())),
         };
         // In doubling steps, so that what finds ever larger objects begins again a few times only.

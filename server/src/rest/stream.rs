@@ -8,13 +8,15 @@ use std::task::{Context, Poll};
 
 use axum::body::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 use crate::budget::{Budget, Busy, Share, Wait};
 use crate::error::Error;
+use crate::ops::OpError;
 use crate::ops::read::batches::{Batches, Step};
 use crate::ops::read::{Halt, Work};
 use crate::ops::room::Room;
+use crate::stop::Stop;
 
 type Made<B> = (B, Work<Step>);
 type Waited = Pin<Box<dyn Future<Output = Result<Share, Busy>> + Send>>;
@@ -23,6 +25,7 @@ type Waited = Pin<Box<dyn Future<Output = Result<Share, Busy>> + Send>>;
 pub struct BatchBody<B> {
     state: State<B>,
     memory: Budget,
+    stop: Stop,
     /// Bytes that are still to come, where that is known.
     left: Option<u64>,
 }
@@ -37,11 +40,11 @@ enum State<B> {
 impl<B: Batches> BatchBody<B> {
     /// `len` is the length of the body, where it is known.
     pub fn new(batches: B, memory: &Budget, len: Option<u64>) -> Self {
-        Self { state: State::Idle(batches), memory: memory.clone(), left: len }
+        Self { state: State::Idle(batches), memory: memory.clone(), stop: Stop::current(), left: len }
     }
 
-    fn make(mut batches: B, room: Room, share: Option<Share>) -> State<B> {
-        State::Making(spawn_blocking(move || {
+    fn make(stop: &Stop, mut batches: B, room: Room, share: Option<Share>) -> State<B> {
+        State::Making(stop.spawn(move || {
             let step = batches.step(room);
             drop(share);
             (batches, step)
@@ -73,13 +76,15 @@ impl<B: Batches + Unpin> http_body::Body for BatchBody<B> {
         loop {
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Ended => return Poll::Ready(None),
-                State::Idle(batches) => self.state = BatchBody::make(batches, Room::SMALL, None),
+                State::Idle(batches) => self.state = BatchBody::make(&self.stop, batches, Room::SMALL, None),
                 State::Waiting(batches, room, mut waited) => match waited.as_mut().poll(context) {
                     Poll::Pending => {
                         self.state = State::Waiting(batches, room, waited);
                         return Poll::Pending;
                     }
-                    Poll::Ready(Ok(share)) => self.state = BatchBody::make(batches, room, Some(share)),
+                    Poll::Ready(Ok(share)) => {
+                        self.state = BatchBody::make(&self.stop, batches, room, Some(share));
+                    }
                     Poll::Ready(Err(busy)) => {
                         return Poll::Ready(Some(self.broken(&batches, &busy.into())));
                     }
@@ -104,6 +109,7 @@ impl<B: Batches + Unpin> http_body::Body for BatchBody<B> {
                             return Poll::Ready(Some(Ok(Frame::data(bytes))));
                         }
                         Err(Halt::Failed(why)) => {
+                            let why = self.stop.said().map_or(why, |said| OpError::Stopped(said).into());
                             return Poll::Ready(Some(self.broken(&batches, &why)));
                         }
                     }

@@ -29,6 +29,7 @@ use crate::ops::room::{within, within_unless};
 use crate::ops::spool::Spool;
 use crate::ops::{OpError, Served};
 use crate::random;
+use crate::stop::Stop;
 use crate::store::repo::EntryKind;
 
 /// Silence after which the client is told that the work goes on.
@@ -185,11 +186,12 @@ struct Push {
     turn: Option<OwnedSemaphorePermit>,
 }
 
-/// Starts the work and answers its stream: progress, then the report. Once begun, the work ends even if the client goes
-/// away.
+/// Starts the work and answers its stream: progress, then the report. Where the client goes away, the work stops unless
+/// the entry is being made already.
 fn work(app: App, served: Served, access: GitAccess<Write>, push: Push) -> Body {
     let (send, receive) = mpsc::channel::<Sent>(8);
-    tokio::spawn(run(app, served, access, push, send).in_current_span());
+    let work = run(app, served, access, push, send);
+    tokio::spawn(Stop::current().around(work).in_current_span());
     Body::new(Received(receive))
 }
 
@@ -248,7 +250,7 @@ async fn run(app: App, served: Served, access: GitAccess<Write>, push: Push, sen
         let upload = upload.map_err(OpError::Request)?;
         index(inner, served, by, (shared, upload), progress).await
     };
-    let mut job = tokio::spawn(work.in_current_span());
+    let mut job = tokio::spawn(Stop::current().around(work).in_current_span());
     let done = loop {
         match tokio::time::timeout(KEEPALIVE, &mut job).await {
             Ok(done) => break done,

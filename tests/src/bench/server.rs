@@ -85,6 +85,10 @@ impl Server {
         Client::new(self.addr)
     }
 
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// Asks the server to end, so that it closes its files, and waits for it.
     pub fn stop(&mut self) {
         // The standard library only knows SIGKILL.
@@ -228,4 +232,22 @@ pub fn push_file(path: &Path) -> Payload<'_> {
 /// A push body in memory.
 pub fn push_bytes(body: &[u8]) -> Payload<'_> {
     Payload::Bytes(PUSH, body)
+}
+
+/// The head of a push of `bytes` bytes, to be sent by hand.
+pub fn push_head(remote: &Remote, bytes: usize) -> String {
+    format!(
+        "POST {}/git-receive-pack HTTP/1.1\r\nHost: cairn\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: {PUSH}\r\nContent-Length: {bytes}\r\n\r\n",
+        remote.path, remote.token
+    )
+}
+
+/// A number out of the server's metrics.
+pub fn gauge(server: &Server, name: &str) -> Result<u64> {
+    let mut client = server.client();
+    let answer = client.send("GET", "/metrics", API_TOKEN, "", &Payload::None)?.expect_status(200)?.body()?;
+    let text = String::from_utf8_lossy(&answer);
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    found.ok_or_else(|| format!("no {name} in the metrics").into())
 }

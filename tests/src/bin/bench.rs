@@ -20,6 +20,8 @@ mod fetch;
 mod forks;
 #[path = "../bench/http.rs"]
 mod http;
+#[path = "../bench/idle.rs"]
+mod idle;
 #[path = "../bench/made.rs"]
 mod made;
 #[path = "../bench/maintain.rs"]
@@ -49,8 +51,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 /// Groups that run when `--rows` is not given; the others take long or much memory.
 const DEFAULT_GROUPS: [&str; 4] = ["push", "fetch", "ls-refs", "rates"];
-const GROUPS: [&str; 10] =
-    ["push", "fetch", "ls-refs", "rates", "forks", "file", "commits", "memory", "catalog", "maintain"];
+const GROUPS: [&str; 11] =
+    ["push", "fetch", "ls-refs", "rates", "forks", "file", "commits", "memory", "catalog", "idle", "maintain"];
 
 /// Measure Cairn beside stock git on one repository.
 #[derive(Parser)]
@@ -67,7 +69,8 @@ struct Args {
     /// Where to write the report as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Groups (push, fetch, ls-refs, rates, forks, file, commits, memory, catalog, maintain), ids of fetch rows, or `all`.
+    /// Groups (push, fetch, ls-refs, rates, forks, file, commits, memory, catalog, idle, maintain), ids of fetch rows, or
+    /// `all`.
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Paired rounds per row; the table shows medians.
@@ -178,6 +181,9 @@ fn measure(context: &mut Context, asked: &[String]) -> Vec<Row> {
     }
     if group("catalog") {
         take("catalog", catalog::rows(context));
+    }
+    if group("idle") {
+        take("idle", idle::rows(context));
     }
     rows
 }

@@ -22,6 +22,7 @@ use super::limits::RECORDS_PER_ROW;
 use super::record::{Place, RawBase, RawRecord, record_bytes};
 use super::refs::{self, Level, RefRow};
 use super::schema::{Section, row_id};
+use crate::stop::Stop;
 use crate::store::StoreError;
 use crate::store::files::{Files, Pin, RepoId};
 
@@ -93,6 +94,8 @@ pub struct Snapshot {
     algo: HashAlgo,
     views: Arc<[View]>,
     read: Arc<Read>,
+    /// That of the request it was opened for: reading fails once the request is to end.
+    stop: Stop,
 }
 
 impl Snapshot {
@@ -106,12 +109,22 @@ impl Snapshot {
             View::of(files.get(pin.id, algo)?, pin, if index == 0 { at } else { pin.seq })
         };
         let views = chain.iter().enumerate().map(open).collect::<Result<_, _>>()?;
-        Ok(Self { algo, views, read: Arc::default() })
+        Ok(Self { algo, views, read: Arc::default(), stop: Stop::current() })
     }
 
     /// The same without what it keeps in memory to walk commits: for what is held for long and does not walk.
     pub fn at_rest(&self) -> Self {
         Self { read: Arc::default(), ..self.clone() }
+    }
+
+    /// The same for work that goes on when the request is to end.
+    pub fn to_the_end(self) -> Self {
+        Self { stop: Stop::default(), ..self }
+    }
+
+    /// That of the request for which it is read.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// The last visible entry of the own log; 0 before the first.
@@ -152,7 +165,10 @@ impl Snapshot {
 
     /// Calls `each` with the refs whose names start with `prefix`, in byte order, until it answers false.
     pub fn refs(&self, prefix: &[u8], each: &mut dyn FnMut(RefRow) -> bool) -> Result<(), StoreError> {
-        refs::scan_all(&self.levels(), prefix, each)
+        let scanned =
+            refs::scan_all(&self.levels(), prefix, &mut |row| self.stop.said().is_none() && each(row));
+        self.stop.check()?;
+        scanned
     }
 
     /// The same from `from` on, in batches of `batch` rows.
@@ -163,7 +179,10 @@ impl Snapshot {
         batch: usize,
         each: &mut dyn FnMut(RefRow) -> bool,
     ) -> Result<(), StoreError> {
-        refs::scan(&self.levels(), (prefix, from), batch, each)
+        let mut each = |row| self.stop.said().is_none() && each(row);
+        let scanned = refs::scan(&self.levels(), (prefix, from), batch, &mut each);
+        self.stop.check()?;
+        scanned
     }
 
     /// One ref by its full name.
@@ -252,6 +271,7 @@ impl Snapshot {
     }
 
     fn view(&self, source: u16) -> Result<&View, StoreError> {
+        self.stop.check()?;
         self.views
             .get(usize::from(source))
             .ok_or(StoreError::NoSuchPlace { source_index: source, ordinal: 0 })
@@ -271,6 +291,7 @@ impl Snapshot {
 
     /// The canonical place of an object in the sources from `from` on.
     pub(crate) fn find_from(&self, from: u16, id: &ObjectId) -> Result<Option<ObjRef>, StoreError> {
+        self.stop.check()?;
         for (source, view) in self.views.iter().enumerate().skip(usize::from(from)) {
             let Some(file) = view.file.as_deref().filter(|_| view.limit > 0) else {
                 continue;
@@ -295,6 +316,7 @@ impl Snapshot {
             file.read(|conn| {
                 let mut finder = Finder::new(file, conn, view.limit);
                 for at in &open {
+                    self.stop.check()?;
                     let (Some(id), Some(place)) = (ids.get(*at), places.get_mut(*at)) else { continue };
                     *place = finder.find(id)?.map(|ordinal| ObjRef { source: source as u16, ordinal });
                 }
@@ -314,6 +336,7 @@ impl Snapshot {
             file.read(|conn| {
                 let mut finder = Finder::new(file, conn, view.limit);
                 for (id, is_shown) in ids.iter().zip(shown.iter_mut()) {
+                    self.stop.check()?;
                     *is_shown = *is_shown || finder.find(id)?.is_some();
                 }
                 Ok(())
@@ -412,6 +435,7 @@ impl Snapshot {
         let mut row = Vec::new();
         let mut index = range.start;
         while index < range.end {
+            self.stop.check()?;
             let n = index / RECORDS_PER_ROW;
             file.read(|conn| read_row(conn, row_id(pack.id, Section::Records, n), &mut row))?;
             let end = ((n + 1) * RECORDS_PER_ROW).min(range.end);
