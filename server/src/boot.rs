@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -157,6 +158,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     let stop = async move {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         tracing::info!("stopping");
+        tell_manager(NotifyState::Stopping);
     };
     jobs::import::resume(&app).await?;
     if let Some(tls) = &tls {
@@ -165,12 +167,20 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     // What it is at when the server stops is done or not done at all.
     let maintenance = tokio::spawn(jobs::maintenance::run(app.clone()));
     let door = Door { listener, metrics: app.metrics.clone(), tls };
+    tell_manager(NotifyState::Ready);
     if !listen::serve(door, Edge::new(app.clone()), stop).await {
         tracing::warn!("some requests did not end in time and were cut");
     }
     maintenance.abort();
     app.imports.drain(Duration::from_millis(IMPORT_DRAIN_MS_MAX)).await;
     Ok(())
+}
+
+/// Tells systemd, where it started this process and asked to be told (`Type=notify`).
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
 }
 
 /// Takes what earlier runs left behind.
