@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -159,6 +160,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     let stop = async move {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         tracing::info!("stopping");
+        tell_manager(NotifyState::Stopping);
     };
     jobs::import::resume(&app).await?;
     if let Some(tls) = &tls {
@@ -167,6 +169,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     // What it is at when the server stops is done or not done at all.
     let maintenance = tokio::spawn(jobs::maintenance::run(app.clone()));
     let door = Door { listener, metrics: app.metrics.clone(), tls };
+    tell_manager(NotifyState::Ready);
     if !listen::serve(door, Edge::new(app.clone()), stop).await {
         tracing::warn!("some requests did not end in time and were cut");
     }
@@ -192,6 +195,13 @@ fn connections(given: &Given) -> usize {
             tracing::warn!(%error, "the limit of descriptors (RLIMIT_NOFILE) could not be raised");
             asked
         }
+    }
+}
+
+/// Tells systemd, where it started this process and asked to be told (`Type=notify`).
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager could not be told");
     }
 }
 
