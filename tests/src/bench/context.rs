@@ -22,6 +22,8 @@ pub struct Context {
     pub rounds: u32,
     pub repos: u32,
     pub repo: PathBuf,
+    /// Whether stock git is left out of the memory rows.
+    pub memory_alone: bool,
     cairn: PathBuf,
     temp: TempDir,
     source: Option<std::result::Result<Source, String>>,
@@ -61,7 +63,18 @@ impl Context {
     /// Without a repository to measure with.
     pub fn new(cairn: PathBuf, temp: TempDir, rounds: u32, repos: u32) -> Result<Self> {
         let (git, repo) = (Git::new(temp.path())?, PathBuf::new());
-        Ok(Self { git, rounds, repos, repo, cairn, temp, source: None, loaded: None, serial: 0 })
+        Ok(Self {
+            git,
+            rounds,
+            repos,
+            repo,
+            memory_alone: false,
+            cairn,
+            temp,
+            source: None,
+            loaded: None,
+            serial: 0,
+        })
     }
 
     /// Makes the repository to measure with.

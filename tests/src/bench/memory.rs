@@ -5,7 +5,7 @@ use crate::context::{Context, Source, clients};
 use crate::pkt::FetchRequest;
 use crate::proc::status_bytes;
 use crate::report::{Bar, Figure, Row, Unit};
-use crate::server::{self, Remote, Server};
+use crate::server::{self, Server};
 use crate::stock::Input;
 
 const AT_ONCE: usize = 8;
@@ -29,6 +29,10 @@ pub fn peaks(context: &mut Context) -> Result<Vec<Row>> {
             Ok(server) => clone_peak(context, server, &source, count),
             Err(error) => Err(error.to_string().into()),
         });
+        if context.memory_alone {
+            rows.push(row);
+            continue;
+        }
         let stock = if pushes {
             stock_push_peak(context, &source, count)
         } else {
