@@ -150,6 +150,8 @@ const _: () =
 
 /// An inflated fetch request: 262,144 wants and as many haves of SHA-256 fit.
 pub const FETCH_REQUEST_BYTES_MAX: usize = 48 << 20;
+/// Bytes of a compressed request that are inflated at a time: they become a thousand times as many at most.
+pub const GZIP_STEP_BYTES: usize = 1 << 10;
 /// Commands and push options in front of a pack.
 pub const PUSH_HEADER_BYTES_MAX: usize = 64 << 20;
 /// One pushed pack, before inflation.

@@ -41,6 +41,7 @@ pub struct Scanned {
     pub(crate) trailer: ObjectId,
     pub(crate) pack_bytes: u64,
     pub(crate) largest_held: u64,
+    pub(crate) held_bytes_max: u64,
 }
 
 impl Scanned {
@@ -50,9 +51,11 @@ impl Scanned {
         self.largest_held
     }
 
-    /// Sets the bytes of delta bases that all workers together keep, now that the pack is known.
-    pub fn set_cache_bytes(&mut self, cache_bytes: u64) {
+    /// Sets, now that the pack is known, the bytes of delta bases that all workers together keep, and the largest object
+    /// that may be held because a rule asks for it.
+    pub fn set_memory(&mut self, cache_bytes: u64, held_bytes_max: u64) {
         self.options.cache_bytes = cache_bytes;
+        self.held_bytes_max = held_bytes_max;
     }
 
     /// How many entries the pack has.
@@ -111,7 +114,8 @@ pub fn scan(
     table.shrink();
     ref_bases.shrink_to_fit();
     let pack_bytes = bytes.len();
-    Ok(Scanned { options: *options, table, ref_bases, trailer, pack_bytes, largest_held })
+    let held_bytes_max = options.object_bytes_max;
+    Ok(Scanned { options: *options, table, ref_bases, trailer, pack_bytes, largest_held, held_bytes_max })
 }
 
 struct Scanner<'a> {

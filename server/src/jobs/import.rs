@@ -24,7 +24,8 @@ use crate::limits::{
 use crate::names::{Name, is_branch_name};
 use crate::ops::create::Created;
 use crate::ops::import::{self, Fetched, Probed, Source};
-use crate::ops::push::{By, index_bytes};
+use crate::ops::index::index_bytes;
+use crate::ops::push::By;
 use crate::ops::room::within;
 use crate::ops::{self, OpError, Served};
 use crate::random;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use cairn_protocol::pack::PackError;
 use cairn_protocol::source::SourceError;
 use cairn_protocol::walk::{Reader, WalkError};
 
@@ -81,7 +82,8 @@ impl Wishes for OpError {
         match self {
             Self::Room { bytes } => Some(*bytes),
             Self::Walk(error) => in_walk(error),
-            Self::Pack(cairn_protocol::pack::PackError::Source(error)) => in_source(error),
+            Self::Pack(PackError::Source(error)) => in_source(error),
+            Self::Pack(PackError::Held { bytes, .. }) => Some(bytes * OBJECT_COPIES),
             _ => None,
         }
     }

@@ -33,7 +33,7 @@ use crate::limits::{
 use crate::names::is_branch_name;
 use crate::ops;
 use crate::ops::commit::{Change, Content, Maker, Person, Put, Wish, check_path, signature};
-use crate::ops::push::index_bytes;
+use crate::ops::index::index_bytes;
 use crate::ops::room::within;
 use crate::ops::spool::Spool;
 use crate::ops::write::Wanted;

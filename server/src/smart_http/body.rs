@@ -10,13 +10,15 @@ use flate2::write::GzDecoder;
 use http_body_util::BodyExt;
 
 use super::{failed, refuse};
-use crate::limits::FETCH_REQUEST_BYTES_MAX;
+use crate::limits::{FETCH_REQUEST_BYTES_MAX, GZIP_STEP_BYTES, STREAM_STEP_BYTES};
 use crate::ops::spool::Spool;
 
 /// Takes a request body apart: inflates it where the client compressed it, within a limit on both sides.
 pub struct Inflow {
     body: Body,
     gzip: Option<GzDecoder<Vec<u8>>>,
+    /// Compressed bytes that came and were not inflated yet.
+    rest: Bytes,
 }
 
 impl Inflow {
@@ -32,13 +34,15 @@ impl Inflow {
                 return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
             }
         };
-        Ok(Self { body, gzip })
+        Ok(Self { body, gzip, rest: Bytes::new() })
     }
 
     /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Response> {
-        use std::io::Write;
         loop {
+            if let Some(out) = self.inflate()? {
+                return Ok(Some(out));
+            }
             let Some(frame) = self.body.frame().await else {
                 let Some(gzip) = self.gzip.take() else { return Ok(None) };
                 let rest = gzip.finish().map_err(|_| bad_gzip())?;
@@ -46,23 +50,24 @@ impl Inflow {
             };
             let frame = frame.map_err(|_| refuse(StatusCode::BAD_REQUEST, "the request body broke off"))?;
             let Ok(data) = frame.into_data() else { continue };
-            let Some(gzip) = &mut self.gzip else { return Ok(Some(data)) };
-            let mut out = Vec::new();
-            // Small steps, so that a bomb is stopped by whoever counts what comes out.
-            for piece in data.chunks(4096) {
-                gzip.write_all(piece).map_err(|_| bad_gzip())?;
-                out.append(gzip.get_mut());
-                if out.len() > FETCH_REQUEST_BYTES_MAX {
-                    return Err(refuse(
-                        StatusCode::PAYLOAD_TOO_LARGE,
-                        "the compressed body inflates too far",
-                    ));
-                }
+            if self.gzip.is_none() {
+                return Ok(Some(data));
             }
-            if !out.is_empty() {
-                return Ok(Some(out.into()));
-            }
+            self.rest = data;
         }
+    }
+
+    /// Inflates some of what came. Small steps: of a bomb, whoever counts what comes out sees a little at a time.
+    fn inflate(&mut self) -> Result<Option<Bytes>, Response> {
+        use std::io::Write;
+        let Some(gzip) = &mut self.gzip else { return Ok(None) };
+        let mut out = Vec::new();
+        while !self.rest.is_empty() && out.len() < STREAM_STEP_BYTES {
+            let piece = self.rest.split_to(self.rest.len().min(GZIP_STEP_BYTES));
+            gzip.write_all(&piece).map_err(|_| bad_gzip())?;
+            out.append(gzip.get_mut());
+        }
+        Ok((!out.is_empty()).then(|| out.into()))
     }
 
     /// The whole body, in a spool: what is large waits on disk in `dir` for its share of memory.

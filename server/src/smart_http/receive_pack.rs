@@ -24,7 +24,8 @@ use crate::budget::Wait;
 use crate::limits::{
     PUSH_COMMANDS_COPIES, PUSH_DRAIN_BYTES_MAX, PUSH_HEADER_BYTES_MAX, SPOOL_MEMORY_BYTES_MAX,
 };
-use crate::ops::push::{By, Pushed, Refused, index_bytes, push};
+use crate::ops::index::index_bytes;
+use crate::ops::push::{By, Pushed, Refused, push};
 use crate::ops::room::{within, within_unless};
 use crate::ops::spool::Spool;
 use crate::ops::{OpError, Served};

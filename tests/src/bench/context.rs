@@ -24,6 +24,8 @@ pub struct Context {
     /// Pushes of the rows of upkeep.
     pub pushes: u32,
     pub repo: PathBuf,
+    /// Whether stock git is left out of the memory rows.
+    pub memory_alone: bool,
     cairn: PathBuf,
     temp: TempDir,
     source: Option<std::result::Result<Source, String>>,
@@ -63,7 +65,19 @@ impl Context {
     /// Without a repository to measure with.
     pub fn new(cairn: PathBuf, temp: TempDir, (rounds, repos, pushes): (u32, u32, u32)) -> Result<Self> {
         let (git, repo) = (Git::new(temp.path())?, PathBuf::new());
-        Ok(Self { git, rounds, repos, pushes, repo, cairn, temp, source: None, loaded: None, serial: 0 })
+        Ok(Self {
+            git,
+            rounds,
+            repos,
+            pushes,
+            repo,
+            memory_alone: false,
+            cairn,
+            temp,
+            source: None,
+            loaded: None,
+            serial: 0,
+        })
     }
 
     /// Makes the repository to measure with.

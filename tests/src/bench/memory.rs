@@ -29,6 +29,10 @@ pub fn peaks(context: &mut Context) -> Result<Vec<Row>> {
             Ok(server) => clone_peak(context, server, &source, count),
             Err(error) => Err(error.to_string().into()),
         });
+        if context.memory_alone {
+            rows.push(row);
+            continue;
+        }
         let stock = if pushes {
             stock_push_peak(context, &source, count)
         } else {

@@ -73,6 +73,9 @@ struct Args {
     /// `all`.
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
+    /// Leave stock git out of the memory rows, where it takes most of the time.
+    #[arg(long)]
+    memory_alone: bool,
     /// Paired rounds per row; the table shows medians.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
@@ -118,6 +121,7 @@ fn main() -> Result<()> {
     };
     let counts = (args.rounds, args.repos, args.pushes);
     let mut context = Context::new(cairn, temp, counts)?;
+    context.memory_alone = args.memory_alone;
     match (args.made_mib, &args.repo) {
         (Some(mib), _) => context.make(mib << 20)?,
         (None, Some(repo)) => context.repo = repo.canonicalize()?,

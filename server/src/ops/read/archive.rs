@@ -131,6 +131,8 @@ impl Archive {
             }
             Writer::Zip(zip) => zip.folder(&folder, &mut made).map_err(OpError::Spool)?,
         }
+        // A slow client holds no commits: none is looked at from here on.
+        reading.view.snapshot = reading.view.snapshot.at_rest();
         let gzip = (format == Format::TarGz).then(|| GzEncoder::new(Vec::new(), Compression::new(4)));
         Ok(Some(Self {
             reading,

@@ -73,7 +73,8 @@ impl Blob {
             return Ok(reading.shown(id, Kind::Blob)?.map(|bytes| Self::in_memory(*id, bytes)));
         }
         let from = match record.base {
-            Base::None => From::Pack(snapshot.clone(), at.source, record),
+            // A slow client holds no commits.
+            Base::None => From::Pack(snapshot.at_rest(), at.source, record),
             Base::Ofs(_) | Base::Ref(_) => {
                 let (_, data) = reading.reader().read(at)?;
                 From::File(spooled(&data, spool_dir).map_err(OpError::Spool)?)
