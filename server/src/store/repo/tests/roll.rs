@@ -367,9 +367,9 @@ fn a_file_among_many_becomes_a_delta_of_its_version_before() {
         let mut root = Vec::new();
         for folder in 0..2 {
             let mut tree = Vec::new();
-            for file in folder * FILES / 2..(folder + 1) * FILES / 2 {
+            for (file, round) in rounds.iter().enumerate().skip(folder * FILES / 2).take(FILES / 2) {
                 tree.extend(format!("100644 file{file:02}\0").as_bytes());
-                tree.extend(hash(Kind::Blob, &text(file, rounds[file])).as_bytes());
+                tree.extend(hash(Kind::Blob, &text(file, *round)).as_bytes());
             }
             pack.whole(Kind::Tree, &tree);
             root.extend(format!("40000 folder{folder}\0").as_bytes());
