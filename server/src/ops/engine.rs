@@ -165,15 +165,17 @@ impl gix_object::Write for Objects<'_> {
         from: &[u8],
         id: gix_hash::ObjectId,
     ) -> Result<gix_hash::ObjectId, gix_error::Error> {
+        if self.made.borrow().contains_key(&id) {
+            return Ok(id);
+        }
         let bytes = self.made_bytes.get() + from.len() as u64;
         if bytes > self.made_bytes_max {
             let max = self.made_bytes_max;
             return self
                 .fail(OpError::TooLarge(format!("the merge makes more than {max} bytes of new objects")));
         }
-        if self.made.borrow_mut().insert(id, (kind, from.to_vec())).is_none() {
-            self.made_bytes.set(bytes);
-        }
+        self.made.borrow_mut().insert(id, (kind, from.to_vec()));
+        self.made_bytes.set(bytes);
         Ok(id)
     }
 
