@@ -260,6 +260,80 @@ impl Disk {
         self.sync(&file).map_err(harm_error)
     }
 
+    /// Appends to a file, made where it is not there.
+    pub fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let file = self.open_file(path, true)?;
+        let len = locked(&file).bytes.len();
+        self.write_at(&file, len, bytes).map_err(harm_error)
+    }
+
+    /// Makes the bytes of a file durable.
+    pub fn sync_file(&self, path: &Path) -> io::Result<()> {
+        let file = self.open_file(path, false)?;
+        self.sync(&file).map_err(harm_error)
+    }
+
+    /// The paths in a folder.
+    pub fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        self.call(Call::Open)?;
+        if !self.is_folder(folder) {
+            return Err(missing(folder));
+        }
+        let names = &locked(&self.state).names;
+        Ok(names.keys().filter(|path| path.parent() == Some(folder)).cloned().collect())
+    }
+
+    /// Whether the name is a folder's.
+    pub fn is_folder(&self, path: &Path) -> bool {
+        path == &*self.root || matches!(locked(&self.state).names.get(path), Some(Entry::Folder))
+    }
+
+    /// Removes a folder, name by name, the deepest first.
+    pub fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        let names: Vec<PathBuf> =
+            locked(&self.state).names.keys().filter(|path| path.starts_with(folder)).cloned().collect();
+        names.iter().rev().try_for_each(|path| self.remove(path))
+    }
+
+    /// Moves a file or a folder to another name, in the place of what had it. What is in a folder comes along; should a
+    /// loss of power undo the move, the folder is empty: nobody may rely on what had no name yet.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call(Call::Name)?;
+        let mut state = locked(&self.state);
+        let entry = state.names.get(from).cloned().ok_or_else(|| missing(from))?;
+        Self::rename_to(&mut state, to, Some(entry));
+        Self::rename_to(&mut state, from, None);
+        let moved = |path: &Path| path.strip_prefix(from).ok().map(|rest| to.join(rest));
+        let is_inside = |path: &PathBuf| path.starts_with(from) && path != from;
+        let inside: Vec<PathBuf> = state.names.keys().filter(|path| is_inside(path)).cloned().collect();
+        for path in inside {
+            let (entry, to) = (state.names.remove(&path), moved(&path));
+            if let (Some(entry), Some(to)) = (entry, to) {
+                state.names.insert(to, entry);
+            }
+        }
+        let inside: Vec<PathBuf> = state.unsynced.keys().filter(|path| is_inside(path)).cloned().collect();
+        for path in inside {
+            let (was, to) = (state.unsynced.remove(&path), moved(&path));
+            if let (Some(was), Some(to)) = (was, to) {
+                state.unsynced.insert(to, was);
+            }
+        }
+        Ok(())
+    }
+
+    /// Which file it is, its length, and how often it was changed; `None` where it is not there.
+    pub fn stamp(&self, path: &Path) -> io::Result<Option<(u64, u64, u64)>> {
+        self.call(Call::Open)?;
+        Ok(match locked(&self.state).names.get(path) {
+            Some(Entry::File(file)) => {
+                let node = locked(file);
+                Some((Arc::as_ptr(file) as usize as u64, node.bytes.len() as u64, node.changes))
+            }
+            _ => None,
+        })
+    }
+
     /// The bytes of a file; `None` where it is not there.
     pub fn len(&self, path: &Path) -> io::Result<Option<u64>> {
         self.call(Call::Open)?;

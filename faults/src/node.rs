@@ -20,6 +20,8 @@ pub(crate) struct Node {
     durable: Vec<u8>,
     /// What was done since, in order.
     pending: Vec<Pending>,
+    /// How often it was written to or cut.
+    pub(crate) changes: u64,
     pub(crate) locks: Locks,
 }
 
@@ -48,7 +50,8 @@ impl Node {
     pub(crate) fn left(&mut self, loss: Loss, random: &mut Random) -> Self {
         if loss == Loss::Nothing {
             let (durable, pending) = (self.durable.clone(), std::mem::take(&mut self.pending));
-            return Self { bytes: self.bytes.clone(), durable, pending, locks: Locks::default() };
+            let (bytes, changes) = (self.bytes.clone(), self.changes);
+            return Self { bytes, durable, pending, changes, locks: Locks::default() };
         }
         let bytes = self.after_loss(loss, random);
         Self { durable: bytes.clone(), bytes, ..Self::default() }
@@ -62,11 +65,13 @@ impl Node {
     }
 
     pub(crate) fn write(&mut self, at: usize, data: &[u8]) {
+        self.changes += 1;
         put(&mut self.bytes, at, data);
         self.pending.push(Pending::Write(at, data.to_vec()));
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {
+        self.changes += 1;
         self.bytes.resize(len, 0);
         self.pending.push(Pending::Truncate(len));
     }

@@ -154,12 +154,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if is_as_long && fs::read(path).is_ok_and(|known| known == bytes) {
         return Ok(());
     }
-    let folder = path.parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
-    let mut file = tempfile::Builder::new().prefix("tmp_").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_data()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    write_all_whole(&[(path, bytes)])
 }
 
 /// Replaces a file as a whole for all who look, but for a loss of power: after that it may hold anything.
@@ -173,16 +168,18 @@ pub fn write_fleeting(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Replaces files of one folder or several, each as [`write_whole`] does, in the order given. They are made durable at the
 /// same time, so that they share the waits of the disk.
-pub fn write_all_whole(files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
-    let write = |(path, bytes): &(PathBuf, Vec<u8>)| {
-        let folder = path.parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
+pub fn write_all_whole<P: AsRef<Path>, B: AsRef<[u8]>>(files: &[(P, B)]) -> io::Result<()> {
+    let write = |(path, bytes): &(P, B)| {
+        let folder = path.as_ref().parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
         let mut file = tempfile::Builder::new().prefix("tmp_").tempfile_in(folder)?;
-        file.write_all(bytes)?;
+        file.write_all(bytes.as_ref())?;
         Ok(file)
     };
     let written = files.iter().map(write).collect::<io::Result<Vec<_>>>()?;
+    let Some((last, others)) = written.split_last() else { return Ok(()) };
     std::thread::scope(|scope| {
-        let syncs: Vec<_> = written.iter().map(|file| scope.spawn(|| file.as_file().sync_data())).collect();
+        let syncs: Vec<_> = others.iter().map(|file| scope.spawn(|| file.as_file().sync_data())).collect();
+        last.as_file().sync_data()?;
         let panicked = |_| Err(io::Error::other("a thread that writes panicked"));
         syncs.into_iter().try_for_each(|sync| sync.join().unwrap_or_else(panicked))
     })?;

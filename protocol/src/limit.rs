@@ -173,14 +173,17 @@ fn grouped(number: i128) -> String {
 }
 
 /// A table of them in Markdown, as the documents have it: name, default, how it is set (`set` says for each), what it is,
-/// and the tests that try it.
+/// and the tests that try it, where any names them.
 pub fn markdown(limits: &[Limit], set: impl Fn(&Limit) -> String) -> String {
+    let has_tests = limits.iter().any(|limit| !limit.tried().is_empty());
+    let last = |text: &str| if has_tests { format!(" {text} |") } else { String::new() };
     let row = |limit: &Limit| {
         let (name, default, set, about) = (limit.name, limit.shown(), set(limit), limit.about());
-        format!("| `{name}` | {default} | {set} | {about} | {} |\n", limit.tried())
+        format!("| `{name}` | {default} | {set} | {about} |{}\n", last(&limit.tried()))
     };
     let rows: String = limits.iter().map(row).collect();
-    format!("| name | default | set by | what it bounds | tested by |\n|---|---|---|---|---|\n{rows}")
+    let (head, line) = (last("tested by"), if has_tests { "---|" } else { "" });
+    format!("| name | default | set by | what it bounds |{head}\n|---|---|---|---|{line}\n{rows}")
 }
 
 #[cfg(test)]

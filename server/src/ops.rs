@@ -11,6 +11,7 @@ pub mod create;
 pub mod delete;
 pub mod engine;
 pub mod export;
+pub mod export_files;
 pub mod fetch;
 pub mod fork;
 pub mod git;
@@ -91,7 +92,8 @@ pub fn namespace_name(text: Option<&str>) -> Result<Name> {
 fn description(text: Option<String>) -> Result<Option<String>> {
     match text {
         Some(text) if text.len() > DESCRIPTION_BYTES_MAX => {
-            Err(Error::input("/description", format!("a description may have {DESCRIPTION_BYTES_MAX} bytes")))
+            let text = format!("a description of {} bytes, {DESCRIPTION_BYTES_MAX} are allowed", text.len());
+            Err(Error::input("/description", text))
         }
         text => Ok(text),
     }

@@ -92,7 +92,7 @@ impl Rates {
 
 #[cfg(test)]
 mod tests {
-    use super::{RATE_SETS, RATE_WAYS, Rate, Rates};
+    use super::{RATE_BURST_MAX, RATE_PER_SECOND_MAX, RATE_SETS, RATE_WAYS, Rate, Rates};
 
     #[test]
     fn rates_are_read_or_refused() {
@@ -106,6 +106,16 @@ mod tests {
         }
         for bad in ["", "10", "10/d", "0/s", "-1/s", "1/s,0", "1/s,", "1.5/s", "9999999/s", "x/s"] {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_and_bursts_stop_at_their_limits() {
+        let (rate, burst) = (RATE_PER_SECOND_MAX, RATE_BURST_MAX);
+        assert_eq!(format!("{rate}/s,{burst}").parse(), Ok(Rate { interval_us: 1, burst }));
+        for past in [format!("{}/s,1", rate + 1), format!("1/s,{}", burst + 1)] {
+            let why = past.parse::<Rate>().expect_err("one past it");
+            assert!(why.contains(&rate.to_string()) && why.contains(&burst.to_string()), "{why}");
         }
     }
 

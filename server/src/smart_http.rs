@@ -12,6 +12,7 @@ use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use cairn_protocol::request::Class;
 use cairn_protocol::upload_pack::Service;
 
 use crate::app::App;
@@ -88,7 +89,11 @@ fn failed(error: &OpError) -> Response {
         let status = if error.is_full() { full } else { StatusCode::INTERNAL_SERVER_ERROR };
         return refuse(status, error.for_peer());
     }
-    refuse(StatusCode::BAD_REQUEST, error.for_peer())
+    let status = match error {
+        OpError::Wire(error) if error.class() == Class::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    refuse(status, error.for_peer())
 }
 
 /// 0, 1 or 2, as the `Git-Protocol` header asks; the highest of several, as git takes it.

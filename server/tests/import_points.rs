@@ -5,23 +5,21 @@
 
 #[path = "support/faulty.rs"]
 mod faulty;
+#[path = "support/remote.rs"]
+mod remote;
 #[path = "support/server.rs"]
 mod server;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cairn_conformance::fixture::{Script, lines};
-use cairn_conformance::front::{Authority, Deed, Front};
-use cairn_conformance::git::Git;
-use cairn_conformance::host::{Format, Host, StockHost};
+use cairn_conformance::front::{Deed, Front};
 use cairn_faults::fault::When;
 use cairn_faults::{Disk, Fault, Harm, Loss, Random};
-use cairn_server::config::ImportConfig;
 use cairn_server::jobs::import::resume;
 use cairn_server::store::{maintain, repo::fsck};
 use faulty::Faulty;
+use remote::{PATH, Remote};
 use serde_json::{Value, json};
 use server::{Answer, Server};
 use tempfile::TempDir;
@@ -32,41 +30,25 @@ const LOSSES: [Loss; 3] = [Loss::Nothing, Loss::All, Loss::Torn];
 const CALLS_MAX: u64 = 20_000;
 const END_SECONDS_MAX: u64 = 60;
 
-/// A remote with some history.
-struct Remote {
+/// A remote, and a front of it that passes everything on.
+struct World {
+    remote: Remote,
     front: Front,
-    ca_file: PathBuf,
-    _stock: StockHost,
-    _dir: TempDir,
 }
 
-impl Remote {
+impl World {
     fn new() -> Self {
-        let stock = StockHost::start().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        stock.create("r", Format::Sha1);
-        let mut script = Script::default();
-        script
-            .commit("main", &[], &[("README", "first\n"), ("a", &lines(1, 3000))])
-            .commit("main", &[], &[("b", &lines(3, 900))])
-            .tag("v1", "refs/heads/main")
-            .commit("side", &["refs/heads/main"], &[("side", "1\n")]);
-        let git = Git::new(dir.path());
-        let out = git.feed(&stock.path("r"), &["fast-import", "--quiet"], script.bytes());
-        assert!(out.ok(), "{}", out.errors());
-        let authority = Authority::new();
-        let ca_file = authority.write_to(dir.path());
-        let front = Front::tls(&stock.origin(), &authority, |_| Deed::Pass);
-        Self { front, ca_file, _stock: stock, _dir: dir }
+        let remote = Remote::new();
+        Self { front: remote.front(|_| Deed::Pass), remote }
     }
 
     fn server_on(&self, disk: &Disk, folder: TempDir) -> Server {
-        let imports = ImportConfig { allow_private: true, ca_file: Some(self.ca_file.clone()) };
+        let imports = self.remote.imports(true);
         Server::importing_over(Arc::new(Faulty(disk.clone())), folder, imports).unwrap()
     }
 
     async fn import(&self, server: &Server) -> Answer {
-        let url = format!("{}/git/t/r.git", self.front.origin());
+        let url = format!("{}{PATH}", self.front.origin());
         server.post(&format!("{REPO}/import"), &json!({ "url": url }).to_string()).await
     }
 }
@@ -92,11 +74,11 @@ async fn all_ended(server: &Server) {
 }
 
 /// The repository is there with all its refs, or not at all, and then it can be imported; answers which.
-async fn is_whole(remote: &Remote, server: &Server, want: &Value, why: &str) -> bool {
+async fn is_whole(world: &World, server: &Server, want: &Value, why: &str) -> bool {
     let found = server.get(REPO).await;
     assert!(matches!(found.status, 200 | 404), "{why}: {}", found.body);
     if found.status == 404 {
-        let again = remote.import(server).await;
+        let again = world.import(server).await;
         assert!(again.status < 300, "{why}: {}", again.body);
     }
     assert_eq!(&refs(server).await, want, "{why}");
@@ -111,10 +93,10 @@ async fn is_whole(remote: &Remote, server: &Server, want: &Value, why: &str) -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_crash_at_every_step_of_an_import() {
-    let remote = Remote::new();
+    let world = World::new();
     let (folder, disk) = begun();
-    let server = remote.server_on(&disk, folder);
-    let made = remote.import(&server).await;
+    let server = world.server_on(&disk, folder);
+    let made = world.import(&server).await;
     assert!(made.status < 300, "{}", made.body);
     let want = refs(&server).await;
     assert_eq!(want.as_array().unwrap().len(), 4, "HEAD, two branches and a tag: {want}");
@@ -124,19 +106,19 @@ async fn a_crash_at_every_step_of_an_import() {
         assert!(n < CALLS_MAX, "the import ends");
         let loss = LOSSES[n as usize % LOSSES.len()];
         let (folder, disk) = begun();
-        let server = remote.server_on(&disk, folder);
+        let server = world.server_on(&disk, folder);
         disk.harm(vec![Fault::new(None, When::Nth(n), Harm::Death)]);
-        let answer = remote.import(&server).await;
+        let answer = world.import(&server).await;
         let was_hit = disk.harmed() > 0;
         assert!(was_hit || answer.status < 300, "{}", answer.body);
         disk.die();
         all_ended(&server).await;
         let folder = tempfile::tempdir().unwrap();
         let disk = disk.crash(loss, &mut Random::new(n), folder.path());
-        let server = remote.server_on(&disk, folder);
+        let server = world.server_on(&disk, folder);
         resume(&server.app).await.unwrap();
         all_ended(&server).await;
-        let was_there = is_whole(&remote, &server, &want, &format!("step {n}, {loss:?}")).await;
+        let was_there = is_whole(&world, &server, &want, &format!("step {n}, {loss:?}")).await;
         assert!(was_there || answer.status >= 300, "step {n}, {loss:?}: acknowledged, and gone");
         resumed += u64::from(was_there && answer.status >= 300);
         disk.unmount();

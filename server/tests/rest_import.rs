@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "support/remote.rs"]
+mod remote;
 #[path = "support/server.rs"]
 mod server;
 
@@ -9,26 +11,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use cairn_conformance::fixture::{Script, lines};
 use cairn_conformance::front::{Asked, Authority, Deed, Front};
-use cairn_conformance::git::Git;
-use cairn_conformance::host::{Format, Host, StockHost};
-use cairn_server::config::ImportConfig;
+use cairn_conformance::host::{Format, Host};
 use cairn_server::jobs::import::resume;
-use cairn_server::limits::{IMPORT_TRIES_MAX, IMPORTS_MAX};
+use cairn_server::limits::{IMPORT_TRIES_MAX, IMPORTS_MAX, IMPORTS_WAITING_MAX};
 use cairn_server::names::Name;
 use cairn_server::store::catalog::{ImportRow, NewRepo};
+use remote::{PATH, Remote};
 use serde_json::{Value, json};
 use server::{Answer, Server};
-use tempfile::TempDir;
-
-const PATH: &str = "/git/t/r.git";
 
 struct World {
-    stock: StockHost,
-    authority: Authority,
+    remote: Remote,
     server: Server,
-    _dir: TempDir,
 }
 
 impl World {
@@ -37,26 +32,13 @@ impl World {
     }
 
     fn with(allow_private: bool) -> Self {
-        let stock = StockHost::start().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        stock.create("r", Format::Sha1);
-        let mut script = Script::default();
-        script
-            .commit("main", &[], &[("README", "first\n"), ("a", &lines(1, 3000))])
-            .commit("main", &[], &[("b", &lines(3, 900))])
-            .tag("v1", "refs/heads/main")
-            .commit("side", &["refs/heads/main"], &[("side", "1\n")]);
-        let git = Git::new(dir.path());
-        let out = git.feed(&stock.path("r"), &["fast-import", "--quiet"], script.bytes());
-        assert!(out.ok(), "{}", out.errors());
-        let authority = Authority::new();
-        let ca_file = Some(authority.write_to(dir.path()));
-        let server = Server::importing(tempfile::tempdir().unwrap(), ImportConfig { allow_private, ca_file });
-        Self { stock, authority, server, _dir: dir }
+        let remote = Remote::new();
+        let server = Server::importing(tempfile::tempdir().unwrap(), remote.imports(allow_private));
+        Self { remote, server }
     }
 
     fn front(&self, rule: impl Fn(&Asked) -> Deed + Send + Sync + 'static) -> Front {
-        Front::tls(&self.stock.origin(), &self.authority, rule)
+        self.remote.front(rule)
     }
 
     async fn import(&self, name: &str, body: Value) -> Answer {
@@ -141,7 +123,7 @@ async fn what_is_wrong_with_a_remote_is_said_at_once_and_leaves_nothing() {
         ("breaks off", world.front(|_| Deed::Cut(30)), (502, 10401, "/url")),
         (
             "another certificate",
-            Front::tls(&world.stock.origin(), &other, |_| Deed::Pass),
+            Front::tls(&world.remote.stock.origin(), &other, |_| Deed::Pass),
             (502, 10401, "/url"),
         ),
         (
@@ -242,7 +224,7 @@ async fn credentials_are_used_and_kept_nowhere() {
 #[tokio::test]
 async fn an_empty_remote_becomes_an_empty_repository() {
     let world = World::new();
-    world.stock.create("none", Format::Sha256);
+    world.remote.stock.create("none", Format::Sha256);
     let front = world.front(|_| Deed::Pass);
     let answer = world.import("r", json!({ "url": format!("{}/git/t/none.git", front.origin()) })).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
@@ -362,4 +344,36 @@ async fn an_entry_without_its_last_word_is_done_at_the_next_start() {
     resume(&server.app).await.unwrap();
     until("the import ends", || server.app.imports.count() == 0).await;
     assert_eq!(server.get("/namespaces/n/repos/r").await.status, 200);
+}
+
+/// Requests at once that have not asked their remote yet count as well.
+#[tokio::test]
+async fn so_many_imports_may_wait_and_no_more_however_they_come() {
+    const MORE: usize = 20;
+    let world = World::new();
+    let gate = Arc::new(Gate::default());
+    let at = Arc::clone(&gate);
+    let front = world.front(move |_| {
+        at.pass();
+        Deed::Say(404, Vec::new(), Vec::new())
+    });
+    let world = Arc::new(world);
+    let mut begun = tokio::task::JoinSet::new();
+    for n in 0..IMPORTS_WAITING_MAX + MORE {
+        let (world, url) = (Arc::clone(&world), url(&front));
+        begun.spawn(async move { world.import(&format!("r{n}"), json!({ "url": url })).await });
+    }
+    // Nobody is answered before the gate opens but those who are too many.
+    for _ in 0..MORE {
+        let answer = begun.join_next().await.unwrap().unwrap();
+        assert_eq!(answer.error(), (422, 10403, ""), "{}", answer.body);
+        assert!(answer.body.to_string().contains(&IMPORTS_WAITING_MAX.to_string()), "{}", answer.body);
+    }
+    assert!(begun.try_join_next().is_none(), "the others wait");
+    gate.open();
+    for answer in begun.join_all().await {
+        assert_eq!(answer.error().1, 10104, "{}", answer.body);
+    }
+    let again = world.import("r", json!({ "url": url(&front) })).await;
+    assert_eq!(again.error().1, 10104, "all places are free again: {}", again.body);
 }

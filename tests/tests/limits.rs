@@ -75,11 +75,51 @@ fn no_other_file_of_limits_is_forgotten() {
 
 #[test]
 fn every_test_that_a_limit_names_is_there() {
+    let mut named_count = 0;
     for path in PRINTED.iter().chain([&DRIVER]) {
         for line in read(path).lines() {
             let Some(named) = line.trim().strip_prefix("#[test_at = \"") else { continue };
             let (file, name) = named.trim_end_matches("\"]").split_once("::").unwrap();
-            assert!(read(file).contains(&format!("fn {name}(")), "{path} names {file}::{name}");
+            let text = read(file);
+            let (before, _) = text.split_once(&format!("fn {name}(")).unwrap_or_else(|| {
+                panic!("{path} names {file}::{name}");
+            });
+            // The line before, or before further attributes, says that it is a test.
+            let mut above = before.lines().rev().skip(1).take_while(|line| line.trim().starts_with('#'));
+            assert!(above.any(|line| line.contains("test")), "{file}::{name} is no test");
+            named_count += 1;
         }
     }
+    assert!(named_count > 100, "the tables name {named_count} tests");
+}
+
+/// Limits that neither name a test nor say why there is none; or that do both.
+fn open_ends(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let (mut tests, mut inner) = (0, 0);
+    for line in text.lines().map(str::trim) {
+        tests += usize::from(line.starts_with("#[test_at = \""));
+        inner += usize::from(line.starts_with("#[inner = \""));
+        if let Some(rest) = line.strip_prefix("pub const ") {
+            if (tests > 0) == (inner > 0) {
+                found.extend(rest.split(':').next().map(str::to_owned));
+            }
+            (tests, inner) = (0, 0);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_limit_names_its_test_or_says_why_it_has_none() {
+    for path in PRINTED {
+        assert_eq!(
+            open_ends(&read(path)),
+            [""; 0],
+            "{path}: #[test_at = \"file::test\"] or #[inner = \"why\"]"
+        );
+    }
+    let wrong = "pub const A: u32 = 1;\n#[inner = \"x\"]\n#[test_at = \"a::b\"]\npub const B: u32 = 1;\n\
+        #[test_at = \"a::b\"]\npub const C: u32 = 1;";
+    assert_eq!(open_ends(wrong), ["A", "B"], "what is missing or doubled is seen");
 }

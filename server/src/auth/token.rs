@@ -103,6 +103,7 @@ pub(super) fn from_credentials(value: &str) -> Option<TokenHash> {
 #[cfg(test)]
 mod tests {
     use super::{ApiToken, STANDARD, from_credentials, issue};
+    use crate::limits::CREDENTIAL_BYTES_MAX;
     use crate::store::catalog::Scope;
     use base64::Engine;
 
@@ -139,6 +140,15 @@ mod tests {
         }
         let form = format!("Bearer {}", core.replace("art_v1_", "art_v2_x_"));
         assert!(from_credentials(&form).is_some_and(|hash| hash != token.row.hash));
+    }
+
+    #[test]
+    fn credentials_stop_at_their_limit() {
+        let token = issue(Scope::Read, 0, 60);
+        // What stands behind the question mark is not looked at.
+        let longest = format!("{:x<CREDENTIAL_BYTES_MAX$}", format!("Bearer {}", token.plaintext));
+        assert_eq!(from_credentials(&longest), Some(token.row.hash), "at the limit");
+        assert_eq!(from_credentials(&format!("{longest}x")), None, "one byte past it");
     }
 
     #[test]

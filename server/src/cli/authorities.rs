@@ -40,3 +40,20 @@ pub(super) fn with_file(path: &Path) -> Result<Vec<Certificate<'static>>, String
         false => Err(wrong("no certificate is in it".into())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CLI_CA_FILE_BYTES_MAX, with_file};
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("ca.pem");
+        let read = |bytes: u64| {
+            std::fs::write(&path, "\n".repeat(bytes as usize)).expect("written");
+            with_file(&path).expect_err("it holds no certificate")
+        };
+        assert!(read(CLI_CA_FILE_BYTES_MAX).contains("no certificate is in it"));
+        assert!(read(CLI_CA_FILE_BYTES_MAX + 1).contains("more than 1048576 bytes"));
+    }
+}

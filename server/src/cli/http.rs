@@ -220,11 +220,11 @@ impl Client {
             items.extend(answer.get("result").and_then(Value::as_array).cloned().unwrap_or_default());
             cursor = answer.pointer("/result_info/cursor").and_then(Value::as_str).map(str::to_owned);
             if cursor.is_none() || items.len() >= count_max {
-                break;
+                items.truncate(count_max);
+                return Ok(items);
             }
         }
-        items.truncate(count_max);
-        Ok(items)
+        Err(Problem::Failed(format!("the list has no end: {CLI_PAGES_MAX} pages were read")))
     }
 }
 

@@ -106,6 +106,7 @@ fn document(serve: &Command) -> Json {
             "env": setting.as_ref().map(|setting| &setting.env),
             "about": limit.about(),
             "tests": limit.tests,
+            "inner": limit.inner,
         })
     };
     let rows = TABLES.iter().flat_map(|(part, limits)| limits.iter().map(|limit| row(part, limit)));
@@ -124,7 +125,8 @@ pub fn markdown() -> String {
     let mut page = String::from(
         "# Limits\n\nEverything that somebody else can make grow has a ceiling. `cairn limits` prints this page, \
          `cairn limits --json` for programs. What is reached is told by name and number; what is fixed changes with \
-         the program alone.\n",
+         the program alone. The last column names the tests that try a limit and one past it, or says why there is no \
+         edge that anybody meets.\n",
     );
     let titles = [
         "The server",

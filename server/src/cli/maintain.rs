@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Failure, Place};
 use crate::store::backup::{self, Done};
 use crate::store::catalog::RepoRow;
+use crate::store::disk::System;
 use crate::store::repo::fsck;
 use crate::store::{Files, maintain};
 
@@ -70,7 +71,8 @@ pub(super) async fn fsck(args: FsckArgs) -> Result<ExitCode, Failure> {
 
 pub(super) async fn backup(args: BackupArgs) -> Result<ExitCode, Failure> {
     let app = args.place.open()?;
-    let done = backup::backup(&app.catalog, &app.config.data, &args.to, app.clock.now_ms()).await?;
+    let done =
+        backup::backup(&System, (&app.catalog, &app.config.data), &args.to, app.clock.now_ms()).await?;
     let Done { generation, copied, extended, unchanged, removed } = done;
     if args.json {
         let counts = json!({
@@ -95,7 +97,7 @@ pub(super) async fn restore(args: RestoreArgs) -> Result<ExitCode, Failure> {
 }
 
 async fn restore_all(args: &RestoreArgs) -> Result<ExitCode, Failure> {
-    let count = backup::restore(&args.from, &args.to)?;
+    let count = backup::restore(&System, &args.from, &args.to)?;
     // Opening brings the files of an older program up to date.
     let place = Place { data: args.to.clone(), public_url: None, account: "local".to_owned() };
     let app = place.open()?;

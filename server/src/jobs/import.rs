@@ -61,6 +61,8 @@ pub struct Wish {
 pub struct Imports(Arc<Inner>);
 
 struct Inner {
+    /// Taken before the remote is asked, so that requests at once cannot be more than there are.
+    places: Arc<Semaphore>,
     probes: Arc<Semaphore>,
     slots: Arc<Semaphore>,
     /// Leaf lock: nothing is taken or awaited while it is held.
@@ -71,6 +73,7 @@ struct Inner {
 impl Default for Imports {
     fn default() -> Self {
         Self(Arc::new(Inner {
+            places: Arc::new(Semaphore::new(IMPORTS_WAITING_MAX)),
             probes: Arc::new(Semaphore::new(IMPORT_PROBES_MAX)),
             slots: Arc::new(Semaphore::new(IMPORTS_MAX)),
             running: Mutex::default(),
@@ -120,10 +123,10 @@ impl Imports {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, id: RepoId) -> Job {
+    fn enter(&self, id: RepoId, place: Option<OwnedSemaphorePermit>) -> Job {
         let halt = Arc::<Halt>::default();
         self.running().insert(id, Arc::clone(&halt));
-        Job { imports: self.clone(), id, halt }
+        Job { imports: self.clone(), id, halt, _place: place }
     }
 
     /// Ends the import of a deleted repository, if there is one.
@@ -164,6 +167,7 @@ struct Job {
     imports: Imports,
     id: RepoId,
     halt: Arc<Halt>,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Job {
@@ -220,13 +224,13 @@ pub async fn begin(app: &App, _grant: Grant<Edit>, wish: Wish) -> Result<Created
     if app.catalog.resolve(namespace.as_str(), name.as_str()).await?.is_some() {
         return Err(CatalogError::RepoExists(name.as_str().to_owned()).into());
     }
-    if app.imports.count() >= IMPORTS_WAITING_MAX {
+    let Ok(place) = Arc::clone(&app.imports.0.places).try_acquire_owned() else {
         let text = format!("{IMPORTS_WAITING_MAX} imports are under way; come back later");
         return Err(Error::new(code::QUOTA_EXCEEDED, text));
-    }
+    };
     let probed = probe(app, &source, credentials.clone()).await?;
     let (row, token) = make(app, (namespace, name), &wish, &source, credentials.is_some(), &probed).await?;
-    let done = start(app, row.clone(), source, credentials, Some(probed));
+    let done = start(app, row.clone(), (source, credentials), Some(probed), Some(place));
     let row = match timeout(Duration::from_millis(IMPORT_WAIT_MS), done).await {
         Ok(Ok(Ok(row))) => row,
         Ok(Ok(Err(error))) => return Err(error),
@@ -323,7 +327,9 @@ pub async fn resume(app: &App) -> std::result::Result<(), CatalogError> {
             continue;
         }
         tracing::info!(repo = %row.id, url = source.url, "an import goes on");
-        drop(start(app, row, source, None, None));
+        // What an earlier process took on is done, however much it is.
+        let place = Arc::clone(&app.imports.0.places).try_acquire_owned().ok();
+        drop(start(app, row, (source, None), None, place));
     }
     Ok(())
 }
@@ -332,12 +338,12 @@ pub async fn resume(app: &App) -> std::result::Result<(), CatalogError> {
 fn start(
     app: &App,
     row: RepoRow,
-    source: Source,
-    credentials: Option<Credentials>,
+    (source, credentials): (Source, Option<Credentials>),
     probed: Option<Probed>,
+    place: Option<OwnedSemaphorePermit>,
 ) -> oneshot::Receiver<Result<RepoRow>> {
     let (tell, told) = oneshot::channel();
-    let job = app.imports.enter(row.id);
+    let job = app.imports.enter(row.id, place);
     let app = app.clone();
     tokio::spawn(async move {
         let id = row.id;

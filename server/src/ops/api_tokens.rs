@@ -27,8 +27,10 @@ pub struct Wish {
 pub async fn create(app: &App, _grant: &Grant<Owner>, wish: Wish) -> Result<(ApiTokenRow, String)> {
     let name = wish.name.trim();
     if name.is_empty() || name.len() > API_TOKEN_NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        let rule =
-            format!("a name has 1 to {API_TOKEN_NAME_BYTES_MAX} bytes, none of them of control characters");
+        let rule = format!(
+            "a name has 1 to {API_TOKEN_NAME_BYTES_MAX} bytes, none of them of control characters; this one has {}",
+            name.len()
+        );
         return Err(Error::input("/name", rule));
     }
     let right = Right::from_name(wish.right.as_deref().unwrap_or("read"));
@@ -51,7 +53,10 @@ pub async fn create(app: &App, _grant: &Grant<Owner>, wish: Wish) -> Result<(Api
 /// As they are looked up, each once. None at all would be a token for nothing.
 fn namespaces(names: &[String]) -> Result<Vec<String>> {
     if names.is_empty() || names.len() > API_TOKEN_NAMESPACES_MAX {
-        let rule = format!("a token is for 1 to {API_TOKEN_NAMESPACES_MAX} namespaces, or for all if absent");
+        let rule = format!(
+            "a token is for 1 to {API_TOKEN_NAMESPACES_MAX} namespaces, or for all if absent, not for {}",
+            names.len()
+        );
         return Err(Error::input("/namespaces", rule));
     }
     let mut folded = Vec::new();

@@ -172,6 +172,9 @@ impl gix_object::Write for Objects<'_> {
         from: &[u8],
         id: gix_hash::ObjectId,
     ) -> Result<gix_hash::ObjectId, gix_error::Error> {
+        if self.made.borrow().contains_key(&id) {
+            return Ok(id);
+        }
         let bytes = self.made_bytes.get() + from.len() as u64;
         if bytes > self.made_bytes_max {
             let max = self.made_bytes_max;
@@ -182,9 +185,8 @@ impl gix_object::Write for Objects<'_> {
         if let Err(more) = self.room().hold(bytes * 2) {
             return self.fail(more);
         }
-        if self.made.borrow_mut().insert(id, (kind, from.to_vec())).is_none() {
-            self.made_bytes.set(bytes);
-        }
+        self.made.borrow_mut().insert(id, (kind, from.to_vec()));
+        self.made_bytes.set(bytes);
         Ok(id)
     }
 

@@ -232,4 +232,13 @@ mod tests {
         assert_eq!(choose(refs(), Some("t")).unwrap_err().pointer.as_deref(), Some("/branch"));
         assert!(choose(vec![found("refs/heads/a..b", 1, None)], None).is_err());
     }
+
+    #[test]
+    fn refs_stop_at_their_limit() {
+        let refs = |count| (0..count).map(|n| found(&format!("refs/tags/{n}"), 1, None)).collect();
+        assert_eq!(choose(refs(IMPORT_REFS_MAX), None).unwrap().refs.len(), IMPORT_REFS_MAX);
+        let past = choose(refs(IMPORT_REFS_MAX + 1), None).unwrap_err();
+        let numbers = [IMPORT_REFS_MAX, IMPORT_REFS_MAX + 1].map(|number| number.to_string());
+        assert!(numbers.iter().all(|number| past.message.contains(number)), "{}", past.message);
+    }
 }

@@ -85,3 +85,32 @@ impl PackBytes for Spool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::Spool;
+    use crate::limits::{PUSH_PACK_BYTES_MAX, SPOOL_MEMORY_BYTES_MAX};
+
+    #[test]
+    fn an_upload_stops_at_its_limit() {
+        let dir = tempfile::tempdir().expect("a folder");
+        // All that came before, without sending it.
+        let mut spool = Spool { len: PUSH_PACK_BYTES_MAX - 2, ..Spool::default() };
+        spool.write(dir.path(), b"xy").expect("at the limit");
+        let past = spool.write(dir.path(), b"z").expect_err("one byte past it");
+        assert_eq!(past.kind(), ErrorKind::FileTooLarge);
+        assert!(past.to_string().contains(&PUSH_PACK_BYTES_MAX.to_string()), "{past}");
+    }
+
+    #[test]
+    fn an_upload_goes_to_disk_when_memory_does_not_do() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut spool = Spool::default();
+        spool.write(dir.path(), &vec![b'x'; SPOOL_MEMORY_BYTES_MAX]).expect("memory");
+        assert!(!spool.is_on_disk(0) && spool.is_on_disk(1) && spool.file.is_none(), "at the limit");
+        spool.write(dir.path(), b"y").expect("a file");
+        assert!(spool.is_on_disk(0) && spool.file.is_some() && spool.memory.is_empty(), "one byte past it");
+    }
+}

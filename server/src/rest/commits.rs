@@ -1,5 +1,6 @@
 //! Commits without a clone.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -178,7 +179,8 @@ async fn taken(app: &App, request: Request) -> Result<(Spool, Spool, Vec<Part>)>
     let (mut files, mut parts) = (Spool::default(), Vec::new());
     while let Some(name) = body.next_part().await? {
         if parts.len() == COMMIT_CHANGES_MAX {
-            return Err(Error::new(code::INVALID_INPUT, format!("at most {COMMIT_CHANGES_MAX} parts")));
+            let text = format!("more than {COMMIT_CHANGES_MAX} parts behind the first");
+            return Err(Error::new(code::INVALID_INPUT, text));
         }
         let at = files.len();
         let len = body.spool(&mut files, &folder, COMMIT_UPLOAD_BYTES_MAX).await?;
@@ -211,6 +213,8 @@ fn wish(
     };
     let person = |new: NewPerson| Person { name: new.name, email: new.email, date: new.date };
     let (author, committer) = (new.author.map(person), new.committer.map(person));
+    // A committer stands for an author who is not named: what is wrong with it is wrong with the committer.
+    let author_at = if author.is_none() && committer.is_some() { "/committer" } else { "/author" };
     let author_or = author.clone().or_else(|| committer.clone()).unwrap_or_else(caller);
     // The time of an author may be long past; that of the committer is when the commit is made.
     let committer_or =
@@ -221,7 +225,7 @@ fn wish(
         expected_head,
         start_point: new.start_point,
         message: message(new.message)?,
-        author: signature("/author", &author_or, now_ms)?,
+        author: signature(author_at, &author_or, now_ms)?,
         committer: signature("/committer", &committer_or, now_ms)?,
         changes,
         files: Arc::clone(files),
@@ -233,7 +237,8 @@ fn message(text: Option<String>) -> Result<Vec<u8>> {
     let text = text.filter(|text| !text.trim().is_empty());
     let mut text = text.ok_or_else(|| Error::input("/message", "must not be empty"))?;
     if text.len() > COMMIT_MESSAGE_BYTES_MAX {
-        return Err(Error::input("/message", format!("a message may have {COMMIT_MESSAGE_BYTES_MAX} bytes")));
+        let text = format!("a message of {} bytes, {COMMIT_MESSAGE_BYTES_MAX} are allowed", text.len());
+        return Err(Error::input("/message", text));
     }
     if text.contains('\0') {
         return Err(Error::input("/message", "a message may not hold NUL"));
@@ -251,8 +256,13 @@ pub fn object_id(algo: HashAlgo, pointer: &'static str, hex: &str) -> Result<Obj
 }
 
 fn changes(algo: HashAlgo, new: Vec<NewChange>, parts: &[Part]) -> Result<Vec<Change>> {
-    if new.len() + parts.len() > COMMIT_CHANGES_MAX {
-        return Err(Error::input("/changes", format!("a commit may have {COMMIT_CHANGES_MAX} changes")));
+    // A part that a change names is that change; any other part is one of its own.
+    let named: HashSet<&str> = new.iter().filter_map(|new| new.part.as_deref()).collect();
+    let alone = parts.iter().filter(|(name, _, _)| !named.contains(name.as_str())).count();
+    let count = new.len() + alone;
+    if count > COMMIT_CHANGES_MAX {
+        let text = format!("a commit of {count} changes, {COMMIT_CHANGES_MAX} are allowed");
+        return Err(Error::input("/changes", text));
     }
     let mut by_name = std::collections::HashMap::new();
     for (name, at, len) in parts {

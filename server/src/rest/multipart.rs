@@ -25,6 +25,10 @@ fn bad(message: impl Into<String>) -> Error {
     Error::new(code::INVALID_INPUT, message)
 }
 
+fn too_large() -> Error {
+    bad(format!("a multipart body may have {COMMIT_UPLOAD_BYTES_MAX} bytes")).with_status(413)
+}
+
 /// The boundary of a `multipart/form-data` content type; `None` for other types.
 pub fn boundary(content_type: &str) -> Option<Result<String, Error>> {
     let mut fields = content_type.split(';').map(str::trim);
@@ -58,8 +62,7 @@ impl Multipart {
             let Ok(data) = frame.into_data() else { continue };
             self.taken += data.len() as u64;
             if self.taken > COMMIT_UPLOAD_BYTES_MAX {
-                let text = format!("a multipart body may have {COMMIT_UPLOAD_BYTES_MAX} bytes");
-                return Err(bad(text).with_status(413));
+                return Err(too_large());
             }
             self.buffer.extend_from_slice(&data);
             if !data.is_empty() {
@@ -81,18 +84,20 @@ impl Multipart {
                 let frame = frame.map_err(|_| bad("the body broke off"))?;
                 self.taken += frame.data_ref().map_or(0, |data| data.len() as u64);
                 if self.taken > COMMIT_UPLOAD_BYTES_MAX {
-                    return Err(bad("bytes behind the last part").with_status(413));
+                    return Err(too_large());
                 }
             }
             return Ok(None);
         }
         loop {
-            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
+            let end = find(&self.buffer, b"\r\n\r\n");
+            if let Some(end) = end.filter(|end| end + 4 <= PART_HEADER_BYTES_MAX) {
                 let header: Vec<u8> = self.buffer.drain(..end + 4).collect();
                 return name(&header).map(Some);
             }
-            if self.buffer.len() > PART_HEADER_BYTES_MAX {
-                return Err(bad(format!("the header of a part may have {PART_HEADER_BYTES_MAX} bytes")));
+            if end.is_some() || self.buffer.len() >= PART_HEADER_BYTES_MAX {
+                let text = format!("the header of a part has more than {PART_HEADER_BYTES_MAX} bytes");
+                return Err(bad(text));
             }
             self.more().await?;
         }
@@ -202,6 +207,15 @@ mod tests {
     use http_body_util::StreamBody;
 
     use super::{Multipart, boundary, field};
+    use crate::limits::{BOUNDARY_BYTES_MAX, COMMIT_UPLOAD_BYTES_MAX, PART_HEADER_BYTES_MAX};
+
+    fn in_pieces(text: &[u8], step: usize) -> Body {
+        let pieces: Vec<_> = text.chunks(step).map(<[u8]>::to_vec).collect();
+        let frames = pieces.into_iter().map(|piece| {
+            Ok::<_, std::convert::Infallible>(http_body::Frame::data(axum::body::Bytes::from(piece)))
+        });
+        Body::new(StreamBody::new(Frames(frames)))
+    }
 
     #[test]
     fn fields_of_a_disposition_are_found_whatever_stands_before() {
@@ -223,7 +237,47 @@ mod tests {
         assert_eq!(of("application/json"), None);
         assert_eq!(of("Multipart/Form-Data; charset=x; boundary=\"a b\""), Some(Some("a b".into())));
         assert_eq!(of("multipart/form-data"), Some(None));
-        assert_eq!(of(&format!("multipart/form-data; boundary={}", "x".repeat(71))), Some(None));
+    }
+
+    #[test]
+    fn boundaries_stop_at_their_limit() {
+        let of = |count| {
+            boundary(&format!("multipart/form-data; boundary={}", "x".repeat(count)))
+                .map(|found| found.is_ok())
+        };
+        assert_eq!((of(BOUNDARY_BYTES_MAX), of(BOUNDARY_BYTES_MAX + 1)), (Some(true), Some(false)));
+    }
+
+    /// However it is cut: the limit is of the header, not of what came with it.
+    #[tokio::test]
+    async fn the_header_of_a_part_stops_at_its_limit() {
+        let with = |bytes: usize| {
+            let (start, end) = ("\r\nContent-Disposition: form-data; name=a\r\nX: ", "\r\n\r\n");
+            let header = format!("{start}{}{end}", "x".repeat(bytes - start.len() - end.len()));
+            format!("--b{header}data\r\n--b--").into_bytes()
+        };
+        for step in [7, 1 << 20] {
+            let name = async |bytes| Multipart::new(in_pieces(&with(bytes), step), "b").next_part().await;
+            assert_eq!(name(PART_HEADER_BYTES_MAX).await.expect("a part").as_deref(), Some("a"), "{step}");
+            let past = name(PART_HEADER_BYTES_MAX + 1).await.expect_err("one byte past it");
+            assert!(past.message.contains(&PART_HEADER_BYTES_MAX.to_string()), "{}", past.message);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_of_parts_stops_at_its_limit() {
+        let text = b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\nx\r\n--b--end";
+        for (past, fits) in [(0, true), (1, false)] {
+            let mut parts = Multipart::new(in_pieces(text, 7), "b");
+            // All that came before, without sending it.
+            parts.taken = COMMIT_UPLOAD_BYTES_MAX - text.len() as u64 + past;
+            assert_eq!(parts.next_part().await.expect("a part").as_deref(), Some("a"));
+            match parts.next_part().await {
+                Ok(None) => assert!(fits),
+                Ok(Some(name)) => panic!("a part {name}"),
+                Err(error) => assert!(!fits && error.message.contains(&COMMIT_UPLOAD_BYTES_MAX.to_string())),
+            }
+        }
     }
 
     #[tokio::test]
@@ -231,12 +285,7 @@ mod tests {
         let text = "skipped\r\n--b\r\nContent-Disposition: form-data; name=\"one\"\r\n\r\n1\r\n--\r\n-b\r\r\n--b\r\n\
             X: y\r\ncontent-disposition: form-data; name=two\r\n\r\n\r\n--b--\r\nand more";
         for step in 1..text.len() {
-            let pieces: Vec<_> = text.as_bytes().chunks(step).map(<[u8]>::to_vec).collect();
-            let frames = pieces.into_iter().map(|piece| {
-                Ok::<_, std::convert::Infallible>(http_body::Frame::data(axum::body::Bytes::from(piece)))
-            });
-            let body = Body::new(StreamBody::new(Frames(frames)));
-            let mut parts = Multipart::new(body, "b");
+            let mut parts = Multipart::new(in_pieces(text.as_bytes(), step), "b");
             let mut got = Vec::new();
             while let Some(name) = parts.next_part().await.expect("parts") {
                 let mut data = Vec::new();

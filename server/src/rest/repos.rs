@@ -233,8 +233,9 @@ async fn list(
         Some(_) => return Err(Error::input("/direction", "direction is asc or desc")),
     };
     let search = query.get("search").map(str::to_owned);
-    if search.as_ref().is_some_and(|text| text.len() > SEARCH_BYTES_MAX) {
-        return Err(Error::input("/search", format!("a search text may have {SEARCH_BYTES_MAX} bytes")));
+    if let Some(text) = search.as_ref().filter(|text| text.len() > SEARCH_BYTES_MAX) {
+        let text = format!("a search text of {} bytes, {SEARCH_BYTES_MAX} are allowed", text.len());
+        return Err(Error::input("/search", text));
     }
     let after = match &paging.after {
         Some(id) => Some(RepoId::parse(id).ok_or_else(|| Error::input("/cursor", "Invalid cursor"))?),

@@ -310,3 +310,43 @@ fn report(request: &PushRequest, done: Result<Pushed, OpError>) -> Vec<u8> {
     pktline::write_flush(&mut out);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::task::{Context, Poll};
+
+    use axum::body::{Body, Bytes};
+    use axum::http::HeaderMap;
+    use http_body::Frame;
+
+    use super::{Inflow, PUSH_DRAIN_BYTES_MAX, drain};
+
+    /// The same piece for ever; counts the bytes that were taken.
+    struct Endless(Bytes, Arc<AtomicU64>);
+
+    impl http_body::Body for Endless {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            self.1.fetch_add(self.0.len() as u64, Ordering::Relaxed);
+            Poll::Ready(Some(Ok(Frame::data(self.0.clone()))))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_and_dropped_has_an_end() {
+        const PIECE_BYTES: u64 = 1 << 20;
+        let taken = Arc::new(AtomicU64::new(0));
+        let endless = Endless(vec![0; PIECE_BYTES as usize].into(), Arc::clone(&taken));
+        let Ok(inflow) = Inflow::new(&HeaderMap::new(), Body::new(endless)) else { panic!("no coding") };
+        drain(inflow).await;
+        assert_eq!(taken.load(Ordering::Relaxed), PUSH_DRAIN_BYTES_MAX + PIECE_BYTES, "one piece past it");
+    }
+}

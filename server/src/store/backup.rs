@@ -12,8 +12,6 @@ mod manifest;
 mod one;
 mod restore;
 
-use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use one::{Adopted, restore_one};
@@ -22,7 +20,7 @@ pub use restore::restore;
 use self::manifest::{Kept, Manifest};
 use super::StoreError;
 use super::catalog::{Catalog, CatalogCopy, CatalogError};
-use super::disk::{Disk, System, beside};
+use super::disk::{Disk, Held, beside};
 use super::files::path_in;
 use super::id::RepoId;
 use super::repo::copy::{self, Synced};
@@ -105,40 +103,58 @@ fn catalog_name(generation: i64) -> String {
 }
 
 /// Makes the folder `to` a backup of `data`, or brings the one in it up to date. A server may be at work.
-pub async fn backup(catalog: &Catalog, data: &Path, to: &Path, now_ms: i64) -> Result<Done, BackupError> {
-    // Hashes of tokens are nobody else's business.
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(to)?;
-    Manifest::check_place(to)?;
-    let _lock = lock(to)?;
-    let mut manifest = Manifest::open_or_make(to)?;
+///
+/// `disk` is the one that the catalog and `data` are on.
+pub async fn backup(
+    disk: &dyn Disk,
+    (catalog, data): (&Catalog, &Path),
+    to: &Path,
+    now_ms: i64,
+) -> Result<Done, BackupError> {
+    make_own_folders(disk, to)?;
+    Manifest::check_place(disk, to)?;
+    let _lock = lock(disk, to)?;
+    let mut manifest = Manifest::open_or_make(disk, to)?;
     let generation = manifest.generation() + 1;
     let mut done = Done { generation, ..Done::default() };
     let copy = to.join(catalog_name(generation));
-    remove_with_companions(&copy)?;
-    catalog.copy_to(&copy).await?;
+    remove_with_companions(disk, &copy)?;
+    catalog.copy_to(disk, &copy).await?;
     {
-        let named = CatalogCopy::open(&copy)?;
+        let named = CatalogCopy::open(disk, &copy)?;
         let mut next = manifest.begin()?;
-        for path in files_below(&data.join("repos")) {
+        for path in files_below(disk, &data.join("repos")) {
             let (id, path) = path?;
             if named.keeps_file(id)? {
-                take(&next, (id, &path), to, now_ms, &mut done)?;
+                take(disk, &next, (id, &path), to, now_ms, &mut done)?;
             }
         }
         let gone = deleted_since(&named, catalog).await?;
         named.delete(&gone, now_ms)?;
         drop(named);
-        File::open(&copy)?.sync_all()?;
-        System.sync_folder(to)?;
+        disk.sync_file(&copy)?;
+        disk.sync_folder(to)?;
         done.removed = next.forget_unseen()?;
         next.commit(now_ms)?;
     }
-    sweep(&manifest, to)?;
+    sweep(disk, &manifest, to)?;
     Ok(done)
+}
+
+/// `create_dir_all`, for ourselves alone: hashes of tokens are nobody else's business.
+fn make_own_folders(disk: &dyn Disk, folder: &Path) -> Result<(), BackupError> {
+    if folder.as_os_str().is_empty() || disk.exists(folder)? {
+        return Ok(());
+    }
+    let parent = folder.parent().unwrap_or(Path::new(""));
+    make_own_folders(disk, parent)?;
+    disk.make_own_folder(folder)?;
+    Ok(disk.sync_folder(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?)
 }
 
 /// Brings the copy of one file up to date. A file that is deleted meanwhile is left out: its repository is, too.
 fn take(
+    disk: &dyn Disk,
     next: &manifest::Next<'_>,
     (id, path): (RepoId, &Path),
     to: &Path,
@@ -147,7 +163,7 @@ fn take(
 ) -> Result<(), BackupError> {
     let mut taken = || -> Result<(), BackupError> {
         // Before the file is read: what comes later shows at the next run.
-        let fingerprint = copy::fingerprint(path, now_ms)?;
+        let fingerprint = copy::fingerprint(disk, path, now_ms)?;
         let kept = next.find(id)?;
         if let Some(Kept { generation, fingerprint: Some(before) }) = &kept
             && fingerprint.as_ref() == Some(before)
@@ -158,21 +174,21 @@ fn take(
         }
         if let Some(Kept { generation, .. }) = kept {
             let old = place(to, id, Some(generation));
-            if let Synced::Rows(rows) = copy::sync(path, &old)? {
+            if let Synced::Rows(rows) = copy::sync(disk, path, &old)? {
                 next.note(id, generation, fingerprint.as_deref())?;
                 *(if rows == 0 { &mut done.unchanged } else { &mut done.extended }) += 1;
                 return Ok(());
             }
         }
         let new = place(to, id, Some(next.generation()));
-        remove_with_companions(&new)?;
-        copy::make(path, &new)?;
+        remove_with_companions(disk, &new)?;
+        copy::make(disk, path, &new)?;
         next.note(id, next.generation(), fingerprint.as_deref())?;
         done.copied += 1;
         Ok(())
     };
     match taken() {
-        Err(_) if !path.try_exists()? => Ok(()),
+        Err(_) if !disk.exists(path)? => Ok(()),
         done => done,
     }
 }
@@ -189,17 +205,15 @@ async fn deleted_since(copy: &CatalogCopy, live: &Catalog) -> Result<Vec<RepoId>
 }
 
 /// Deletes what does not count: leftovers of a run that was killed, and what this run replaced.
-fn sweep(manifest: &Manifest, to: &Path) -> Result<(), BackupError> {
+fn sweep(disk: &dyn Disk, manifest: &Manifest, to: &Path) -> Result<(), BackupError> {
     let current = catalog_name(manifest.generation());
-    for entry in fs::read_dir(to)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
+    for path in disk.list(to)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.starts_with("catalog.") && !name.starts_with(&current) {
-            fs::remove_file(entry.path())?;
+            disk.remove(&path)?;
         }
     }
-    for path in paths_below(&to.join("repos")) {
+    for path in paths_below(disk, &to.join("repos")) {
         let path = path?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut parts = name.split('.');
@@ -212,16 +226,16 @@ fn sweep(manifest: &Manifest, to: &Path) -> Result<(), BackupError> {
         match counts {
             true => {}
             // Where a copy was under way when its run was killed.
-            false if path.is_dir() => fs::remove_dir_all(&path)?,
-            false => fs::remove_file(&path)?,
+            false if disk.is_folder(&path) => disk.remove_folder(&path)?,
+            false => disk.remove(&path)?,
         }
     }
     Ok(())
 }
 
-fn remove_with_companions(path: &Path) -> Result<(), BackupError> {
+fn remove_with_companions(disk: &dyn Disk, path: &Path) -> Result<(), BackupError> {
     for suffix in ["", "-wal", "-shm", "-journal"] {
-        match fs::remove_file(beside(path, suffix)) {
+        match disk.remove(&beside(path, suffix)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
@@ -230,8 +244,8 @@ fn remove_with_companions(path: &Path) -> Result<(), BackupError> {
 }
 
 /// The repository files below a folder, with their ids.
-fn files_below(folder: &Path) -> impl Iterator<Item = std::io::Result<(RepoId, PathBuf)>> + use<> {
-    paths_below(folder).filter_map(|path| match path {
+fn files_below(disk: &dyn Disk, folder: &Path) -> impl Iterator<Item = std::io::Result<(RepoId, PathBuf)>> {
+    paths_below(disk, folder).filter_map(|path| match path {
         Ok(path) => {
             let is_file = path.extension().is_some_and(|ending| ending == "sqlite");
             let id = path.file_stem().and_then(|stem| RepoId::parse(stem.to_str()?));
@@ -242,24 +256,19 @@ fn files_below(folder: &Path) -> impl Iterator<Item = std::io::Result<(RepoId, P
 }
 
 /// What lies two folders below a folder: one listing is held at each level.
-fn paths_below(folder: &Path) -> impl Iterator<Item = std::io::Result<PathBuf>> + use<> {
-    let below = |path: std::io::Result<PathBuf>| -> Box<dyn Iterator<Item = std::io::Result<PathBuf>>> {
-        match path.and_then(fs::read_dir) {
-            Ok(entries) => Box::new(entries.map(|entry| Ok(entry?.path()))),
+fn paths_below(disk: &dyn Disk, folder: &Path) -> impl Iterator<Item = std::io::Result<PathBuf>> {
+    let below = move |path: std::io::Result<PathBuf>| -> Vec<std::io::Result<PathBuf>> {
+        match path.and_then(|path| disk.list(&path)) {
+            Ok(paths) => paths.into_iter().map(Ok).collect(),
             // Removed since it was listed.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Box::new(std::iter::empty()),
-            Err(error) => Box::new(std::iter::once(Err(error))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => vec![Err(error)],
         }
     };
-    below(Ok(folder.to_owned())).flat_map(below).flat_map(below)
+    below(Ok(folder.to_owned())).into_iter().flat_map(below).flat_map(below)
 }
 
 /// Held while a process works on a backup; the system frees it however the process ends.
-fn lock(folder: &Path) -> Result<File, BackupError> {
-    let file = File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(BackupError::InUse(folder.to_owned())),
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
+fn lock(disk: &dyn Disk, folder: &Path) -> Result<Held, BackupError> {
+    disk.hold(&folder.join("lock"))?.ok_or_else(|| BackupError::InUse(folder.to_owned()))
 }

@@ -204,7 +204,7 @@ impl Catalog {
     }
 
     /// Writes a consistent copy to `to`, which must not exist. Changes made meanwhile are in it or not, each as a whole.
-    pub async fn copy_to(&self, to: &Path) -> Result<()> {
+    pub async fn copy_to(&self, disk: &dyn Disk, to: &Path) -> Result<()> {
         let to = to.to_owned();
         let copy = to.clone();
         self.read(move |conn| {
@@ -213,7 +213,6 @@ impl Catalog {
             Ok(())
         })
         .await?;
-        std::fs::File::open(&to)?.sync_all()?;
-        Ok(())
+        Ok(disk.sync_file(&to)?)
     }
 }

@@ -3,10 +3,11 @@
 //! Who embeds the store may put another one under it, as the tests do to make it fail; nothing that a peer sends reaches
 //! this choice.
 
+use std::any::Any;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +35,42 @@ pub trait Disk: Send + Sync {
     fn len(&self, path: &Path) -> io::Result<Option<u64>>;
     /// Writes the bytes of a file over themselves and syncs it, so that what is read is what survives.
     fn rewrite(&self, path: &Path) -> io::Result<()>;
+    /// Makes a file of what `write` writes, whole or not at all, where there is none. Its name is not durable yet.
+    fn make_file_of(
+        &self,
+        path: &Path,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()>;
+    /// Makes one folder that nobody else may look into. Its name is not durable yet.
+    fn make_own_folder(&self, path: &Path) -> io::Result<()>;
+    /// What is in a folder, in any order.
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Whether the name is a folder's.
+    fn is_folder(&self, path: &Path) -> bool;
+    /// Removes a folder and all that is in it.
+    fn remove_folder(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file or a folder another name, which a file or an empty folder may have had. Neither is durable yet.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Makes the bytes of a file durable.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
+    /// The state of a file; `None` where it is not there.
+    fn stamp(&self, path: &Path) -> io::Result<Option<Stamp>>;
+    /// Holds a file, made where it is not there, against other processes; `None` where another one holds it.
+    fn hold(&self, path: &Path) -> io::Result<Option<Held>>;
+}
+
+/// Frees what is held when it is dropped, as the system does however the process ends.
+pub type Held = Box<dyn Any + Send>;
+
+/// What tells two states of a file apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Which file it is.
+    pub number: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was written to last, in nanoseconds since 1970.
+    pub changed_ns: i128,
 }
 
 /// The disk of the operating system.
@@ -97,6 +134,89 @@ impl Disk for System {
             at += count as u64;
         }
         file.sync_all()
+    }
+
+    fn make_file_of(
+        &self,
+        path: &Path,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut made = tempfile::Builder::new().prefix(".cairn-").suffix(".tmp").tempfile_in(folder)?;
+        write(made.as_file_mut())?;
+        made.as_file().sync_all()?;
+        made.persist_noclobber(path).map_err(|failed| failed.error)?;
+        Ok(())
+    }
+
+    fn make_own_folder(&self, path: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect()
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn stamp(&self, path: &Path) -> io::Result<Option<Stamp>> {
+        let found = match fs::metadata(path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let changed_ns = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
+        Ok(Some(Stamp { number: found.ino(), bytes: found.len(), changed_ns }))
+    }
+
+    fn hold(&self, path: &Path) -> io::Result<Option<Held>> {
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// A folder for what is not whole yet, removed at the end with all that is still in it.
+pub(crate) struct Draft<'a> {
+    disk: &'a dyn Disk,
+    path: PathBuf,
+}
+
+impl<'a> Draft<'a> {
+    /// One in `folder`, under a name of its own that starts so.
+    pub(crate) fn new(disk: &'a dyn Disk, folder: &Path, start: &str) -> io::Result<Self> {
+        let number = u64::from_le_bytes(crate::random::bytes());
+        let path = folder.join(format!("{start}{number:016x}.tmp"));
+        disk.make_own_folder(&path)?;
+        Ok(Self { disk, path })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        // What is left is swept by the next run, or has a name that says what it is.
+        let _ = self.disk.remove_folder(&self.path);
     }
 }
 

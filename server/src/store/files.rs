@@ -272,3 +272,23 @@ fn evict(slots: &mut HashMap<RepoId, Arc<Slot>>, open_max: usize) -> Vec<Arc<Slo
     let surplus = (slots.len() + 1).saturating_sub(open_max);
     idle.iter().take(surplus).filter_map(|(_, id)| slots.remove(id)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use cairn_protocol::object::HashAlgo;
+
+    use super::{Files, Pin, RepoId, SOURCES_MAX, StoreError};
+
+    #[test]
+    fn a_chain_has_so_many_sources_and_no_more() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = Files::open(dir.path(), 1);
+        let chain = |count: usize| {
+            let below = (1..count).map(|_| Pin::new(RepoId::random(), Some(1)));
+            std::iter::once(Pin::new(RepoId::random(), None)).chain(below).collect::<Vec<_>>()
+        };
+        assert!(files.repo(HashAlgo::Sha1, &chain(SOURCES_MAX)).is_ok(), "at the limit");
+        let past = files.repo(HashAlgo::Sha1, &chain(SOURCES_MAX + 1)).err().expect("one past it");
+        assert!(matches!(past, StoreError::TooLarge { seen: 1_001, max: 1_000, .. }), "{past}");
+    }
+}

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use axum::body::Body;
 use cairn_faults::{Disk, Fault, Loss, Random};
 use cairn_server::store::{maintain, repo::fsck};
-use faulty::Faulty;
+pub use faulty::Faulty;
 use serde_json::{Value, json};
 pub use server::{Answer, Server};
 pub use truth::{Repo, Tip, Truth};

@@ -126,3 +126,37 @@ fn hash_one(algo: HashAlgo, wish: &Wish, change: &Change) -> Result<Option<Objec
         }
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use cairn_protocol::object::HashAlgo;
+    use cairn_protocol::refs::RefName;
+
+    use super::{Change, Content, OBJECT_BYTES_MAX, Put, Wish, WriteError, hashed};
+    use crate::ops::write::Wanted;
+
+    #[test]
+    fn a_file_of_an_upload_stops_at_its_limit() {
+        let file = |len: u64| {
+            let content = Some(Content::Spooled { at: 0, len });
+            let put = Some(Put { content, mode: None, from: None, copy: false });
+            let wish = Wish {
+                branch: RefName::new(b"refs/heads/main").expect("a name"),
+                expected_head: Wanted::Any,
+                start_point: None,
+                message: Vec::new(),
+                author: String::new(),
+                committer: String::new(),
+                changes: vec![Change { pointer: "/changes/0".to_owned(), path: b"f".to_vec(), put }],
+                // Empty: reading it fails, which tells that it was not refused before.
+                files: std::sync::Arc::default(),
+                allow_empty: false,
+            };
+            hashed(HashAlgo::Sha1, &wish).expect_err("there is nothing to read")
+        };
+        assert!(!matches!(file(OBJECT_BYTES_MAX), WriteError::Refused(_)), "at the limit");
+        let WriteError::Refused(past) = file(OBJECT_BYTES_MAX + 1) else { panic!("one byte past it") };
+        let numbers = [OBJECT_BYTES_MAX, OBJECT_BYTES_MAX + 1].map(|number| number.to_string());
+        assert!(numbers.iter().all(|number| past.message.contains(number)), "{}", past.message);
+    }
+}

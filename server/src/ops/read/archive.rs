@@ -255,7 +255,8 @@ impl Archive {
 
     fn add_link(&mut self, path: &[u8], blob: &Blob) -> Result<(), Halt> {
         if blob.size > ARCHIVE_LINK_BYTES_MAX {
-            let text = format!("the target of a link has {} bytes", blob.size);
+            let (seen, max) = (blob.size, ARCHIVE_LINK_BYTES_MAX);
+            let text = format!("the target of a link has {seen} bytes, an archive takes {max}");
             return Err(Error::new(code::QUOTA_EXCEEDED, text).into());
         }
         let target = blob.head(ARCHIVE_LINK_BYTES_MAX)?;

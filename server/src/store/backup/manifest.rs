@@ -6,6 +6,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::BackupError;
 use crate::store::RepoId;
+use crate::store::disk::{self, Disk};
 
 /// Goes up when an older program could no longer read a backup.
 const FORMAT: i64 = 1;
@@ -32,20 +33,21 @@ pub(super) struct Kept {
 
 impl Manifest {
     /// Refuses a folder that holds something else.
-    pub(super) fn check_place(folder: &Path) -> Result<(), BackupError> {
-        if folder.join("backup.sqlite").try_exists()? {
+    pub(super) fn check_place(disk: &dyn Disk, folder: &Path) -> Result<(), BackupError> {
+        if disk.exists(&folder.join("backup.sqlite"))? {
             return Ok(());
         }
-        match std::fs::read_dir(folder)?.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "lock")) {
+        match disk.list(folder)?.iter().any(|path| path.file_name().is_some_and(|name| name != "lock")) {
             true => Err(BackupError::NoBackup(folder.to_owned())),
             false => Ok(()),
         }
     }
 
     /// That of a folder; a new one where the folder is empty.
-    pub(super) fn open_or_make(folder: &Path) -> Result<Self, BackupError> {
+    pub(super) fn open_or_make(disk: &dyn Disk, folder: &Path) -> Result<Self, BackupError> {
         let path = folder.join("backup.sqlite");
-        let conn = Connection::open(&path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let conn = disk::connect(disk, &path, flags)?;
         conn.pragma_update(None, "synchronous", "EXTRA")?;
         if version(&conn)? == 0 {
             conn.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT"))?;
@@ -54,12 +56,12 @@ impl Manifest {
     }
 
     /// That of a backup, which stays as it is.
-    pub(super) fn read(folder: &Path) -> Result<Self, BackupError> {
+    pub(super) fn read(disk: &dyn Disk, folder: &Path) -> Result<Self, BackupError> {
         let path = folder.join("backup.sqlite");
-        if !path.try_exists()? {
+        if !disk.exists(&path)? {
             return Err(BackupError::NoBackup(folder.to_owned()));
         }
-        let manifest = Self::opened(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)?;
+        let manifest = Self::opened(disk::connect(disk, &path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)?;
         match manifest.generation {
             0 => Err(BackupError::Incomplete(folder.to_owned())),
             _ => Ok(manifest),

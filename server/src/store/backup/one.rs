@@ -6,6 +6,7 @@ use super::manifest::Manifest;
 use super::{BackupError, catalog_name, place};
 use crate::names::Name;
 use crate::store::catalog::{Catalog, NewRepo, RepoRow};
+use crate::store::disk::System;
 use crate::store::files::{Files, Pin, RepoId};
 use crate::store::repo::{copy, fsck};
 
@@ -29,11 +30,11 @@ pub async fn restore_one(
     (namespace, name): (&str, &str),
     now_ms: i64,
 ) -> Result<Adopted, BackupError> {
-    let manifest = Manifest::read(from)?;
+    let manifest = Manifest::read(&System, from)?;
     // Opening a catalog may bring it up to date; the backup stays as it is.
     let made = tempfile::tempdir()?;
     let draft = made.path().join("catalog.sqlite");
-    fsck::backup(&from.join(catalog_name(manifest.generation())), &draft)?;
+    fsck::backup(&System, &from.join(catalog_name(manifest.generation())), &draft)?;
     let old = Catalog::open(&draft)?.resolve(namespace, name).await?;
     let missing = || BackupError::Refused(format!("the backup has no repository {namespace}/{name}"));
     let old = old.filter(|row| !row.importing).ok_or_else(missing)?;
@@ -61,7 +62,7 @@ pub async fn restore_one(
     }
     let id = RepoId::random();
     if let Some(kept) = manifest.find(old.id)? {
-        fsck::backup(&place(from, old.id, Some(kept.generation)), &files.path(id))?;
+        fsck::backup(&System, &place(from, old.id, Some(kept.generation)), &files.path(id))?;
     }
     let bad = || BackupError::Refused(format!("{namespace}/{name} is no name of a repository"));
     let new = NewRepo {

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::{Catalog, CatalogError, NewRepo, RepoRow, Result, forks, repos};
+use crate::store::disk::{self, Disk};
 use crate::store::{Pin, RepoId};
 
 impl Catalog {
@@ -55,8 +56,8 @@ pub(crate) struct CatalogCopy(Connection);
 
 impl CatalogCopy {
     /// Opens what `copy_to` made. Blocks, as all of this does.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let conn = Connection::open(path)?;
+    pub(crate) fn open(disk: &dyn Disk, path: &Path) -> Result<Self> {
+        let conn = disk::connect(disk, path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         conn.pragma_update(None, "journal_mode", "DELETE")?;
         conn.pragma_update(None, "synchronous", "FULL")?;
         Ok(Self(conn))

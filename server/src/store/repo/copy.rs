@@ -15,14 +15,16 @@ use super::fsck;
 use super::limits::BUSY_MS_MAX;
 use super::schema::{self, Use};
 use crate::store::StoreError;
-use crate::store::disk::beside;
+use crate::store::disk::{self, Disk, Stamp, beside};
 
 /// What may stand in a file URI as it is.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
 /// A file that changed this shortly before it was looked at may change again within the same tick of the file system's
 /// clock; in milliseconds.
-const RACY_MS: i64 = 2_000;
+const RACY_MS: i128 = 2_000;
+/// Nanoseconds of a second.
+const NANOS: i128 = 1_000_000_000;
 
 /// Rows that stay as they are once they are there, by table: all columns but those that hold much, which are told by their
 /// length. Rows that come and go, such as refs, are not among them.
@@ -49,29 +51,31 @@ pub enum Synced {
 
 /// Names a state of a file: whoever sees the same text twice saw the same file. `None` where it changed just now, so
 /// that its next change might show the same.
-pub fn fingerprint(path: &Path, now_ms: i64) -> Result<Option<String>, StoreError> {
-    use std::os::unix::fs::MetadataExt;
+pub fn fingerprint(disk: &dyn Disk, path: &Path, now_ms: i64) -> Result<Option<String>, StoreError> {
     let mut text = String::new();
     for suffix in ["", "-wal"] {
-        let found = match std::fs::metadata(beside(path, suffix)) {
-            Ok(found) => found,
-            Err(error) if !suffix.is_empty() && error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error.into()),
+        let found = match disk.stamp(&beside(path, suffix))? {
+            Some(found) => found,
+            None if suffix.is_empty() => {
+                return Err(std::io::Error::from(std::io::ErrorKind::NotFound).into());
+            }
+            None => continue,
         };
-        let (seconds, nanos) = (found.mtime(), found.mtime_nsec());
-        if (now_ms - seconds.saturating_mul(1_000) - nanos / 1_000_000).abs() < RACY_MS {
+        let Stamp { number, bytes, changed_ns } = found;
+        if (i128::from(now_ms) - changed_ns / 1_000_000).abs() < RACY_MS {
             return Ok(None);
         }
-        text.push_str(&format!("{suffix}:{}:{}:{seconds}.{nanos};", found.ino(), found.len()));
+        let (seconds, nanos) = (changed_ns.div_euclid(NANOS), changed_ns.rem_euclid(NANOS));
+        text.push_str(&format!("{suffix}:{number}:{bytes}:{seconds}.{nanos};"));
     }
     Ok(Some(text))
 }
 
 /// Makes a copy that can be brought up to date later. Durable when it returns; absent where it fails.
-pub fn make(from: &Path, to: &Path) -> Result<(), StoreError> {
-    fsck::backup(from, to)?;
+pub fn make(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(), StoreError> {
+    fsck::backup(disk, from, to)?;
     // One file at rest, without companions: it can lie on a medium that takes no writes.
-    let conn = open(to)?;
+    let conn = open(disk, to)?;
     let staged: Vec<u32> = conn
         .prepare("SELECT id FROM pack WHERE live = 0")?
         .query_map([], |row| row.get(0))?
@@ -83,18 +87,18 @@ pub fn make(from: &Path, to: &Path) -> Result<(), StoreError> {
     conn.close().map_err(|(_, error)| error.into())
 }
 
-fn open(copy: &Path) -> Result<Connection, StoreError> {
+fn open(disk: &dyn Disk, copy: &Path) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(copy, flags)?;
+    let conn = disk::connect(disk, copy, flags)?;
     conn.execute_batch("PRAGMA synchronous = EXTRA; PRAGMA cache_size = -4096; PRAGMA temp_store = FILE;")?;
     Ok(conn)
 }
 
 /// Brings `copy` to the state of `from` as of one moment, in one transaction: a crash leaves the state before or after.
-pub fn sync(from: &Path, copy: &Path) -> Result<Synced, StoreError> {
+pub fn sync(disk: &dyn Disk, from: &Path, copy: &Path) -> Result<Synced, StoreError> {
     // Leftovers of a crash are rolled back by whoever opens the copy for writing.
-    let conn = open(copy)?;
+    let conn = open(disk, copy)?;
     let absolute = std::path::absolute(from)?;
     let path = absolute.to_str().ok_or(StoreError::Misuse("the folder of the data is not UTF-8"))?;
     let uri = format!("file:{}?mode=ro", utf8_percent_encode(path, PATH));
@@ -219,6 +223,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::{Synced, fingerprint, make, open, sync};
+    use crate::store::disk::System;
     use crate::store::repo::schema;
 
     const ENTRY: &str = "
@@ -247,7 +252,7 @@ mod tests {
             .unwrap();
             let pair = Self { copy: folder.path().join("copy.sqlite"), file, _folder: folder };
             pair.change(ENTRY);
-            make(&pair.file, &pair.copy).unwrap();
+            make(&System, &pair.file, &pair.copy).unwrap();
             pair
         }
 
@@ -256,12 +261,12 @@ mod tests {
         }
 
         fn sync(&self) -> Synced {
-            sync(&self.file, &self.copy).unwrap()
+            sync(&System, &self.file, &self.copy).unwrap()
         }
     }
 
     fn content(path: &Path) -> Vec<String> {
-        let conn = open(path).unwrap();
+        let conn = open(&System, path).unwrap();
         let mut all = Vec::new();
         for table in ["meta", "entry", "ref_change", "ref", "pack", "chunk", "object", "reach"] {
             let mut select = conn.prepare(&format!("SELECT * FROM {table}")).unwrap();
@@ -304,7 +309,7 @@ mod tests {
              INSERT INTO chunk VALUES (8388608, x'0304');",
         );
         assert_eq!(pair.sync(), Synced::Rows(0));
-        make(&pair.file, &pair.copy).unwrap();
+        make(&System, &pair.file, &pair.copy).unwrap();
         assert_eq!(content(&pair.copy), before);
     }
 
@@ -335,12 +340,16 @@ mod tests {
         let pair = Pair::new();
         let changed = std::fs::metadata(&pair.file).unwrap().modified().unwrap();
         let ms = changed.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
-        assert_eq!(fingerprint(&pair.file, ms + 1_999).unwrap(), None, "it may change in the same tick");
-        let first = fingerprint(&pair.file, ms + 60_000).unwrap();
+        assert_eq!(
+            fingerprint(&System, &pair.file, ms + 1_999).unwrap(),
+            None,
+            "it may change in the same tick"
+        );
+        let first = fingerprint(&System, &pair.file, ms + 60_000).unwrap();
         assert!(first.is_some());
-        assert_eq!(fingerprint(&pair.file, ms + 70_000).unwrap(), first);
+        assert_eq!(fingerprint(&System, &pair.file, ms + 70_000).unwrap(), first);
         pair.change("INSERT INTO reach VALUES (0, x'00', zeroblob(100000))");
-        assert_ne!(fingerprint(&pair.file, ms + 60_000).unwrap(), first);
-        assert!(fingerprint(&pair.copy.with_extension("none"), ms).is_err());
+        assert_ne!(fingerprint(&System, &pair.file, ms + 60_000).unwrap(), first);
+        assert!(fingerprint(&System, &pair.copy.with_extension("none"), ms).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use cairn_protocol::object::{HashAlgo, Hasher, ObjectId, hash_object};
 use cairn_protocol::source::ObjRef;
 use cairn_protocol::walk::Reader;
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use super::file::{PackMeta, RepoFile};
 use super::index::{read_pack, read_record};
@@ -13,7 +13,7 @@ use super::limits::CHUNK_BYTES;
 use super::schema::{self, Use};
 use super::snapshot::Snapshot;
 use crate::store::StoreError;
-use crate::store::disk::{Disk, System};
+use crate::store::disk::{self, Disk, Draft};
 use crate::store::files::{Files, Pin};
 
 /// Findings kept; a file that is broken throughout says so soon.
@@ -188,21 +188,21 @@ fn check_object(
 /// Copies a repository file as of one moment, while another process may serve and change it.
 ///
 /// The copy appears under its name whole and durable, or not at all.
-pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
+pub fn backup(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(), StoreError> {
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    schema::create_durable_folders(folder)?;
-    let made = tempfile::Builder::new().suffix(".tmp").tempdir_in(folder)?;
+    schema::create_durable_folders(disk, folder)?;
+    let made = Draft::new(disk, folder, ".copy-")?;
     let copy = made.path().join("copy.sqlite");
     let name = copy.to_str().ok_or(StoreError::Misuse("the folder of the copy is not UTF-8"))?;
-    let source = schema::connect(from, Use::ReadOnly)?;
+    let source = schema::connect_on(disk, from, Use::ReadOnly)?;
     // VACUUM INTO counts as writing, though the file is opened for reading only.
     source.execute_batch("PRAGMA query_only = OFF")?;
     source.execute("VACUUM INTO ?1", [name])?;
     // A copy comes out with a rollback journal.
-    let conn = Connection::open(&copy)?;
+    let conn = disk::connect(disk, &copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.close().map_err(|(_, error)| error)?;
-    std::fs::File::open(&copy)?.sync_all()?;
-    std::fs::rename(&copy, to)?;
-    Ok(System.sync_folder(folder)?)
+    disk.sync_file(&copy)?;
+    disk.rename(&copy, to)?;
+    Ok(disk.sync_folder(folder)?)
 }

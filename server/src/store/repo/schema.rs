@@ -126,15 +126,17 @@ fn create_folders(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// `create_dir_all` on the disk of the operating system, with each new name made durable in its parent.
-pub(crate) fn create_durable_folders(folder: &Path) -> Result<(), StoreError> {
-    if System.exists(folder)? {
+/// `create_dir_all`, with each new name made durable in its parent.
+pub(crate) fn create_durable_folders(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    // The end of a relative path is where the process is.
+    if folder.as_os_str().is_empty() || disk.exists(folder)? {
         return Ok(());
     }
     let parent = folder.parent().ok_or(StoreError::Misuse("a data folder has a parent"))?;
-    create_durable_folders(parent)?;
-    create_folders(&System, folder)?;
-    Ok(System.sync_folder(parent)?)
+    create_durable_folders(disk, parent)?;
+    create_folders(disk, folder)?;
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    Ok(disk.sync_folder(parent)?)
 }
 
 /// What a connection is for.

@@ -122,7 +122,7 @@ fn a_copy_made_while_pushes_go_on_is_whole() {
                 ok(&push(&repo, None, vec![create(&format!("refs/n{n}"), pack.entries[0].id)]));
             }
         });
-        backup(&data.files.path(id_of(1)), &there.path(id_of(1))).unwrap();
+        backup(&crate::store::disk::System, &data.files.path(id_of(1)), &there.path(id_of(1))).unwrap();
         pushes.join().unwrap();
     });
     assert_eq!(fsck(&there, SHA1, &[own(1)]), Vec::<String>::new());

@@ -236,7 +236,12 @@ fn what_a_crash_left_of_rolling_is_swept_by_the_next_open() {
     // As after a crash before the old packs were deleted: the file as it is now, opened by somebody else.
     let copy = tempfile::tempdir().unwrap();
     let files = Files::open(copy.path(), 8);
-    crate::store::repo::fsck::backup(&data.files.path(id_of(1)), &files.path(id_of(1))).unwrap();
+    crate::store::repo::fsck::backup(
+        &crate::store::disk::System,
+        &data.files.path(id_of(1)),
+        &files.path(id_of(1)),
+    )
+    .unwrap();
     drop(slow);
     let left = |path: &std::path::Path| -> u32 {
         let conn = rusqlite::Connection::open(path).unwrap();

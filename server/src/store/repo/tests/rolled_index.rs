@@ -4,6 +4,7 @@ use super::roll::{Facts, facts, push_version};
 use super::*;
 use cairn_protocol::source::ObjectSource;
 
+use crate::store::disk::System;
 use crate::store::repo::Want;
 use crate::store::repo::fsck::{backup, fsck};
 use crate::store::repo::limits::SHARDED_OBJECTS_MIN;
@@ -105,7 +106,7 @@ fn rows_that_a_crash_left_behind_are_swept_by_the_next_open() {
     repo.roll(2).unwrap();
     let copy = tempfile::tempdir().unwrap();
     let files = Files::open(copy.path(), 8);
-    backup(&data.files.path(id_of(1)), &files.path(id_of(1))).unwrap();
+    backup(&System, &data.files.path(id_of(1)), &files.path(id_of(1))).unwrap();
     drop(slow);
     let path = files.path(id_of(1));
     assert_eq!((counts(&path).0, counts(&path).2), (3 * PUSHES, PUSHES));
