@@ -342,12 +342,12 @@ fn what_is_held_is_told_and_a_delta_that_lies_about_its_base_does_not_add_to_it(
         ("a blob alone is only hashed", &|_, _| (), 0, None),
         (
             "a tree is parsed",
-            &|writer, _| drop(writer.add(Kind::Tree, &tree).unwrap()),
+            &|writer, _| _ = writer.add(Kind::Tree, &tree).unwrap(),
             tree.len() as u64,
             None,
         ),
-        ("a base is held", &|writer, at| drop(add_ofs(writer, at, &good)), (1 << 20) + 4, None),
-        ("a lie by offset", &|writer, at| drop(add_ofs(writer, at, &lie)), 7, Some("of another size")),
+        ("a base is held", &|writer, at| _ = add_ofs(writer, at, &good), (1 << 20) + 4, None),
+        ("a lie by offset", &|writer, at| _ = add_ofs(writer, at, &lie), 7, Some("of another size")),
         ("a lie by name", &|writer, _| add_ref(writer, &id, &lie), 7, Some("of another size")),
     ];
     for (name, add, held, why) in cases {

@@ -336,19 +336,19 @@ pub const CREDENTIAL_TTL_SECONDS: u64 = 3_600;
 /// Memory that all requests together take for large work: index passes, large objects, large bodies, archives. What needs
 /// more takes all of it and runs alone.
 #[set = "--memory-budget"]
-#[test_at = "budget::large_pushes_and_reads_at_once_all_end_well"]
+#[test_at = "server/tests/budget.rs::large_pushes_and_reads_at_once_all_end_well"]
 pub const MEMORY_BUDGET_BYTES: u64 = 256 << 20;
 /// What a request waits for its share of that memory before it is answered with 503.
 #[set = "--memory-wait-ms"]
-#[test_at = "budget::beyond_the_wait_rest_answers_503_with_retry_after"]
+#[test_at = "server/tests/budget.rs::beyond_the_wait_rest_answers_503_with_retry_after"]
 pub const MEMORY_WAIT_MS_MAX: u64 = 60_000;
 /// The same for a push that is uploaded, which hears meanwhile that the work goes on, and for an import.
 #[set = "--memory-upload-wait-ms"]
-#[test_at = "budget::beyond_the_wait_a_push_is_told_why"]
+#[test_at = "server/tests/budget.rs::beyond_the_wait_a_push_is_told_why"]
 pub const MEMORY_UPLOAD_WAIT_MS_MAX: u64 = 1_800_000;
 /// Requests that wait for memory; further ones are answered with 503 at once.
 #[set = "--memory-waiting"]
-#[test_at = "budget::a_full_queue_refuses_at_once"]
+#[test_at = "server/tests/budget.rs::a_full_queue_refuses_at_once"]
 pub const MEMORY_WAITING_MAX: usize = 256;
 /// What `Retry-After` says where memory was missing.
 #[inner = "what clients are told to wait"]
