@@ -115,5 +115,8 @@ async fn a_copy_of_the_catalog_opens_and_two_processes_may_write() {
     assert!(copy.resolve("a", "c").await.expect("an answer").is_some());
     let report = maintain::fsck_all(&copy, |_| Ok(Vec::new())).await.expect("a report");
     assert_eq!((report.repo_count, report.findings), (2, Vec::new()));
-    assert!(server.app.catalog.copy_to(&cairn_server::store::disk::System, &to).await.is_err(), "no overwriting");
+    assert!(
+        server.app.catalog.copy_to(&cairn_server::store::disk::System, &to).await.is_err(),
+        "no overwriting"
+    );
 }

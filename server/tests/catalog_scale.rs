@@ -8,8 +8,8 @@ use cairn_server::auth::issue;
 use cairn_server::limits::SEARCH_SCAN_REPOS_MAX;
 use cairn_server::names::Name;
 use cairn_server::store::Pin;
-use cairn_server::store::disk::System;
 use cairn_server::store::catalog::{Catalog, Direction, NewRepo, RepoPage, RepoRow, Scope, Sort, Window};
+use cairn_server::store::disk::System;
 
 fn new(name: &str) -> NewRepo {
     let token = issue(Scope::Write, 1_700_000_000_000, 86_400);

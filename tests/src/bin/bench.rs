@@ -51,8 +51,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 /// Groups that run when `--rows` is not given; the others take long or much memory.
 const DEFAULT_GROUPS: [&str; 4] = ["push", "fetch", "ls-refs", "rates"];
-const GROUPS: [&str; 11] =
-    ["push", "fetch", "ls-refs", "rates", "forks", "file", "commits", "memory", "catalog", "idle", "maintain"];
+const GROUPS: [&str; 11] = [
+    "push", "fetch", "ls-refs", "rates", "forks", "file", "commits", "memory", "catalog", "idle", "maintain",
+];
 
 /// Measure Cairn beside stock git on one repository.
 #[derive(Parser)]
