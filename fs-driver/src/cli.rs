@@ -221,6 +221,7 @@ fn history_of(args: &MountArgs) -> io::Result<History> {
 }
 
 fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
+    crate::fuse::device::check()?;
     let (url, in_url) = split_credentials(&args.remote)
         .map_err(|error| bad(format!("the remote cannot be used: {error}")))?;
     let parent = std::path::absolute(&args.dir)?;
@@ -253,7 +254,13 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
     registry::set_gate(&state, false)?;
     registry::enter(&record.dir, &record.cache)?;
     if args.foreground {
-        return crate::mount::run(record, program, &mut |mounted| eprintln!("mounted {}", mounted.commit));
+        return crate::mount::run(record, program, &mut |mounted| {
+            eprintln!("mounted {}", mounted.commit);
+            // Where systemd started this process, and asked to be told (`Type=notify`).
+            if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+                eprintln!("the service manager could not be told: {error}");
+            }
+        });
     }
     let mut supervisor = daemon::start(program, &state)?;
     if args.is_async {

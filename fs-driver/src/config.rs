@@ -147,12 +147,26 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Replaces a file as a whole: after a crash it is the old one or the new one.
+/// Replaces a file as a whole: after a crash it is the old one or the new one. One that holds these bytes stays: the disk is
+/// not waited for.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let is_as_long = fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64);
+    if is_as_long && fs::read(path).is_ok_and(|known| known == bytes) {
+        return Ok(());
+    }
     let folder = path.parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
     let mut file = tempfile::Builder::new().prefix("tmp_").tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_data()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Replaces a file as a whole for all who look, but for a loss of power: after that it may hold anything.
+pub fn write_fleeting(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
+    let mut file = tempfile::Builder::new().prefix("tmp_").tempfile_in(folder)?;
+    file.write_all(bytes)?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }

@@ -29,9 +29,9 @@ use crate::overlay::{Facts, Ino, Inode, Kind, Meta, Overlay, ROOT, Stamp};
 use crate::port::{Blob, Objects};
 use crate::tree::Trees;
 
-pub use attr::{Attr, FileKind, SetAttr};
+pub use attr::{Attr, FileKind, SetAttr, XATTR_PREFIX};
 pub use changes::Changes;
-pub use data::{Opened, Source};
+pub use data::{NO_HANDLE, Opened, Source};
 use list::Listings;
 pub use list::{InodeFacts, Listed, ListedFrom, PLACE_RESERVED_MAX, WhilePath};
 pub use names::{New, Rename};
@@ -290,6 +290,10 @@ fn make_dirs(state_dir: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder.create(state_dir)?;
+    // They are made in order: where the last one is, all are.
+    if state_dir.join("upper/ff").is_dir() {
+        return Ok(());
+    }
     for first in 0..=255_u8 {
         builder.create(state_dir.join("upper").join(format!("{first:02x}")))?;
     }

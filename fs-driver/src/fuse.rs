@@ -2,6 +2,7 @@
 
 mod adapter;
 mod convert;
+pub mod device;
 pub mod gate;
 pub mod objects;
 mod park;
@@ -64,7 +65,7 @@ pub fn serve(fs: Arc<Fs>, mountpoint: &Path, options: MountOptions) -> io::Resul
     let config = config_of(&fs, options);
     let served = Arc::<AtomicU64>::default();
     let (adapter, notices) = Adapter::new(Arc::clone(&fs), Arc::clone(&served))?;
-    let mut session = fuser::Session::new(adapter, mountpoint, &config)?;
+    let mut session = fuser::Session::new(adapter, mountpoint, &config).map_err(device::explain)?;
     let unmounter = Unmounter::Fuser(Mutex::new(session.unmount_callable()));
     start(session, notices, fs, served, unmounter)
 }

@@ -4,6 +4,7 @@ pub mod bases;
 pub mod head;
 pub mod idx;
 pub mod index;
+pub mod kept;
 pub mod layout;
 pub mod loose;
 pub mod pack;

@@ -93,6 +93,13 @@ pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Cached contents that a process remembers to have hashed, at some 16 bytes each; beyond it they are hashed again.
 pub const CACHE_CHECKED_MAX: usize = 1 << 20;
+/// Cached contents that a process leaves open after their use, at some 500 bytes each with what the kernel holds; and no more
+/// than a quarter of the files that it may have open.
+pub const RECENT_BLOBS_MAX: usize = 16_384;
+/// A content of at least this many bytes is closed after its use.
+pub const RECENT_BLOB_BYTES_MAX: u64 = PASSTHROUGH_BYTES_MIN;
+/// Bytes of all that are left open: so much of the disk may stay taken for a minute after an eviction.
+pub const RECENT_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a cached content that are hashed at once.
 pub const CACHE_CHECK_BYTES: usize = 128 << 10;
 /// Bytes of a file with a token.
@@ -112,6 +119,8 @@ pub const WARNINGS_MAX: usize = 16;
 
 const _: () = assert!(WANTS_BATCH + NEIGHBOURS_MAX <= BACKGROUND_BATCH);
 const _: () = assert!(CACHE_KEPT_PERCENT < 100);
+const _: () = assert!(RECENT_BLOB_BYTES_MAX < RECENT_BYTES_MAX / 2);
+const _: () = assert!(KEPT_TREES_BYTES_MAX <= KEPT_TREES_TOTAL_BYTES_MAX / 4);
 
 /// A name in a directory (`NAME_MAX`).
 pub const NAME_BYTES_MAX: usize = 255;
@@ -175,6 +184,12 @@ pub const FOLD_WAITING_MAX: usize = 65_536;
 pub const FOLD_BYTES_MAX: u64 = 16 << 20;
 /// Between two looks at what was written.
 pub const FOLD_PAUSE: Duration = Duration::from_secs(10);
+/// Bytes of all trees of one commit that are kept as one file for its next mount; larger ones are read from packs again.
+pub const KEPT_TREES_BYTES_MAX: u64 = 64 << 20;
+/// Commits of one remote whose trees are kept so.
+pub const KEPT_TREES_COUNT_MAX: usize = 16;
+/// Bytes of all these files of one remote.
+pub const KEPT_TREES_TOTAL_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of the trees and commits of one pack that are kept as bases of deltas.
 pub const BASES_BYTES_MAX: usize = 8 << 20;
 /// Bytes of one such tree or commit.

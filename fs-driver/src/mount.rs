@@ -60,23 +60,17 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     registry::set_gate(&record.state(), true)?;
     let mounted = prepare_in_time(&record, program)?;
     let repo = Repo::open(record.clone(), mounted.clone(), dial_to_read(&record))?;
+    let settings = repo.ask_settings();
     let listing = repo.list()?.map(Arc::new);
     let owner = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    let options = Options {
-        dotgit: DotGit::Symlink(repo.gitdir()),
-        read_only: record.read_only,
-        uid: owner.0,
-        gid: owner.1,
-        commit_time: mounted.commit_time(),
-        read_deadline: record.read_deadline() + PARKED_MARGIN,
-    };
+    let options = options_of(&repo, owner);
     // They come while the rest is made ready.
     let sizes = listing.as_deref().and_then(|listing| repo.ask_sizes(listing));
     if let Some(Err(error)) = listing.as_deref().map(|listing| repo.bring_rules(listing)) {
         // They come when they are needed.
         log::warn!("the .gitignore files could not be brought ahead: {error}");
     }
-    let view = Arc::new(repo.view(listing.as_deref())?);
+    let view = Arc::new(repo.view(listing.as_deref(), settings)?);
     let objects: Arc<dyn Objects> = Arc::<Converted>::clone(&view);
     let fs = Fs::open(&record.state().join("overlay"), view.root(), objects, options)?;
     if let Some(listing) = listing.as_deref() {
@@ -117,6 +111,17 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     // Nobody is to ask a mount that is gone.
     let _ = std::fs::remove_file(control::socket_of(&record.state()));
     served
+}
+
+fn options_of(repo: &Repo, (uid, gid): (u32, u32)) -> Options {
+    Options {
+        dotgit: DotGit::Symlink(repo.gitdir()),
+        read_only: repo.record().read_only,
+        uid,
+        gid,
+        commit_time: repo.mounted().commit_time(),
+        read_deadline: repo.record().read_deadline() + PARKED_MARGIN,
+    }
 }
 
 /// Shows git the blobs as objects. Without that, git fetches them itself before it commits.
@@ -277,6 +282,7 @@ fn start_background(
         while let Some(fs) = about.upgrade() {
             fs.fold_back();
             drop(fs);
+            repo.close_idle();
             kept.iter().for_each(|listing| repo.save_learnt(listing));
             thread::sleep(FOLD_PAUSE);
         }

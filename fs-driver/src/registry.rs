@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{private_folder, short_hash, state_of, write_whole};
+use crate::config::{private_folder, short_hash, state_of, write_fleeting, write_whole};
 
 #[derive(Serialize, Deserialize)]
 struct Entry {
@@ -98,7 +98,8 @@ fn phase_file(state: &Path) -> PathBuf {
 /// Notes how the mount is; `None` once it serves.
 pub fn set_phase(state: &Path, phase: Option<&Phase>) -> io::Result<()> {
     if let Some(phase) = phase {
-        return write_whole(&phase_file(state), &serde_json::to_vec(phase)?);
+        // It speaks of processes, which do not outlive a loss of power either.
+        return write_fleeting(&phase_file(state), &serde_json::to_vec(phase)?);
     }
     match fs::remove_file(phase_file(state)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

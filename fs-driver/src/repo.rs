@@ -1,13 +1,15 @@
 //! A mounted commit: prepares it from the remote, and answers the filesystem's questions about its objects.
 
 pub mod hydrated;
+mod listed;
 mod shown;
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId, commit_links, tag_target};
@@ -19,7 +21,8 @@ use crate::cache::blobs::Blobs;
 use crate::cache::sizes::Sizes;
 use crate::config::{History, Record, private_folder, write_whole};
 use crate::gitdir::head::{HeadNow, head_of};
-use crate::gitdir::index::{Listing, list};
+use crate::gitdir::index::Listing;
+use crate::gitdir::kept::Kept;
 use crate::gitdir::layout::{self, Head, Plan, gitdir_of};
 use crate::gitdir::receive::receive;
 use crate::gitdir::staging;
@@ -78,6 +81,8 @@ pub struct Repo {
     mounted: Mounted,
     root: ObjectId,
     store: Arc<Store>,
+    /// All trees of the commit, where a mount has listed them.
+    kept: OnceLock<Kept>,
     blobs: Arc<Blobs>,
     sizes: Arc<Sizes>,
     hydrator: Hydrator,
@@ -307,6 +312,7 @@ impl Repo {
             mounted,
             root,
             store,
+            kept: OnceLock::new(),
             blobs,
             sizes,
             hydrator,
@@ -351,11 +357,6 @@ impl Repo {
         &self.hydrator
     }
 
-    /// All files; `None` where there are too many.
-    pub fn list(&self) -> io::Result<Option<Listing>> {
-        list(&self.store, &self.root)
-    }
-
     /// Asks for the sizes that the index is to have, where one or two requests tell them all. What is answered ends when
     /// they are known.
     pub fn ask_sizes(&self, listing: &Listing) -> Option<Receiver<io::Result<()>>> {
@@ -394,15 +395,23 @@ impl Repo {
             return;
         }
         let size = |id: &ObjectId| self.size(id);
-        let missing = listing.files().filter(|file| !self.blobs.has(&file.id)).take(BACKGROUND_MAX);
+        let mut missing: HashSet<_> = listing.blobs().map(|(id, _)| id).collect();
+        // One look at the cache tells of all of them.
+        if let Err(error) = self.blobs.look_at_each(&mut |id| _ = missing.remove(id)) {
+            // It is counted again as it is filled.
+            log::warn!("the cache of contents could not be counted: {error}");
+            missing.retain(|id| !self.blobs.has(id));
+        }
+        let missing = listing.files().filter(|file| missing.contains(&file.id)).take(BACKGROUND_MAX);
         let mut files: Vec<_> = missing.map(|file| Candidate { size: size(&file.id), ..file }).collect();
         let ranks = self.learnt.ranks();
         order(&mut files, &|file| ranks.get(&file.path).copied());
-        if let Err(error) = self.blobs.look() {
-            // It is counted again as it is filled.
-            log::warn!("the cache of contents could not be counted: {error}");
-        }
         self.hydrator.push_background(files.into_iter().map(|file| file.id).collect(), false);
+    }
+
+    /// Closes files of the cache that were left open a while ago.
+    pub fn close_idle(&self) {
+        self.blobs.close_idle();
     }
 
     /// Keeps which files were read, for the next mount of the remote.
@@ -470,7 +479,7 @@ impl Objects for Repo {
     }
 
     fn tree(&self, id: &ObjectId) -> io::Result<Vec<u8>> {
-        self.store.tree(id)
+        self.tree_of(id)
     }
 
     fn size(&self, id: &ObjectId) -> Option<u64> {

@@ -41,6 +41,22 @@ fn content_that_the_disk_changed_is_not_shown_and_can_come_again() {
 }
 
 #[test]
+fn a_look_tells_of_every_blob_and_of_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = Blobs::open(dir.path(), 1 << 20).unwrap();
+    let contents = [&b"one"[..], b"two", b""];
+    contents.iter().for_each(|content| blobs.fill(&id(content), content).unwrap());
+    let shelf = dir.path().join("sha1").join(&id(b"one").to_string()[..2]);
+    std::fs::write(shelf.join("tmp_half"), b"another process writes it").unwrap();
+    let mut seen = Vec::new();
+    assert_eq!(blobs.look_at_each(&mut |id| seen.push(*id)).unwrap(), 6);
+    seen.sort();
+    let mut known = contents.map(id);
+    known.sort();
+    assert_eq!(seen, known);
+}
+
+#[test]
 fn eviction_leaves_what_is_in_use() {
     let dir = tempfile::tempdir().unwrap();
     let blobs = Blobs::open(dir.path(), 1 << 20).unwrap();

@@ -244,7 +244,7 @@ fn the_background_stops_before_its_part_of_the_disk_is_full_and_reads_go_on() {
         assert_eq!(fs::read(entry.unwrap().path()).unwrap().len(), 100_000);
     }
     assert!(cached() >= 600_000, "what is read is kept, beyond the background's part");
-    // The kernel tells of a closed file a little later.
+    // The daemon hears of a close some time after it: until then the file is in use.
     await_that("nothing is in use", || {
         world.done(&["gc", "--cache-limit", "0"]);
         cached() == 0

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "support/map.rs"]
+mod map;
 #[path = "support/remotes.rs"]
 mod remotes;
 
@@ -179,4 +181,33 @@ fn a_read_only_mount_refuses_every_change_of_the_tree() {
     refused(std::os::unix::fs::symlink("README", at("link")), "symlink");
     assert_eq!(world.ok(&["status", "--porcelain"]), "");
     assert_eq!(world.ok(&["log", "-1", "--format=%T"]), world.ok(&["write-tree"]));
+}
+
+#[test]
+fn a_read_only_mount_shows_what_is_cold_changed_large_mapped_or_evicted_while_it_is_open() {
+    let mut script = history();
+    let large: String = (0..60_000).map(|nth| format!("{nth}\n")).collect();
+    script.commit("main", &[], &[("large", &large), ("small", "small\n"), ("changed", "old\n")]);
+    let world = World::stock(&script, |_| Deed::Pass);
+    let at = |name: &str| world.mountpoint().join(name);
+    world.mount(&[]);
+    fs::write(at("changed"), "new and longer\n").unwrap();
+    world.unmount();
+    world.mount(&["--read-only", "--history", "lazy"]);
+    for _ in 0..2 {
+        assert_eq!(world.read("changed"), "new and longer\n");
+        assert_eq!(world.read("small"), "small\n");
+        assert!(world.read("large") == large);
+    }
+    let (small, file) = (fs::File::open(at("small")).unwrap(), fs::File::open(at("large")).unwrap());
+    let mapped = map::private(&file, large.len()).unwrap();
+    world.done(&["gc", "--cache-limit", "0"]);
+    assert!(mapped[..] == *large.as_bytes());
+    let mut seen = vec![0; large.len()];
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut seen, 0).unwrap();
+    assert!(seen == large.as_bytes());
+    assert_eq!(std::io::read_to_string(small).unwrap(), "small\n");
+    assert!(fs::read_to_string(at("none")).is_err() && fs::read(at("")).is_err());
+    assert_eq!(world.ok(&["status", "--porcelain"]), " M changed");
+    assert_eq!(world.status().unwrap()["dirty_files"], 1);
 }

@@ -17,6 +17,8 @@ pub struct Limit {
     pub set: Option<&'static str>,
     /// Tests that try it at the limit and one past it, as `file::function`.
     pub tests: &'static [&'static str],
+    /// Why there is nothing to try at it, such as of a buffer; none where tests are named.
+    pub inner: Option<&'static str>,
 }
 
 /// The number of a ceiling.
@@ -31,13 +33,16 @@ pub enum Value {
 }
 
 /// Declares constants and `ALL`, the table of them. Each has a doc comment, and may have `#[set = "--flag"]` for the flag
-/// that sets it and `#[test_at = "file::function"]` for each test of its bounds. Relations stand behind the constants.
+/// that sets it. Then follows `#[test_at = "file::function"]` for each test that tries it at the limit and one past it, or
+/// `#[inner = "why"]` where nobody outside meets an edge: of a buffer, a batch, a number of threads, a time to wait.
+/// Relations stand behind the constants.
 #[macro_export]
 macro_rules! limits {
     ($(
         $(#[doc = $doc:literal])+
         $(#[set = $set:literal])?
         $(#[test_at = $test:literal])*
+        $(#[inner = $inner:literal])?
         pub const $name:ident: $kind:ty = $value:expr;
         $(const _: () = $check:expr;)*
     )+) => {
@@ -53,6 +58,7 @@ macro_rules! limits {
             value: || $crate::limit::Value::from($name),
             set: $crate::limit::first(&[$($set)?]),
             tests: &[$($test),*],
+            inner: $crate::limit::first(&[$($inner)?]),
         }),+];
     };
 }
@@ -116,6 +122,15 @@ impl Limit {
         self.about.trim()
     }
 
+    /// The tests that try it, or why there are none, as the documents have it. Empty where it says neither.
+    fn tried(&self) -> String {
+        let tests: Vec<String> = self.tests.iter().map(|test| format!("`{test}`")).collect();
+        match self.inner {
+            Some(why) => format!("no edge: {why}"),
+            None => tests.join(", "),
+        }
+    }
+
     /// The number with its unit, as people read it: `256 MiB`, `30 s`, `8,192`.
     pub fn shown(&self) -> String {
         let unit = self.unit();
@@ -157,13 +172,15 @@ fn grouped(number: i128) -> String {
     out
 }
 
-/// A table of them in Markdown, as the documents have it: name, default, how it is set (`set` says for each), what it is.
+/// A table of them in Markdown, as the documents have it: name, default, how it is set (`set` says for each), what it is,
+/// and the tests that try it.
 pub fn markdown(limits: &[Limit], set: impl Fn(&Limit) -> String) -> String {
     let row = |limit: &Limit| {
-        format!("| `{}` | {} | {} | {} |\n", limit.name, limit.shown(), set(limit), limit.about())
+        let (name, default, set, about) = (limit.name, limit.shown(), set(limit), limit.about());
+        format!("| `{name}` | {default} | {set} | {about} | {} |\n", limit.tried())
     };
     let rows: String = limits.iter().map(row).collect();
-    format!("| name | default | set by | what it bounds |\n|---|---|---|---|\n{rows}")
+    format!("| name | default | set by | what it bounds | tested by |\n|---|---|---|---|---|\n{rows}")
 }
 
 #[cfg(test)]
@@ -186,7 +203,7 @@ mod tests {
             ("A_BYTES", || Value::Range(64, 512 << 10), "64 bytes to 512 KiB"),
         ];
         for (name, value, want) in cases {
-            let limit = Limit { name, about: "", value, set: None, tests: &[] };
+            let limit = Limit { name, about: "", value, set: None, tests: &[], inner: None };
             assert_eq!(limit.shown(), want, "{name}");
         }
     }

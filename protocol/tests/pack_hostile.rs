@@ -328,3 +328,78 @@ fn a_pack_that_cannot_be_read_is_the_stores_fault() {
         assert_eq!(error.class(), Class::Unavailable);
     }
 }
+
+#[test]
+fn what_is_held_is_told_and_a_delta_that_lies_about_its_base_does_not_add_to_it() {
+    let blob = vec![7; 1 << 20];
+    let id = hash_object(SHA1, Kind::Blob, &blob).unwrap();
+    let lie = [vec![4, 4], vec![4, 1, 2, 3, 4]].concat();
+    let good = append_delta(1 << 20, b"more");
+    let tree = [b"100644 f\0".as_slice(), id.as_bytes()].concat();
+    // What is added to the blob; the largest that is held; why it is refused.
+    type Case<'a> = (&'a str, &'a dyn Fn(&mut PackWriter, u64), u64, Option<&'a str>);
+    let cases: [Case<'_>; 5] = [
+        ("a blob alone is only hashed", &|_, _| (), 0, None),
+        (
+            "a tree is parsed",
+            &|writer, _| drop(writer.add(Kind::Tree, &tree).unwrap()),
+            tree.len() as u64,
+            None,
+        ),
+        ("a base is held", &|writer, at| drop(add_ofs(writer, at, &good)), (1 << 20) + 4, None),
+        ("a lie by offset", &|writer, at| drop(add_ofs(writer, at, &lie)), 7, Some("of another size")),
+        ("a lie by name", &|writer, _| add_ref(writer, &id, &lie), 7, Some("of another size")),
+    ];
+    for (name, add, held, why) in cases {
+        let mut writer = PackWriter::new(SHA1);
+        let at = writer.offset();
+        writer.add(Kind::Blob, &blob).unwrap();
+        add(&mut writer, at);
+        let pack = writer.finish().unwrap();
+        let scanned = scan(&pack, &options(SHA1), &mut |_, _| ()).unwrap();
+        assert_eq!(scanned.largest_held(), held, "{name}");
+        let resolver = scanned.resolver(&pack, &NothingKnown, &LinksOnly).unwrap();
+        let done = resolver.work();
+        match why {
+            None => done.unwrap(),
+            Some(why) => {
+                let error = done.unwrap_err().to_string();
+                assert!(error.contains(why), "{name}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rule_reads_no_object_for_which_there_is_no_memory() {
+    struct Reads(ObjectId);
+    impl Check for Reads {
+        fn object(
+            &self,
+            kind: Kind,
+            id: &ObjectId,
+            data: &[u8],
+            links: &mut dyn FnMut(&[u8], Kind),
+        ) -> Result<(), PackError> {
+            LinksOnly.object(kind, id, data, links)
+        }
+
+        fn finish(&self, read: &ReadObject<'_>) -> Result<(), PackError> {
+            assert_eq!(read(&self.0)?.map(|data| data.len()), Some(1_000));
+            Ok(())
+        }
+    }
+    let mut writer = PackWriter::new(SHA1);
+    let id = writer.add(Kind::Blob, &[1; 1_000]).unwrap();
+    let pack = writer.finish().unwrap();
+    for (max, fits) in [(1_000, true), (999, false)] {
+        let mut scanned = scan(&pack, &options(SHA1), &mut |_, _| ()).unwrap();
+        scanned.set_memory(0, max);
+        let check = Reads(id);
+        let resolver = scanned.resolver(&pack, &NothingKnown, &check).unwrap();
+        resolver.work().unwrap();
+        let done = resolver.finish();
+        assert_eq!(done.is_ok(), fits);
+        assert!(fits || matches!(done, Err(PackError::Held { bytes: 1_000, max: 999 })));
+    }
+}

@@ -3,8 +3,9 @@
 use cairn_protocol::{
     filter::Filter,
     limits::{
-        COMMANDS_MAX, DEEPEN_NOTS_MAX, HAVES_MAX, OBJECT_INFO_IDS_MAX, PUSH_HEADER_BYTES_MAX,
-        PUSH_OPTIONS_MAX, REF_PREFIXES_MAX, SERVER_OPTIONS_MAX, SHALLOWS_MAX, WANTS_MAX,
+        COMMANDS_MAX, DEEPEN_DEPTH_MAX, DEEPEN_NOTS_MAX, HAVES_MAX, OBJECT_INFO_IDS_MAX,
+        PUSH_HEADER_BYTES_MAX, PUSH_OPTIONS_MAX, REF_PREFIXES_MAX, SERVER_OPTIONS_MAX, SHALLOWS_MAX,
+        WANTS_MAX,
     },
     object::{HashAlgo, ObjectId},
     pktline::{write_data, write_delim, write_flush},
@@ -159,6 +160,9 @@ fn v2_limits_hold_at_the_limit_and_not_past_it() {
     let not = |count| v2_fetch(&vec!["deepen-not a".to_owned(); count]);
     assert!(not(DEEPEN_NOTS_MAX).is_ok());
     assert_eq!(not(DEEPEN_NOTS_MAX + 1).unwrap_err().class(), Class::TooLarge);
+    for (depth, fits) in [(DEEPEN_DEPTH_MAX, true), (DEEPEN_DEPTH_MAX + 1, false)] {
+        assert_eq!(v2_fetch(&[format!("want {ONE}"), format!("deepen {depth}")]).is_ok(), fits, "{depth}");
+    }
     for (count, kept) in
         [(REF_PREFIXES_MAX, REF_PREFIXES_MAX), (REF_PREFIXES_MAX + 1, 0), (REF_PREFIXES_MAX + 2, 0)]
     {

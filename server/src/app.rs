@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use crate::auth::ApiToken;
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::jobs::import::Imports;
@@ -15,6 +14,7 @@ use crate::ops::Served;
 use crate::ops::plans::{Plans, Visible};
 use crate::ops::quota::Quotas;
 use crate::ops::read::cache::Reads;
+use crate::ops::room::Room;
 use crate::ops::write::Turns;
 use crate::rate::Rates;
 use crate::rest::idempotency::Running;
@@ -55,8 +55,8 @@ pub struct Parts {
     pub running: Running,
     /// Turns of REST writers.
     pub commit_turns: Turns,
-    /// Turns to index a large pack.
-    pub index_turns: Arc<Semaphore>,
+    /// The memory that large work takes.
+    pub memory: Budget,
     /// The imports under way.
     pub imports: Imports,
     /// What looks after files.
@@ -76,6 +76,7 @@ impl App {
             as_of: None,
             algo: row.object_format,
             default_branch: row.default_branch.clone(),
+            room: Room::ALL,
             quota: self.quotas.of(row),
             plans: Arc::clone(&self.plans),
             visible: Arc::clone(&self.visible),

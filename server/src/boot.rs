@@ -7,19 +7,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 
 use crate::app::{App, Parts};
 use crate::auth::ApiToken;
+use crate::budget::Budget;
 use crate::clock::Clock;
-use crate::config::{Config, Given};
+use crate::config::{Config, Given, Patience, reachable};
 use crate::edge::Edge;
 use crate::jobs::import::Imports;
 use crate::jobs::maintenance::Maintenance;
-use crate::limits::{IMPORT_DRAIN_MS_MAX, INDEX_LARGE_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
+use crate::limits::{IMPORT_DRAIN_MS_MAX, OPEN_FILES_MAX, TOKEN_KEPT_MS};
 use crate::listen::{self, Door};
 use crate::metrics::Metrics;
 use crate::ops::plans::{Plans, Visible};
@@ -33,7 +34,7 @@ use crate::store::catalog::{Catalog, CatalogError};
 use crate::store::disk::{Disk, System};
 use crate::store::{Files, maintain};
 use crate::tls::{Tls, TlsError};
-use crate::{jobs, random};
+use crate::{descriptors, jobs, random};
 
 /// Why the server did not start or did not run.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,7 @@ pub fn open_on(disk: Arc<dyn Disk>, config: Config, api_token: &str, clock: Cloc
         quotas: Quotas::new(bounds.size, catalog.clone()),
         token_rates: bounds.rate_per_token.map(Rates::new),
         namespace_rates: bounds.rate_per_namespace.map(Rates::new),
+        memory: Budget::new(config.memory),
         config,
         catalog,
         api_token,
@@ -99,7 +101,6 @@ pub fn open_on(disk: Arc<dyn Disk>, config: Config, api_token: &str, clock: Cloc
         reads: Arc::default(),
         running: Running::default(),
         commit_turns: Turns::default(),
-        index_turns: Arc::new(Semaphore::new(INDEX_LARGE_MAX)),
         imports: Imports::default(),
         maintenance: Maintenance::default(),
     }))
@@ -131,8 +132,9 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     let address = doing("read the address", listener.local_addr())?;
     let tls = given.tls.as_ref().map(|(certificate, key)| Tls::open(certificate, key)).transpose()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let own_url = format!("{scheme}://{address}");
+    let own_url = format!("{scheme}://{}", reachable(address));
     let public_url = given.public_url.as_deref().unwrap_or(&own_url).trim_end_matches('/').to_owned();
+    let patience = Patience { connections_max: connections(&given), ..given.patience };
     let config = Config {
         data: given.data.clone(),
         account: given.account.clone(),
@@ -140,7 +142,8 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
         imports: given.imports.clone(),
         trusted_proxies: given.trusted_proxies.clone(),
         slow_request_ms: given.slow_request_ms,
-        patience: given.patience,
+        patience,
+        memory: given.memory,
         bounds: given.bounds,
         maintenance_quiet_ms: given.maintenance_quiet_ms,
     };
@@ -157,6 +160,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     let stop = async move {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         tracing::info!("stopping");
+        tell_manager(NotifyState::Stopping);
     };
     jobs::import::resume(&app).await?;
     if let Some(tls) = &tls {
@@ -165,12 +169,40 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
     // What it is at when the server stops is done or not done at all.
     let maintenance = tokio::spawn(jobs::maintenance::run(app.clone()));
     let door = Door { listener, metrics: app.metrics.clone(), tls };
+    tell_manager(NotifyState::Ready);
     if !listen::serve(door, Edge::new(app.clone()), stop).await {
         tracing::warn!("some requests did not end in time and were cut");
     }
     maintenance.abort();
     app.imports.drain(Duration::from_millis(IMPORT_DRAIN_MS_MAX)).await;
     Ok(())
+}
+
+/// How many connections are served: as many as were asked for, if the system has descriptors for them.
+fn connections(given: &Given) -> usize {
+    let asked = given.patience.connections_max;
+    match descriptors::raise() {
+        Ok(descriptors) => {
+            let room = descriptors::connections(descriptors);
+            let connections = asked.min(room);
+            tracing::info!(descriptors, connections, "connections at once");
+            if room < asked {
+                tracing::warn!(asked, connections, "the limit of descriptors (RLIMIT_NOFILE) allows fewer");
+            }
+            connections
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the limit of descriptors (RLIMIT_NOFILE) could not be raised");
+            asked
+        }
+    }
+}
+
+/// Tells systemd, where it started this process and asked to be told (`Type=notify`).
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
 }
 
 /// Takes what earlier runs left behind.

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod api_token;
+mod authorities;
 mod bounds;
 mod clone;
 mod commit;
@@ -9,9 +10,12 @@ mod export;
 mod http;
 pub mod limits;
 mod maintain;
+mod memory;
 mod merge;
 mod ns;
+mod patience;
 mod read;
+mod ready;
 mod refs;
 mod repo;
 mod show;
@@ -33,8 +37,8 @@ pub(crate) use self::http::agent;
 use self::http::Problem;
 use crate::app::App;
 use crate::boot;
-use crate::config::{Config, Given, ImportConfig, Patience};
-use crate::limits::{BLOCKING_STOP_MS_MAX, BODY_IDLE_MS_MAX, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX};
+use crate::config::{Config, Given, ImportConfig};
+use crate::limits::{BLOCKING_STOP_MS_MAX, SLOW_REQUEST_MS};
 use crate::peer::Network;
 use crate::trace;
 
@@ -107,6 +111,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Print every limit of the server, what it is, and how it is set
     Limits(limits::LimitsArgs),
+    /// Ask a server whether it takes changes, without a token: for health checks
+    Ready(ready::ReadyArgs),
     /// Watch what a server does
     Top(top::TopArgs),
     /// Roll small packs into larger ones and give the space back; a server that runs is asked to do it
@@ -144,15 +150,13 @@ struct Serve {
     /// it, the standard OTEL_ variables say whether and where traces go.
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
-    /// Give up a request whose body stands still for longer, in milliseconds.
-    #[arg(long, env = "CAIRN_BODY_IDLE_MS", default_value_t = BODY_IDLE_MS_MAX, value_parser = clap::value_parser!(u64).range(1..))]
-    body_idle_ms: u64,
-    /// Cut a client that takes nothing of its answer for longer, in milliseconds.
-    #[arg(long, env = "CAIRN_WRITE_IDLE_MS", default_value_t = WRITE_IDLE_MS_MAX, value_parser = clap::value_parser!(u64).range(1..))]
-    write_idle_ms: u64,
     /// Maintain a repository that got no push for so many seconds, and at any time one that got many; off: only when asked.
     #[arg(long, env = "CAIRN_MAINTENANCE", value_name = "SECONDS|off", default_value = "600")]
     maintenance: upkeep::Quiet,
+    #[command(flatten)]
+    patience: patience::PatienceArgs,
+    #[command(flatten)]
+    memory: memory::MemoryArgs,
     #[command(flatten)]
     bounds: bounds::BoundsArgs,
     #[command(flatten)]
@@ -203,6 +207,7 @@ pub fn run() -> ExitCode {
         Command::Restore(args) => return local(None, maintain::restore(args)),
         Command::Export(args) => return local(None, export::export(args)),
         Command::Limits(args) => limits::run(args),
+        Command::Ready(args) => ready::run(args),
         Command::Top(args) => top::run(args),
         Command::Maintain(args) => return local(None, upkeep::maintain(args)),
         Command::ApiToken(args) => return local(None, api_token::run(args)),
@@ -281,7 +286,8 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
         tls: args.tls_cert.zip(args.tls_key),
         trusted_proxies: args.trusted_proxy,
         slow_request_ms: args.slow_request_ms,
-        patience: Patience { body_idle_ms: args.body_idle_ms, write_idle_ms: args.write_idle_ms },
+        patience: args.patience.into(),
+        memory: args.memory.into(),
         imports: ImportConfig { allow_private: args.import_allow_private, ca_file: args.import_ca_file },
         bounds: args.bounds.into(),
         maintenance_quiet_ms: args.maintenance.0,

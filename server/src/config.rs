@@ -1,9 +1,13 @@
 //! What the operator chose.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::limits::{BODY_IDLE_MS_MAX, MAINTAIN_QUIET_MS, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX};
+use crate::limits::{
+    BODY_IDLE_MS_MAX, BODY_MIN_BYTES_PER_SECOND, CONNECTIONS_MAX, GIT_DEADLINE_MS, HTTP2_PING_MS,
+    MAINTAIN_QUIET_MS, MEMORY_BUDGET_BYTES, MEMORY_UPLOAD_WAIT_MS_MAX, MEMORY_WAIT_MS_MAX,
+    MEMORY_WAITING_MAX, REST_DEADLINE_MS, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX,
+};
 use crate::ops::quota::Allowed;
 use crate::peer::Network;
 use crate::rate::Rate;
@@ -19,18 +23,60 @@ pub struct Bounds {
     pub size: Allowed,
 }
 
-/// How long clients may stand still, in milliseconds.
+/// How long clients are waited for and worked for, in milliseconds, and how many.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// While the body of a request is awaited.
+    /// Silence while the body of a request is awaited.
     pub body_idle_ms: u64,
-    /// While an answer is sent.
+    /// A body that comes slower uses up that time, in bytes a second.
+    pub body_bytes_per_second_min: u64,
+    /// Time in which nothing of an answer is taken.
     pub write_idle_ms: u64,
+    /// Silence of an HTTP/2 connection before it is pinged, and then the wait for the answer.
+    pub http2_ping_ms: u64,
+    /// What the server itself takes for a REST request.
+    pub rest_deadline_ms: u64,
+    /// What it takes for a git request, and for maintenance that is asked for.
+    pub git_deadline_ms: u64,
+    /// Connections at once.
+    pub connections_max: usize,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { body_idle_ms: BODY_IDLE_MS_MAX, write_idle_ms: WRITE_IDLE_MS_MAX }
+        Self {
+            body_idle_ms: BODY_IDLE_MS_MAX,
+            body_bytes_per_second_min: BODY_MIN_BYTES_PER_SECOND,
+            write_idle_ms: WRITE_IDLE_MS_MAX,
+            http2_ping_ms: HTTP2_PING_MS,
+            rest_deadline_ms: REST_DEADLINE_MS,
+            git_deadline_ms: GIT_DEADLINE_MS,
+            connections_max: CONNECTIONS_MAX,
+        }
+    }
+}
+
+/// How much memory large work may take, and how long it may be waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// All requests together.
+    pub budget_bytes: u64,
+    /// A request before its answer.
+    pub wait_ms: u64,
+    /// A push that is uploaded.
+    pub upload_wait_ms: u64,
+    /// Requests that wait at once.
+    pub waiting_max: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            budget_bytes: MEMORY_BUDGET_BYTES,
+            wait_ms: MEMORY_WAIT_MS_MAX,
+            upload_wait_ms: MEMORY_UPLOAD_WAIT_MS_MAX,
+            waiting_max: MEMORY_WAITING_MAX,
+        }
     }
 }
 
@@ -47,8 +93,10 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Requests whose answer's head takes longer are logged; in milliseconds.
     pub slow_request_ms: u64,
-    /// How long clients may stand still.
+    /// How long clients are waited for and worked for, and how many.
     pub patience: Patience,
+    /// How much memory large work may take.
+    pub memory: Memory,
     /// What callers may use.
     pub bounds: Bounds,
     /// Whence may be imported.
@@ -76,6 +124,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             slow_request_ms: SLOW_REQUEST_MS,
             patience: Patience::default(),
+            memory: Memory::default(),
             bounds: Bounds::default(),
             imports: ImportConfig::default(),
             maintenance_quiet_ms: Some(MAINTAIN_QUIET_MS),
@@ -104,10 +153,23 @@ pub struct Given {
     pub trusted_proxies: Vec<Network>,
     /// Requests whose answer's head takes longer are logged; in milliseconds.
     pub slow_request_ms: u64,
-    /// How long clients may stand still.
+    /// How long clients are waited for and worked for, and how many.
     pub patience: Patience,
+    /// How much memory large work may take.
+    pub memory: Memory,
     /// What callers may use.
     pub bounds: Bounds,
     /// Without a push for so long, a repository is maintained, in milliseconds; `None`: the server does nothing of itself.
     pub maintenance_quiet_ms: Option<u64>,
+}
+
+/// Where a process on this machine reaches a server that listens there: one that listens everywhere is at loopback, too.
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }

@@ -12,17 +12,22 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::MatchedPath;
-use axum::http::{HeaderName, HeaderValue, Request, Response, Uri};
+use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use tower_service::Service;
 use tracing::Instrument;
 use tracing::field::Empty;
 
 use crate::app::App;
+use crate::config::Patience;
+use crate::deadline::{Answer, Clock, Deadline};
+use crate::error::code::Code;
 use crate::error::{Error, code, http};
+use crate::limits::DEADLINE_GRACE_MS;
 use crate::patience::{Stalled, Upload};
 use crate::peer::{self, Peer};
-use crate::{random, router, trace};
+use crate::stop::{Gone, Stop, Stopped};
+use crate::{random, router, smart_http, trace};
 
 /// The whole server as a service.
 #[derive(Clone)]
@@ -44,9 +49,9 @@ impl Edge {
         Self { socket: Some(socket.ip()), ..self.clone() }
     }
 
-    /// How long a client may take nothing of what is sent.
-    pub fn write_idle(&self) -> Duration {
-        Duration::from_millis(self.app.config.patience.write_idle_ms)
+    /// How long clients are waited for, and how many there may be.
+    pub fn patience(&self) -> Patience {
+        self.app.config.patience
     }
 }
 
@@ -83,25 +88,15 @@ where
                 (request.method().clone(), request.uri().path().to_owned(), Instant::now());
             let (metrics, held) = (&app.metrics, app.metrics.request());
             let peer = request.extensions().get::<Peer>().map(|peer| peer.0.to_string());
-            let bytes_in = metrics.bytes_in();
-            let (stalled, idle_ms) = (Stalled::default(), app.config.patience.body_idle_ms);
-            let request = request.map(|body| {
-                let body = Upload::new(body, Duration::from_millis(idle_ms), stalled.clone());
-                counted(Body::new(body), move |bytes| {
-                    bytes_in.inc_by(bytes);
-                })
-            });
-            let mut response =
-                match caught(Service::call(&mut router, request)).instrument(span.clone()).await {
-                    Some(Ok(response)) => response,
-                    Some(Err(never)) => match never {},
-                    None => Error::internal("the handler panicked").into_response(),
-                };
-            // Handlers know only that the body broke off.
-            if stalled.is_set() && response.status().is_client_error() {
-                let text = format!("the request's body stood still for {idle_ms} ms");
-                response = Error::new(code::INVALID_INPUT, text).with_status(408).into_response();
-            }
+            let terms = Terms::of(&app, &request);
+            let request = terms.taken(&app, request);
+            let work = caught(Service::call(&mut router, request)).instrument(span.clone());
+            let mut response = match terms.deadline.hold(terms.stop.clone().around(work)).await {
+                Some(Some(Ok(response))) => terms.judged(response),
+                Some(Some(Err(never))) => match never {},
+                Some(None) => Error::internal("the handler panicked").into_response(),
+                None => terms.late(),
+            };
             if let Some(error) = response.extensions().get::<Error>() {
                 metrics.refused(error.code.number);
             }
@@ -121,7 +116,7 @@ where
             }
             let bytes_out = metrics.bytes_out();
             let mut response = response.map(|body| {
-                counted(body, move |bytes| {
+                counted(Body::new(Answer::new(body, terms.deadline, terms.gone)), move |bytes| {
                     let _held = (&held, &span); // until the body is done or given up
                     bytes_out.inc_by(bytes);
                 })
@@ -131,6 +126,73 @@ where
             }
             Ok(response)
         })
+    }
+}
+
+/// On what terms one request is served.
+struct Terms {
+    is_git: bool,
+    clock: Clock,
+    stop: Stop,
+    deadline: Deadline,
+    stalled: Stalled,
+    /// Where nothing is lost when work stops because its client left. A change through REST goes on: its client may
+    /// have sent it for good, and asks for its answer later.
+    gone: Option<Gone>,
+}
+
+impl Terms {
+    fn of(app: &App, request: &Request<Body>) -> Self {
+        let (path, patience) = (request.uri().path(), &app.config.patience);
+        let is_git = path.starts_with("/git/");
+        let is_long = is_git || path.ends_with("/maintenance");
+        let max_ms = if is_long { patience.git_deadline_ms } else { patience.rest_deadline_ms };
+        let times = (Duration::from_millis(max_ms), Duration::from_millis(DEADLINE_GRACE_MS));
+        let (clock, stop) = (Clock::start(), Stop::new(&app.metrics));
+        let is_safe = is_git || request.method().is_safe();
+        Self {
+            is_git,
+            deadline: Deadline::new(clock.clone(), times, stop.clone()),
+            stalled: Stalled::default(),
+            gone: is_safe.then(|| Gone(stop.clone())),
+            clock,
+            stop,
+        }
+    }
+
+    /// The request with its body under these terms.
+    fn taken(&self, app: &App, request: Request<Body>) -> Request<Body> {
+        let patience = &app.config.patience;
+        let rate = (Duration::from_millis(patience.body_idle_ms), patience.body_bytes_per_second_min);
+        let bytes_in = app.metrics.bytes_in();
+        request.map(|body| {
+            let body = Upload::new(body, rate, self.clock.clone(), self.stalled.clone());
+            counted(Body::new(body), move |bytes| {
+                bytes_in.inc_by(bytes);
+            })
+        })
+    }
+
+    /// Handlers know only that the body broke off, or that a read failed.
+    fn judged(&self, response: Response<Body>) -> Response<Body> {
+        let (is_bad, is_ours) = (response.status().is_client_error(), response.status().is_server_error());
+        match (self.stalled.why(), self.stop.said()) {
+            (Some(why), _) if is_bad => self.refused(code::INVALID_INPUT, StatusCode::REQUEST_TIMEOUT, why),
+            (_, Some(Stopped::Deadline(_))) if is_bad || is_ours => self.late(),
+            _ => response,
+        }
+    }
+
+    fn late(&self) -> Response<Body> {
+        let why = self.stop.said().map(|why| why.to_string()).unwrap_or_default();
+        self.refused(code::DEADLINE_EXCEEDED, StatusCode::GATEWAY_TIMEOUT, &why)
+    }
+
+    fn refused(&self, code: Code, status: StatusCode, text: &str) -> Response<Body> {
+        match self.is_git {
+            true => smart_http::refuse(status, text),
+            false => Error::new(code, text).with_status(status.as_u16()).into_response(),
+        }
     }
 }
 

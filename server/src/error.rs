@@ -6,7 +6,9 @@ pub mod http;
 
 use std::borrow::Cow;
 
+use crate::budget::Busy;
 use crate::ops::OpError;
+use crate::ops::room::Wishes;
 use crate::store::catalog::CatalogError;
 use cairn_protocol::walk::WalkError;
 use code::Code;
@@ -26,6 +28,8 @@ pub struct Error {
     pub pointer: Option<Cow<'static, str>>,
     /// Facts beside the message that clients act on, as `errors[0].meta`.
     pub meta: Option<Value>,
+    /// The memory that the work would hold, in bytes, where it stopped for want of it and is to begin again with more.
+    pub wished_bytes: Option<u64>,
     /// When to come back, in milliseconds.
     pub retry_after_ms: Option<u64>,
     /// For the log alone.
@@ -43,6 +47,7 @@ impl Error {
             status: None,
             message: message.into(),
             pointer: None,
+            wished_bytes: None,
             retry_after_ms: None,
             cause: None,
             meta: None,
@@ -113,9 +118,24 @@ impl From<CatalogError> for Error {
     }
 }
 
+impl From<Busy> for Error {
+    fn from(busy: Busy) -> Self {
+        Self { retry_after_ms: Some(busy.retry_after_ms), ..Self::new(code::NOT_READY, busy.to_string()) }
+    }
+}
+
 impl From<OpError> for Error {
     fn from(error: OpError) -> Self {
+        if let Some(bytes) = error.wished_bytes() {
+            return Self { wished_bytes: Some(bytes), ..Self::new(code::MEMORY_LIMIT, error.to_string()) };
+        }
         match error {
+            OpError::Stopped(why) => Self::new(code::DEADLINE_EXCEEDED, why.to_string()),
+            OpError::Busy(busy) => busy.into(),
+            OpError::Walk(WalkError::TooLarge { bytes, max }) => {
+                let text = format!("an object of {bytes} bytes would be made in memory, at most {max} are");
+                Self::new(code::MEMORY_LIMIT, text)
+            }
             OpError::Quota(text) => Self::new(code::QUOTA_EXCEEDED, text),
             OpError::Request(text) => Self::new(code::INVALID_INPUT, text),
             error if error.is_full() => Self::full(),

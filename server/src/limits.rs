@@ -1,8 +1,12 @@
 //! Every ceiling of the server, with its unit in its name.
 
 cairn_protocol::limits! {
-/// Connections served at once; further ones wait in the kernel's backlog.
-pub const CONNECTIONS_MAX: usize = 8_192;
+/// Connections served at once, as far as descriptors go; further ones wait in the kernel's backlog.
+#[set = "--connections-max"]
+#[test_at = "server/tests/connections.rs::one_connection_past_the_ceiling_waits_until_another_ends"]
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// Descriptors that connections leave for repository files, uploads and the rest.
+pub const DESCRIPTORS_KEPT: u64 = 3_072;
 /// Wait for a request's complete header, and for the next request on an idle connection.
 pub const HEADER_READ_MS_MAX: u64 = 30_000;
 /// Wait for the first bytes of a connection, which tell HTTP/1 from HTTP/2.
@@ -13,10 +17,29 @@ pub const FIRST_BYTES: usize = 24;
 pub const TLS_HANDSHAKE_MS_MAX: u64 = 15_000;
 /// Silence of a client whose request's body is awaited; then the answer is 408.
 #[set = "--body-idle-ms"]
+#[test_at = "server/tests/patience.rs::a_json_body_that_stands_still_gets_408_and_makes_nothing"]
 pub const BODY_IDLE_MS_MAX: u64 = 300_000;
-/// Time in which a client takes nothing of an answer; then its connection is cut. Long, as
+/// A client that sends its body slower uses up the time in which it may be silent, and gets 408 when it has none left.
+#[set = "--body-bytes-per-second-min"]
+#[test_at = "server/tests/patience.rs::a_body_that_drips_gets_408_though_it_is_never_silent_for_long"]
+pub const BODY_MIN_BYTES_PER_SECOND: u64 = 1_024;
+/// Time that the server takes for a REST request; while it waits for the client, the time stands. Then the work is told
+/// to stop, and the answer is 504.
+#[set = "--rest-deadline-ms"]
+#[test_at = "server/tests/deadlines.rs::a_read_past_its_deadline_gets_504_and_its_work_stops"]
+pub const REST_DEADLINE_MS: u64 = 600_000;
+/// The same for a git request, and for maintenance that is asked for.
+#[set = "--git-deadline-ms"]
+#[test_at = "server/tests/deadlines.rs::a_fetch_past_its_deadline_is_told_so_and_its_work_stops"]
+pub const GIT_DEADLINE_MS: u64 = 3_600_000;
+/// How long work may take to stop when it is told to, before its request is answered without it.
+pub const DEADLINE_GRACE_MS: u64 = 5_000;
+/// How often a clock that stands is looked at.
+pub const DEADLINE_LOOK_MS: u64 = 100;
+/// Time in which a client takes nothing of an answer; then its connection is cut, or its stream of HTTP/2. Long, as
 /// the kernel tells of room only when a third of its send buffer is free: at 1 kB/s that is once in many minutes.
 #[set = "--write-idle-ms"]
+#[test_at = "server/tests/http2.rs::a_stream_whose_window_stays_shut_is_reset_and_the_connection_lives"]
 pub const WRITE_IDLE_MS_MAX: u64 = 900_000;
 /// How often the files of the certificate are looked at.
 pub const TLS_CHECK_MS: u64 = 10_000;
@@ -29,6 +52,8 @@ pub const HTTP2_HEADER_BYTES_MAX: u32 = 64 << 10;
 /// Requests at once on one HTTP/2 connection.
 pub const HTTP2_STREAMS_MAX: u32 = 128;
 /// Silence on an HTTP/2 connection before it is pinged, and then the wait for the pong.
+#[set = "--http2-ping-ms"]
+#[test_at = "server/tests/http2.rs::a_connection_that_answers_no_ping_is_closed"]
 pub const HTTP2_PING_MS: u64 = 30_000;
 /// Pause after a failed `accept`, which is nearly always a lack of descriptors.
 pub const ACCEPT_PAUSE_MS: u64 = 50;
@@ -125,6 +150,8 @@ const _: () =
 
 /// An inflated fetch request: 262,144 wants and as many haves of SHA-256 fit.
 pub const FETCH_REQUEST_BYTES_MAX: usize = 48 << 20;
+/// Bytes of a compressed request that are inflated at a time: they become a thousand times as many at most.
+pub const GZIP_STEP_BYTES: usize = 1 << 10;
 /// Commands and push options in front of a pack.
 pub const PUSH_HEADER_BYTES_MAX: usize = 64 << 20;
 /// One pushed pack, before inflation.
@@ -141,12 +168,24 @@ pub const SPOOL_MEMORY_BYTES_MAX: usize = 1 << 20;
 pub const INDEX_CACHE_BYTES: u64 = 16 << 20;
 /// Threads that index one pack.
 pub const INDEX_THREADS_MAX: usize = 8;
-/// Large packs indexed at once; others wait on disk. Their memory adds up, their cores do not.
-pub const INDEX_LARGE_MAX: usize = 1;
+/// Memory of the index pass for each entry of a pack, in bytes: its row, its place in the forest of deltas, and what it names.
+pub const INDEX_ENTRY_BYTES: u64 = 128;
+/// The largest object up to which all threads of an index pass count on holding some at once.
+pub const INDEX_OBJECT_BYTES: u64 = 4 << 20;
 /// Plans of recent fetches, all repositories together.
 pub const PLAN_CACHE_BYTES: usize = 32 << 20;
 /// Visible sets of recent snapshots, all repositories together.
 pub const VISIBLE_CACHE_BYTES: usize = 16 << 20;
+/// Memory that planning a fetch takes for each object that the repository stores, in bytes.
+pub const PLAN_OBJECT_BYTES: u64 = 24;
+/// Memory that a ref takes in an answer that lists it, beside twice its name, in bytes.
+pub const REF_ROW_BYTES: u64 = 256;
+/// What a fetch request takes in memory, in times of its bytes: itself, and what was read out of it.
+pub const FETCH_REQUEST_COPIES: u64 = 3;
+/// What the commands of a push take in memory, in times of their bytes.
+pub const PUSH_COMMANDS_COPIES: u64 = 3;
+/// Pushes at once whose commands do not fit an upload in memory. They are whole on disk before that.
+pub const PUSH_COMMANDS_LARGE_MAX: usize = 1;
 /// Imports that run at once; others wait without a connection.
 pub const IMPORTS_MAX: usize = 4;
 /// Imports that run or wait; further ones are refused.
@@ -176,6 +215,10 @@ pub const OPEN_FILES_MAX: usize = 512;
 
 /// The file of an API token, in bytes: a token is one short line.
 pub const CLI_TOKEN_FILE_BYTES_MAX: u64 = 4_096;
+/// The file of certificate authorities that `--ca-file` names, in bytes; the system's own has a fifth of that.
+pub const CLI_CA_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How long `cairn ready` waits for the whole answer, in seconds: less than health checks usually wait for it.
+pub const CLI_READY_SECONDS_MAX: u64 = 8;
 /// A JSON answer that a command holds, in bytes: a comparison with all its patches fits.
 pub const CLI_ANSWER_BYTES_MAX: u64 = 128 << 20;
 /// How long a command waits for a connection, in seconds.
@@ -192,12 +235,31 @@ pub const CREDENTIAL_QUESTION_BYTES_MAX: u64 = 64 << 10;
 /// How long a token lives that the credential helper hands to git, in seconds: git asks for a new one each time.
 pub const CREDENTIAL_TTL_SECONDS: u64 = 3_600;
 
-/// An object that reads make in memory without the turn for large ones, its delta bases included.
-pub const READ_BYTES_MAX: u64 = 1 << 20;
-/// An object that reads make in memory at all: the largest that a push may bring.
-pub const READ_LARGE_BYTES_MAX: u64 = OBJECT_BYTES_MAX;
-/// Large objects made at once. Making a delta holds up to three objects of that size.
-pub const LARGE_READS_MAX: usize = 1;
+/// Memory that all requests together take for large work: index passes, large objects, large bodies, archives. What needs
+/// more takes all of it and runs alone.
+#[set = "--memory-budget"]
+#[test_at = "budget::large_pushes_and_reads_at_once_all_end_well"]
+pub const MEMORY_BUDGET_BYTES: u64 = 256 << 20;
+/// What a request waits for its share of that memory before it is answered with 503.
+#[set = "--memory-wait-ms"]
+#[test_at = "budget::beyond_the_wait_rest_answers_503_with_retry_after"]
+pub const MEMORY_WAIT_MS_MAX: u64 = 60_000;
+/// The same for a push that is uploaded, which hears meanwhile that the work goes on, and for an import.
+#[set = "--memory-upload-wait-ms"]
+#[test_at = "budget::beyond_the_wait_a_push_is_told_why"]
+pub const MEMORY_UPLOAD_WAIT_MS_MAX: u64 = 1_800_000;
+/// Requests that wait for memory; further ones are answered with 503 at once.
+#[set = "--memory-waiting"]
+#[test_at = "budget::a_full_queue_refuses_at_once"]
+pub const MEMORY_WAITING_MAX: usize = 256;
+/// What `Retry-After` says where memory was missing.
+pub const MEMORY_RETRY_MS: u64 = 10_000;
+/// The unit in which the budget is counted.
+pub const MEMORY_UNIT_BYTES: u64 = 64 << 10;
+/// Memory that a request holds without asking the budget.
+pub const ROOM_SMALL_BYTES: u64 = 4 << 20;
+/// Objects of one size that making a delta holds: its base, its instructions, itself.
+pub const OBJECT_COPIES: u64 = 3;
 /// A blob that is read and sent as one piece. A slow client holds it.
 pub const SMALL_BLOB_BYTES_MAX: u64 = 128 << 10;
 /// Bytes of a larger blob, or of an archive, that are made at a time. A slow client holds them.
@@ -258,11 +320,13 @@ pub const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;
 pub const ZIP_DIRECTORY_BYTES_MAX: usize = 1 << 20;
 
 const _: () =
-    assert!(SMALL_BLOB_BYTES_MAX <= READ_BYTES_MAX && CACHED_OBJECT_BYTES_MAX <= OBJECT_CACHE_BYTES / 4);
+    assert!(SMALL_BLOB_BYTES_MAX <= ROOM_SMALL_BYTES / OBJECT_COPIES && CACHED_OBJECT_BYTES_MAX <= OBJECT_CACHE_BYTES / 4);
 /// One object that is diffed or merged, or a tree or commit on the way to it.
 pub const ENGINE_OBJECT_BYTES_MAX: u64 = 64 << 20;
-/// Commits that one comparison or merge looks at; some 40 bytes of memory each.
+/// Commits that one comparison or merge looks at.
 pub const COMPARE_COMMITS_MAX: usize = 2_000_000;
+/// Memory that a commit takes while histories are compared, in bytes.
+pub const COMPARE_COMMIT_BYTES: u64 = 40;
 /// Commits on a page of a comparison when nothing is asked for.
 pub const COMPARE_PAGE_COMMITS: u64 = 50;
 /// Files that one comparison lists.
@@ -317,10 +381,9 @@ pub const COMMIT_UPLOAD_BYTES_MAX: u64 = 1 << 30;
 pub const PART_HEADER_BYTES_MAX: usize = 16 << 10;
 /// A multipart boundary (RFC 2046, section 5.1.1).
 pub const BOUNDARY_BYTES_MAX: usize = 70;
-/// JSON of commits that is parsed at once without a turn; larger ones wait on disk for one.
-pub const COMMIT_JSON_SMALL_BYTES_MAX: u64 = 1 << 20;
-/// Large JSON bodies in memory at once: each takes about three times its bytes.
-pub const COMMIT_JSON_LARGE_MAX: usize = 1;
+/// What a JSON body takes in memory while it is worked on, in times of its bytes: itself, what was read out of it, and the
+/// objects that are made of that. A large one is whole on disk before that.
+pub const COMMIT_JSON_COPIES: u64 = 4;
 /// Folders that one commit reads, in bytes of their trees.
 pub const COMMIT_TREE_BYTES_MAX: u64 = 128 << 20;
 /// How often a REST write follows a ref that moves before it gives up.
@@ -330,7 +393,6 @@ pub const COMMIT_TURNS: usize = 256;
 /// One read from a spooled file.
 pub const STREAM_STEP_BYTES: usize = 64 << 10;
 
-const _: () = assert!(COMMIT_JSON_SMALL_BYTES_MAX <= COMMIT_JSON_BYTES_MAX);
 const _: () = assert!(COMMIT_JSON_BYTES_MAX <= COMMIT_UPLOAD_BYTES_MAX);
 
 /// An `Idempotency-Key`.

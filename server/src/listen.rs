@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -19,18 +19,21 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::config::Patience;
 use crate::edge::Edge;
 use crate::limits::{
-    ACCEPT_PAUSE_MS, CONNECTIONS_MAX, DRAIN_MS_MAX, FIRST_BYTES, FIRST_BYTES_MS_MAX, HEADER_FIELDS_MAX,
-    HEADER_READ_MS_MAX, HTTP1_BUFFER_BYTES_MAX, HTTP2_HEADER_BYTES_MAX, HTTP2_PING_MS, HTTP2_STREAMS_MAX,
-    TLS_HANDSHAKE_MS_MAX,
+    ACCEPT_PAUSE_MS, DRAIN_MS_MAX, FIRST_BYTES, FIRST_BYTES_MS_MAX, HEADER_FIELDS_MAX, HEADER_READ_MS_MAX,
+    HTTP1_BUFFER_BYTES_MAX, HTTP2_HEADER_BYTES_MAX, HTTP2_STREAMS_MAX, TLS_HANDSHAKE_MS_MAX,
 };
 use crate::metrics::Metrics;
 use crate::patience::Writes;
+use crate::streams::Streams;
 use crate::tls::Tls;
 
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder(patience: &Patience) -> Builder<Streams> {
+    let idle = Duration::from_millis(patience.write_idle_ms);
+    let ping = Duration::from_millis(patience.http2_ping_ms);
+    let mut builder = Builder::new(Streams { idle });
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -42,8 +45,8 @@ fn builder() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(HTTP2_HEADER_BYTES_MAX)
         .max_concurrent_streams(HTTP2_STREAMS_MAX)
-        .keep_alive_interval(Duration::from_millis(HTTP2_PING_MS))
-        .keep_alive_timeout(Duration::from_millis(HTTP2_PING_MS));
+        .keep_alive_interval(ping)
+        .keep_alive_timeout(ping);
     builder
 }
 
@@ -60,10 +63,11 @@ pub struct Door {
 /// Serves until `stop` resolves, then lets running requests end, for a while. Says whether all of them did.
 pub async fn serve(door: Door, edge: Edge, stop: impl Future<Output = ()>) -> bool {
     let Door { listener, metrics, tls } = door;
-    let builder = builder();
-    let write_idle = edge.write_idle();
+    let patience = edge.patience();
+    let builder = builder(&patience);
+    let write_idle = Duration::from_millis(patience.write_idle_ms);
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Arc::new(Semaphore::new(patience.connections_max));
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {

@@ -68,8 +68,16 @@ pub struct Now {
     pub namespaces: u64,
     /// Bytes of packs of live repositories.
     pub stored_bytes: u64,
-    /// Large packs that are indexed.
-    pub index_turns_taken: u64,
+    /// Bytes of the commits that are kept in memory, and how many packs' were dropped to make room.
+    pub graphs: (u64, u64),
+    /// Bytes of memory that large work may take.
+    pub memory_budget_bytes: u64,
+    /// Bytes of them that are taken.
+    pub memory_taken_bytes: u64,
+    /// Requests that wait for some.
+    pub memory_waiting: u64,
+    /// Requests that waited in vain, or were refused since too many waited.
+    pub memory_refused: u64,
     /// Bytes of memory that the process holds.
     pub resident_bytes: u64,
     /// Descriptors that the process has open.
@@ -85,6 +93,7 @@ pub struct Metrics {
     bytes_in: Counter,
     bytes_out: Counter,
     in_flight: Gauge,
+    work: WorkCounts,
     connections: Gauge,
     caches: Family<Cached, Counter>,
     repo_commit: Histogram,
@@ -112,6 +121,7 @@ impl Default for Metrics {
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
             in_flight: Gauge::default(),
+            work: WorkCounts::default(),
             connections: Gauge::default(),
             caches: Family::default(),
             repo_commit: seconds(),
@@ -122,8 +132,25 @@ impl Default for Metrics {
     }
 }
 
+/// What is counted of the work for requests.
+#[derive(Clone, Default)]
+pub struct WorkCounts {
+    /// Works on blocking threads, or that wait for one.
+    pub working: Gauge<i64, AtomicI64>,
+    /// Requests that passed their deadline.
+    pub late: Counter<u64, AtomicU64>,
+}
+
 /// Lowers a gauge when it is dropped.
 pub struct Held(Gauge<i64, AtomicI64>);
+
+impl Held {
+    /// Raises `gauge` until it is dropped.
+    pub fn of(gauge: &Gauge<i64, AtomicI64>) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -132,19 +159,19 @@ impl Drop for Held {
 }
 
 impl Metrics {
-    fn hold(gauge: &Gauge) -> Held {
-        gauge.inc();
-        Held(gauge.clone())
-    }
-
     /// A request that is being answered, body included, until what is returned is dropped.
     pub fn request(&self) -> Held {
-        Self::hold(&self.in_flight)
+        Held::of(&self.in_flight)
     }
 
     /// An open connection, until what is returned is dropped.
     pub fn connection(&self) -> Held {
-        Self::hold(&self.connections)
+        Held::of(&self.connections)
+    }
+
+    /// The work for requests.
+    pub fn work(&self) -> &WorkCounts {
+        &self.work
     }
 
     /// The head of an answer was made in `took`.
@@ -220,6 +247,9 @@ impl Metrics {
         all.register("request_body_bytes", "Bytes of request bodies", self.bytes_in.clone());
         all.register("answer_body_bytes", "Bytes of answers' bodies", self.bytes_out.clone());
         all.register("requests_in_flight", "Requests being answered", self.in_flight.clone());
+        let help = "Work of requests on blocking threads, or that waits for one";
+        all.register("requests_working", help, self.work.working.clone());
+        all.register("requests_late", "Requests that passed their deadline", self.work.late.clone());
         all.register("connections", "Open connections", self.connections.clone());
         all.register("cache_asks", "Questions to caches", self.caches.clone());
         let help = "Seconds of a commit of a repository file, flush included";
@@ -245,13 +275,23 @@ impl Metrics {
         ] {
             all.register(name, help, counter.clone());
         }
+        let dropped = Counter::<u64, AtomicU64>::default();
+        dropped.inc_by(now.graphs.1);
+        let help = "Packs whose commits were dropped from memory to make room";
+        all.register("commit_graph_evictions", help, dropped);
+        let refused = Counter::<u64, AtomicU64>::default();
+        refused.inc_by(now.memory_refused);
+        all.register("memory_refused", "Requests that got no share of the budget", refused);
         for (name, help, value) in [
             ("open_files", "Repository files open", now.open_files),
             ("catalog_queue", "Changes that wait for the catalog's writer", now.catalog_queue),
             ("repositories", "Live repositories", now.repositories),
             ("namespaces", "Live namespaces", now.namespaces),
             ("stored_bytes", "Bytes of packs of live repositories", now.stored_bytes),
-            ("index_turns_taken", "Large packs that are indexed", now.index_turns_taken),
+            ("commit_graph_bytes", "Bytes of commits that are kept in memory", now.graphs.0),
+            ("memory_budget_bytes", "Bytes of memory that large work may take", now.memory_budget_bytes),
+            ("memory_taken_bytes", "Bytes of the budget that are taken", now.memory_taken_bytes),
+            ("memory_waiting", "Requests that wait for a share of the budget", now.memory_waiting),
             ("resident_bytes", "Bytes of memory that the process holds", now.resident_bytes),
             ("open_descriptors", "Descriptors that the process has open", now.open_descriptors),
         ] {

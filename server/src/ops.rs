@@ -15,21 +15,25 @@ pub mod fetch;
 pub mod fork;
 pub mod git;
 pub mod import;
+pub mod index;
 pub mod merge;
 pub mod merge_conflicts;
 pub mod merge_trees;
 pub mod move_ref;
+pub mod pack_answer;
 pub mod patch;
 pub mod plans;
 pub mod push;
 pub mod quota;
 pub mod read;
 pub mod reserve;
+pub mod room;
 pub mod shallow;
 pub mod spool;
 pub mod tokens;
 pub mod view;
 pub mod visible;
+pub mod watched;
 pub mod write;
 
 pub use git::{OpError, Served};
@@ -39,6 +43,7 @@ use crate::auth::{Edit, Grant, View};
 use crate::error::{Error, Result};
 use crate::limits::DESCRIPTION_BYTES_MAX;
 use crate::names::{Name, is_branch_name};
+use crate::stop::Stop;
 use crate::store::catalog::RepoRow;
 
 /// The repository of that name, for a caller who reads it.
@@ -67,7 +72,9 @@ pub async fn edited(app: &App, grant: &Grant<Edit>, namespace: &str, name: &str)
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::result::Result<T, OpError> + Send + 'static,
 ) -> Result<T> {
-    Ok(tokio::task::spawn_blocking(crate::trace::carried(work)).await.map_err(Error::internal)??)
+    let stop = Stop::current();
+    let done = stop.spawn(work).await.map_err(Error::internal)?;
+    Ok(done.map_err(|error| error.at_end_of(&stop))?)
 }
 
 /// The rule for names of new repositories.

@@ -1,18 +1,20 @@
 //! How long a peer may stand still: while its request's body is awaited, and while it does not take what is sent.
 //!
-//! A slow peer that moves at all is never cut; only silence counts, and only while the server waits for the peer.
+//! Only time counts in which the server waits for the peer. A reader is cut when it takes nothing for long; a sender when
+//! it is slower than a rate for long.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
+
+use crate::deadline::Clock;
 
 /// A wait that begins at the first `Pending` and is forgotten at the next progress.
 struct Wait {
@@ -98,28 +100,83 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Writes<S> {
     }
 }
 
-/// A request's body that fails once nothing has come for `idle` while somebody waited for it.
+/// What a client may still take of its time to send a body. Waiting uses it up, bytes bring it back: a client that is
+/// faster than the rate is never given up, one that stands still is when all is used up, and one that is slower later.
+struct Credit {
+    max: Duration,
+    left: Duration,
+    bytes_per_second: u64,
+    waits: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl Credit {
+    fn new(max: Duration, bytes_per_second: u64) -> Self {
+        Self { max, left: max, bytes_per_second, waits: None }
+    }
+
+    /// The client is waited for; in words, why no longer.
+    fn waits(&mut self, cx: &mut Context<'_>) -> Option<String> {
+        let left = self.left;
+        let (since, timer) = self.waits.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
+        if timer.as_mut().poll(cx).is_pending() {
+            return None;
+        }
+        let ms = self.max.as_millis();
+        Some(match since.elapsed() >= self.max {
+            true => format!("the request's body stood still for {ms} ms"),
+            false => format!(
+                "the request's body came slower than {} bytes a second and was {ms} ms late",
+                self.bytes_per_second
+            ),
+        })
+    }
+
+    /// So many bytes came, or something else that is no wait.
+    fn came(&mut self, bytes: usize) {
+        let waited = self.waits.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
+        let earned = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
+        self.left = self.left.saturating_sub(waited).saturating_add(earned).min(self.max);
+    }
+}
+
+/// A request's body that fails once its client is too slow. While the client is waited for, `clock` stands.
 pub struct Upload {
     body: Body,
-    wait: Wait,
+    credit: Credit,
+    clock: Clock,
+    /// Whether the clock stands for this.
+    waits: bool,
     stalled: Stalled,
 }
 
-/// Whether a body was given up because it stood still.
+/// Why a body was given up, if it was.
 #[derive(Clone, Debug, Default)]
-pub struct Stalled(Arc<AtomicBool>);
+pub struct Stalled(Arc<OnceLock<String>>);
 
 impl Stalled {
-    /// Whether it was.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// In words.
+    pub fn why(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
     }
 }
 
 impl Upload {
-    /// `stalled` is set when the body is given up.
-    pub fn new(body: Body, idle: Duration, stalled: Stalled) -> Self {
-        Self { body, wait: Wait::new(idle), stalled }
+    /// `idle` is the longest silence; `stalled` is told when the body is given up.
+    pub fn new(
+        body: Body,
+        (idle, bytes_per_second): (Duration, u64),
+        clock: Clock,
+        stalled: Stalled,
+    ) -> Self {
+        Self { body, credit: Credit::new(idle, bytes_per_second), clock, waits: false, stalled }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.waits {
+            self.clock.run();
+        }
     }
 }
 
@@ -131,14 +188,24 @@ impl http_body::Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        match self.wait.judge(polled, cx) {
-            Ok(polled) => polled,
-            Err(error) => {
-                self.stalled.0.store(true, Ordering::Release);
-                Poll::Ready(Some(Err(axum::Error::new(error))))
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            if !self.waits {
+                self.waits = true;
+                self.clock.stand();
             }
+            let Some(why) = self.credit.waits(cx) else { return Poll::Pending };
+            self.waits = false;
+            self.clock.run();
+            let error = io::Error::new(io::ErrorKind::TimedOut, why.clone());
+            let _ = self.stalled.0.set(why);
+            return Poll::Ready(Some(Err(axum::Error::new(error))));
+        };
+        if std::mem::take(&mut self.waits) {
+            self.clock.run();
         }
+        let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+        self.credit.came(data.map_or(0, Bytes::len));
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -16,6 +16,8 @@ use cairn_protocol::upload_pack::Service;
 
 use crate::app::App;
 use crate::auth::{self, Access, GitAccess, GitDenied, Read, Write};
+use crate::budget::{Busy, Wait};
+use crate::ops::room::within;
 use crate::ops::{OpError, Served, fetch};
 use body::Inflow;
 
@@ -35,7 +37,7 @@ const NO_CACHE: [(header::HeaderName, &str); 3] = [
 ];
 
 /// A plain text answer with an error status.
-fn refuse(status: StatusCode, text: impl Into<String>) -> Response {
+pub(crate) fn refuse(status: StatusCode, text: impl Into<String>) -> Response {
     let mut text = text.into();
     text.push('\n');
     (status, NO_CACHE, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
@@ -46,6 +48,14 @@ fn too_many(wait_ms: u64) -> Response {
     let mut answer =
         refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests; Retry-After says when to come back");
     answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1_000).max(1)));
+    answer
+}
+
+/// No memory for somebody who was let in.
+fn busy(busy: Busy) -> Response {
+    let mut answer = refuse(StatusCode::SERVICE_UNAVAILABLE, busy.to_string());
+    let seconds = HeaderValue::from(busy.retry_after_ms.div_ceil(1_000));
+    answer.headers_mut().insert(header::RETRY_AFTER, seconds);
     answer
 }
 
@@ -69,6 +79,9 @@ fn denied(denied: GitDenied) -> Response {
 
 /// The HTTP status of an error before the first byte.
 fn failed(error: &OpError) -> Response {
+    if let OpError::Busy(why) = error {
+        return busy(*why);
+    }
     if error.is_ours() {
         tracing::error!(error = %error, "a git request failed");
         let full = StatusCode::INSUFFICIENT_STORAGE;
@@ -113,6 +126,8 @@ async fn enter<A: Access>(
     if parts.headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind.as_bytes() != wanted.as_bytes()) {
         return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("content-type must be {wanted}")));
     }
+    // Better now than when the body is here.
+    app.memory.admit().map_err(busy)?;
     let inflow = Inflow::new(&parts.headers, body)?;
     Ok((served, access, parts.headers, inflow))
 }
@@ -139,6 +154,10 @@ async fn info_refs(
             return refuse(StatusCode::NOT_FOUND, "the dumb protocol is not served; use git 1.6.6 or newer");
         }
     };
+    // Here git shows what it is told; of a request that was refused later it shows a number.
+    if let Err(why) = app.memory.admit() {
+        return busy(why);
+    }
     let served = match service {
         Service::UploadPack => open::<Read>(&app, &headers, &ns, &repo).await.map(|(served, _)| served),
         Service::ReceivePack => open::<Write>(&app, &headers, &ns, &repo).await.map(|(served, _)| served),
@@ -148,8 +167,8 @@ async fn info_refs(
         Err(answer) => return answer,
     };
     let version = protocol_version(&headers);
-    let work = move || fetch::advertise(&served, service, version);
-    match body::blocking(work).await {
+    let work = move |room| fetch::advertise(&Served { room, ..served.clone() }, service, version);
+    match within(&app, Wait::Request, 0, work).await {
         Ok(bytes) => {
             let kind = format!("application/x-{}-advertisement", service.name());
             (NO_CACHE, [(header::CONTENT_TYPE, kind)], bytes).into_response()

@@ -15,6 +15,8 @@ use cairn_protocol::source::SourceError;
 pub use files::Files;
 pub use id::{Pin, RepoId};
 
+use crate::stop::Stopped;
+
 /// Why the store could not do what it was asked. The text is for logs, never for peers.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -57,6 +59,9 @@ pub enum StoreError {
         /// What is allowed.
         max: u64,
     },
+    /// The request for which it was done is to end.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     /// The caller asked for something that has no meaning.
     #[error("{0}")]
     Misuse(&'static str),

@@ -4,6 +4,7 @@
 //! operator names one: OTLP over HTTP with protobuf. Without one no span is made. Attributes name routes, paths, statuses
 //! and request ids, and never headers, queries or bodies, in which tokens are.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -57,7 +58,10 @@ pub fn start(endpoint: Option<&str>) -> Result<Traces, TraceError> {
 
 fn set_up(url: Option<String>) -> Result<Traces, TraceError> {
     let filter = EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    // Colours are for people: journals and containers keep what they are given.
+    let is_seen =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let logs = fmt::layer().with_writer(std::io::stderr).with_ansi(is_seen).with_filter(filter);
     let provider = url.map(|url| provider(&url)).transpose()?;
     let spans = provider.as_ref().map(|provider| {
         let ours = filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("cairn_server"));

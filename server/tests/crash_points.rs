@@ -196,6 +196,34 @@ async fn a_crash_at_every_step_of_giving_space_back() {
     every_step("giving space back", ready, work).await;
 }
 
+/// So many objects that the pack they are rolled into has an index of its own, and the rows of their ids go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_crash_at_every_step_of_rolling_packs_into_one_with_an_index() {
+    let ready = async || {
+        let mut history = History::new(SEED);
+        for op in [Op::Create, Op::Commit, Op::WideCommit, Op::Commit, Op::Commit, Op::Commit] {
+            assert!(history.act(op).await, "a healthy disk");
+        }
+        history
+    };
+    let work = async |history: &mut History| {
+        let Some((_, repo)) = first(history).await else { return false };
+        repo.roll(2).is_ok_and(|rolled| rolled.packs_in == 5)
+    };
+    let mut history = ready().await;
+    assert!(work(&mut history).await);
+    let (id, _) = first(&history).await.expect("a repository");
+    // No file is open after it.
+    history.crash(Loss::Nothing);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let path = history.server.app.files.path(id);
+    let conn = Connection::open_with_flags_and_vfs(path, flags, cairn_faults::VFS).expect("opens");
+    let rows = conn.query_row("SELECT count(*) FROM object", [], |row| row.get::<_, i64>(0));
+    assert_eq!(rows.expect("a count"), 0, "the ids are in an index");
+    drop((conn, history));
+    every_step("rolling into an index", ready, work).await;
+}
+
 /// The steps of a file's layout are taken when it is first opened by a program that knows more of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_crash_at_every_step_of_taking_over_an_older_file() {

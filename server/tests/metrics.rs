@@ -61,7 +61,12 @@ async fn commits_errors_bytes_and_repositories_are_counted() {
     assert!(value("cairn_resident_bytes ").await > 1e6);
     assert!(value("cairn_open_descriptors ").await > 3.0);
     assert!(value("cairn_stored_bytes ").await >= 0.0);
-    assert!(value("cairn_index_turns_taken ").await.abs() < f64::EPSILON);
+    assert!((value("cairn_memory_budget_bytes ").await - 268_435_456.0).abs() < f64::EPSILON);
+    assert!(value("cairn_commit_graph_bytes ").await < 1e6);
+    assert!(value("cairn_commit_graph_evictions_total ").await.abs() < f64::EPSILON);
+    assert!(value("cairn_memory_taken_bytes ").await.abs() < f64::EPSILON);
+    assert!(value("cairn_memory_waiting ").await.abs() < f64::EPSILON);
+    assert!(value("cairn_memory_refused_total ").await.abs() < f64::EPSILON);
     // The request that asks is one itself.
     assert!((value("cairn_requests_in_flight").await - 1.0).abs() < f64::EPSILON);
 }

@@ -60,6 +60,41 @@ async fn a_push_that_stands_still_gets_408_and_the_next_is_served() {
 }
 
 #[tokio::test]
+async fn a_body_that_drips_gets_408_though_it_is_never_silent_for_long() {
+    let (body_idle_ms, body_bytes_per_second_min) = (1_000, 1 << 20);
+    let patience = Patience { body_idle_ms, body_bytes_per_second_min, ..Patience::default() };
+    let server = Server::with(|config| Config { patience, ..config });
+    let token = server.repo("a", "b").await;
+    let origin = server.listen().await;
+    let address = origin.strip_prefix("http://").expect("an origin");
+    for (path, token, kind) in [
+        (format!("{BASE}/namespaces/a/repos"), API_TOKEN, "application/json"),
+        ("/git/a/b.git/git-receive-pack".to_owned(), &token, "application/x-git-receive-pack-request"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: cairn.test\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+             content-type: {kind}\r\ncontent-length: 100000\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.expect("the header is taken");
+        // To git, the length of a line that never gets whole.
+        stream.write_all(b"fff0").await.expect("the body is taken");
+        let (mut answers, mut drips) = stream.into_split();
+        let dripping = tokio::spawn(async move {
+            let mut next = tokio::time::interval(Duration::from_millis(20));
+            while drips.write_all(b"0").await.is_ok() {
+                next.tick().await;
+            }
+        });
+        let mut answer = [0; 12];
+        let read = timeout(Duration::from_secs(60), answers.read_exact(&mut answer)).await;
+        read.expect("the request ends").expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 408", "{path}");
+        dripping.abort();
+    }
+}
+
+#[tokio::test]
 async fn a_body_in_many_pieces_is_taken() {
     let server = server(30_000);
     let origin = server.listen().await;

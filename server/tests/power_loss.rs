@@ -63,7 +63,9 @@ async fn run(seed: u64) -> (u64, u64) {
         for _ in 0..1 + history.random.below(OPS_MAX) {
             // The seeds that are kept found something without it.
             let is_maintained = seed.is_multiple_of(2) && !KEPT.contains(&seed) && history.random.one_in(4);
+            let is_wide = is_maintained && history.random.one_in(3);
             let op = match is_maintained && history.truth.usable().next().is_some() {
+                true if is_wide => history::Op::WideCommit,
                 true => history::Op::Maintain,
                 false => history.pick(),
             };

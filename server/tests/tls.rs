@@ -85,6 +85,14 @@ fn git_trusts_the_certificate_and_a_new_one_is_taken_without_a_restart() {
         std::thread::yield_now();
     }
     assert!(!is_trusted(&server, &old));
+
+    // Without a signal, too: the files are looked at.
+    certify(folder.path());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_trusted(&server, &now) {
+        assert!(Instant::now() < deadline, "a changed file is not seen");
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 fn hang_up(server: &Running) {

@@ -29,14 +29,18 @@ impl Server {
     /// Starts on an empty folder with further arguments, which later starts get too.
     pub fn start_with(args: &[&str]) -> Self {
         let data = tempfile::tempdir().expect("a temporary directory");
-        let (child, origin) = host::start_cairn(data.path(), args).expect("cairn starts");
-        Self { child, origin, data, args: args.iter().map(|arg| (*arg).to_owned()).collect() }
+        Self::start_on_with(data, args)
     }
 
     /// Starts on a folder that may hold something.
     pub fn start_on(data: TempDir) -> Self {
-        let (child, origin) = host::start_cairn(data.path(), &[]).expect("cairn starts");
-        Self { child, origin, data, args: Vec::new() }
+        Self::start_on_with(data, &[])
+    }
+
+    /// Starts on a folder that may hold something with further arguments, which later starts get too.
+    pub fn start_on_with(data: TempDir, args: &[&str]) -> Self {
+        let (child, origin) = host::start_cairn(data.path(), args).expect("cairn starts");
+        Self { child, origin, data, args: args.iter().map(|arg| (*arg).to_owned()).collect() }
     }
 
     /// The scheme and authority that clients use.

@@ -22,6 +22,9 @@ use crate::limits::ATTRIBUTES_BYTES_MAX;
 /// The attributes that matter here, in the order in which they are asked for.
 const NAMES: [&str; 6] = ["text", "crlf", "eol", "ident", "working-tree-encoding", "filter"];
 
+/// How `git config --get` ends where a key is not set.
+const UNSET: i32 = 1;
+
 /// What conversions follow from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sources {
@@ -56,22 +59,30 @@ impl Sources {
             let mut command = Command::new("git");
             command.arg("--git-dir").arg(gitdir).args(args).env_remove("GIT_DIR").env_remove("GIT_WORK_TREE");
             let out = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-            out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
+            Some((out.status.code(), String::from_utf8_lossy(&out.stdout).trim().to_owned()))
         };
         let canonical = |key: &str| {
-            let is_bool = git(&["config", "--type=bool", "--get", key]);
-            is_bool.or_else(|| git(&["config", "--get", key])).unwrap_or_default().to_ascii_lowercase()
+            let value = match git(&["config", "--type=bool", "--get", key]) {
+                Some((Some(0 | UNSET), value)) => Some(value),
+                _ => git(&["config", "--get", key]).map(|(_, value)| value),
+            };
+            value.unwrap_or_default().to_ascii_lowercase()
         };
-        let outside = ["GIT_ATTR_SYSTEM", "GIT_ATTR_GLOBAL"].iter().filter_map(|name| git(&["var", name]));
-        let outside = outside.flat_map(|paths| paths.lines().map(str::to_owned).collect::<Vec<_>>());
-        let global = outside.filter_map(|path| std::fs::read(path).ok());
-        let global = global.filter(|content| content.len() <= ATTRIBUTES_BYTES_MAX).collect();
-        Self {
-            autocrlf: canonical("core.autocrlf"),
-            eol: canonical("core.eol"),
-            global,
-            files: BTreeMap::new(),
-        }
+        let outside = |name: &str| {
+            let paths = git(&["var", name]).filter(|(code, _)| *code == Some(0)).unwrap_or_default().1;
+            let files = paths.lines().filter_map(|path| std::fs::read(path).ok());
+            files.filter(|content| content.len() <= ATTRIBUTES_BYTES_MAX).collect::<Vec<_>>()
+        };
+        // A mount waits for this: the questions are asked at the same time.
+        std::thread::scope(|scope| {
+            let autocrlf = scope.spawn(|| canonical("core.autocrlf"));
+            let eol = scope.spawn(|| canonical("core.eol"));
+            let system = scope.spawn(|| outside("GIT_ATTR_SYSTEM"));
+            let mut global = outside("GIT_ATTR_GLOBAL");
+            global.splice(0..0, system.join().unwrap_or_default());
+            let (autocrlf, eol) = (autocrlf.join().unwrap_or_default(), eol.join().unwrap_or_default());
+            Self { autocrlf, eol, global, files: BTreeMap::new() }
+        })
     }
 
     fn is_text_crlf(&self) -> bool {

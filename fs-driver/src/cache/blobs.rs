@@ -10,17 +10,18 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use cairn_protocol::object::{HashAlgo, Hasher, Kind, ObjectId};
 
+use super::recent::{Held, Recent};
 use crate::config::private_folder;
 use crate::gitdir::idx::finished;
 use crate::limits::{
     CACHE_CHECK_BYTES, CACHE_CHECKED_MAX, CACHE_KEPT_PERCENT, CACHE_STAGE_AGE_MAX, CACHE_TOUCH_AFTER,
 };
-use crate::port::{Blob, Pin};
+use crate::port::Blob;
 
 /// The count of filled bytes before the first look.
 const UNSEEN: u64 = u64::MAX / 2;
@@ -35,12 +36,9 @@ pub struct Blobs {
     seen_bytes: AtomicU64,
     /// The first bytes of the ids whose content this process has hashed.
     checked: Mutex<HashSet<[u8; 8]>>,
+    /// Its locks are taken with no other lock held.
+    recent: Recent,
 }
-
-/// The lock goes with the last handle of the file.
-struct Locked(#[allow(dead_code, reason = "holds the lock")] Arc<File>);
-
-impl Pin for Locked {}
 
 /// What an eviction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +64,7 @@ impl Blobs {
             filled_bytes: AtomicU64::new(UNSEEN),
             seen_bytes: AtomicU64::new(0),
             checked: Mutex::default(),
+            recent: Recent::new(),
         })
     }
 
@@ -86,17 +85,20 @@ impl Blobs {
 
     /// A blob that is here, kept from eviction while it is used.
     pub fn open_blob(&self, id: &ObjectId) -> io::Result<Option<Blob>> {
+        if let Some(blob) = self.recent.get(id) {
+            return Ok(Some(blob));
+        }
         let path = self.path(id);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        // An eviction that holds the lock is about to remove the name: the open file stays whole all the same.
-        let _ = file.try_lock_shared();
         let meta = file.metadata()?;
+        let held = Held::new(file, meta.len());
+        let blob = held.blob();
         if !self.is_checked(id) {
-            if !is_what_it_says(&file, meta.len(), id)? {
+            if !is_what_it_says(&blob.file, meta.len(), id)? {
                 // A loss of power or a broken disk. It is fetched again.
                 log::warn!("{}: the content does not fit the name; removed", path.display());
                 fs::remove_file(&path)?;
@@ -108,10 +110,15 @@ impl Blobs {
         let is_old = |used: SystemTime| now.duration_since(used).is_ok_and(|age| age > CACHE_TOUCH_AFTER);
         if meta.modified().is_ok_and(is_old) {
             // Only the order of eviction suffers.
-            let _ = file.set_modified(now);
+            let _ = blob.file.set_modified(now);
         }
-        let file = Arc::new(file);
-        Ok(Some(Blob { pin: Arc::new(Locked(Arc::clone(&file))), file, size: meta.len() }))
+        self.recent.put(id, &held);
+        Ok(Some(blob))
+    }
+
+    /// Closes what was left open a while ago.
+    pub fn close_idle(&self) {
+        self.recent.close_idle();
     }
 
     fn is_checked(&self, id: &ObjectId) -> bool {
@@ -171,18 +178,27 @@ impl Blobs {
 
     /// Looks how many bytes are here.
     pub fn look(&self) -> io::Result<u64> {
-        Ok(self.evict(u64::MAX)?.kept_bytes)
+        self.look_at_each(&mut |_| ())
+    }
+
+    /// Looks how many bytes are here, and calls `each` with every blob that is.
+    pub fn look_at_each(&self, each: &mut dyn FnMut(&ObjectId)) -> io::Result<u64> {
+        Ok(self.evict_and_tell(u64::MAX, each)?.kept_bytes)
     }
 
     /// Removes what was used longest ago until `bytes_max` holds, if it does not hold already.
     pub fn evict(&self, bytes_max: u64) -> io::Result<Evicted> {
+        self.evict_and_tell(bytes_max, &mut |_| ())
+    }
+
+    fn evict_and_tell(&self, bytes_max: u64, each: &mut dyn FnMut(&ObjectId)) -> io::Result<Evicted> {
         self.filled_bytes.store(0, Ordering::Relaxed);
-        let done = self.evict_now(bytes_max)?;
+        let done = self.evict_now(bytes_max, each)?;
         self.seen_bytes.store(done.kept_bytes, Ordering::Relaxed);
         Ok(done)
     }
 
-    fn evict_now(&self, bytes_max: u64) -> io::Result<Evicted> {
+    fn evict_now(&self, bytes_max: u64, each: &mut dyn FnMut(&ObjectId)) -> io::Result<Evicted> {
         let mut files = Vec::new();
         let mut done = Evicted::default();
         for algo in [HashAlgo::Sha1, HashAlgo::Sha256] {
@@ -196,6 +212,8 @@ impl Blobs {
                         sweep(&file, used);
                         continue;
                     }
+                    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+                    ObjectId::from_hex(algo, name).iter().for_each(&mut *each);
                     done.kept += 1;
                     done.kept_bytes += meta.len();
                     files.push((used, meta.len(), file));
@@ -205,6 +223,8 @@ impl Blobs {
         if done.kept_bytes <= bytes_max {
             return Ok(done);
         }
+        // What is evicted is to be gone.
+        self.recent.clear();
         files.sort_unstable();
         let aim = bytes_max / 100 * CACHE_KEPT_PERCENT;
         for (_, bytes, path) in files {

@@ -13,6 +13,9 @@ use crate::limits::{NAME_BYTES_MAX, SIZES_PER_REQUEST_MAX, XATTR_BYTES_MAX};
 use crate::overlay::{DOTGIT, Facts, Ino, Inode, Kind, ROOT, Slot, Stamp};
 use crate::tree::EntryKind;
 
+/// The names of the extended attributes that there are.
+pub const XATTR_PREFIX: &[u8] = b"user.";
+
 /// What kind of thing an inode is to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
@@ -215,7 +218,7 @@ impl Fs {
     /// it be new or be there.
     pub fn setxattr(&self, ino: Ino, name: &[u8], value: &[u8], create: bool, replace: bool) -> Res<()> {
         self.writable()?;
-        if !name.starts_with(b"user.") || ino == DOTGIT {
+        if !name.starts_with(XATTR_PREFIX) || ino == DOTGIT {
             return Err(Errno::OPNOTSUPP.into());
         }
         if name.len() > NAME_BYTES_MAX {

@@ -19,6 +19,9 @@ use crate::limits::{LINK_TARGET_BYTES_MAX, PASSTHROUGH_BYTES_MIN};
 use crate::overlay::{DOTGIT, Ino, Kind, Op};
 use crate::port::Blob;
 
+/// What is no handle of any open file.
+pub const NO_HANDLE: u64 = 0;
+
 /// An open file.
 pub(super) struct Handle {
     pub ino: Ino,
@@ -74,6 +77,15 @@ impl Source {
                 Ok(buffer)
             }
         }
+    }
+}
+
+impl Source {
+    /// The next data or hole at or behind `at`.
+    pub fn seek(&self, at: u64, data: bool) -> io::Result<u64> {
+        let Self::File(file) = self else { return Err(Errno::INVAL.into()) };
+        let to = if data { SeekFrom::Data(at) } else { SeekFrom::Hole(at) };
+        Ok(rustix::fs::seek(&**file, to)?)
     }
 }
 
@@ -188,6 +200,19 @@ impl Fs {
         }
     }
 
+    /// Where the bytes of a file are that was opened without [`Fs::open_file`]: only to be read. Nothing keeps them in the cache
+    /// between two reads.
+    pub fn source_of(&self, ino: Ino) -> Res<Source> {
+        if ino == DOTGIT {
+            return Ok(Source::Bytes(self.dotgit_text()));
+        }
+        match self.facts(ino)?.kind {
+            Kind::Upper => Ok(Source::File(self.lock().upper(ino)?)),
+            Kind::Base(id) => Ok(Source::File(self.blob(&id, ino)?.file)),
+            _ => Err(Errno::INVAL.into()),
+        }
+    }
+
     fn blob(&self, id: &ObjectId, ino: Ino) -> Res<Blob> {
         self.open_blob(id).ok_or_else(|| {
             let path = self.lock().path(ino).unwrap_or_default();
@@ -231,13 +256,6 @@ impl Fs {
         }
         let file = self.begin_write(handle)?;
         Ok(rustix::fs::fallocate(&*file, flags, at, len).map_err(io::Error::from)?)
-    }
-
-    /// The next data or hole at or behind `at`.
-    pub fn seek(&self, handle: u64, at: u64, data: bool) -> Res<u64> {
-        let Source::File(file) = self.source(handle)? else { return Err(Errno::INVAL.into()) };
-        let to = if data { SeekFrom::Data(at) } else { SeekFrom::Hole(at) };
-        Ok(rustix::fs::seek(&*file, to).map_err(io::Error::from)?)
     }
 
     /// Makes an open file's content local and notes that it changes.

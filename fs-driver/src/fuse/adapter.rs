@@ -24,7 +24,9 @@ use super::convert::{attr, errno, kind, nothing, set_time};
 use super::park::Lot;
 use super::shared::{ATTEMPTS, Notices, Shared, lock, run};
 use crate::errno as errnos;
-use crate::fs::{Attr, Fail, FileKind, Fs, New, PLACE_RESERVED_MAX, Rename, Res, SetAttr};
+use crate::fs::{
+    Attr, Fail, FileKind, Fs, NO_HANDLE, New, PLACE_RESERVED_MAX, Rename, Res, SetAttr, Source, XATTR_PREFIX,
+};
 use crate::limits::{NAME_BYTES_MAX, WRITE_BYTES_MAX};
 use crate::overlay::Ino;
 
@@ -43,6 +45,7 @@ impl Adapter {
             served,
             notices: Mutex::new(send),
             passthrough: AtomicBool::new(false),
+            stateless_files: AtomicBool::new(false),
             stateless_dirs: AtomicBool::new(false),
             backing: Mutex::default(),
             backed: Mutex::default(),
@@ -105,6 +108,11 @@ const XATTR_REPLACE: i32 = 2;
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
 
+/// Where the bytes of an open file are. One that the kernel opened without asking has no handle.
+fn source(fs: &Fs, ino: INodeNo, handle: FileHandle) -> Res<Source> {
+    if handle.0 == NO_HANDLE { fs.source_of(ino.0) } else { fs.source(handle.0) }
+}
+
 fn send_xattr(reply: ReplyXattr, size: u32, result: Result<Vec<u8>, i32>) {
     match result {
         Ok(value) if size == 0 => reply.size(value.len() as u32),
@@ -124,13 +132,20 @@ impl Filesystem for Adapter {
             InitFlags::FUSE_ATOMIC_O_TRUNC,
             InitFlags::FUSE_HANDLE_KILLPRIV_V2,
             InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+            // No file has an access list, and none can be given one: the kernel then remembers that of each.
+            InitFlags::FUSE_POSIX_ACL,
         ];
         for flag in wanted {
             if config.add_capabilities(flag).is_err() {
                 log::info!("the kernel does not offer {flag:?}");
             }
         }
-        let passthrough = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
+        // Where nothing is written, an open file is its inode: the kernel need not tell of it, and keeps what it read.
+        let stateless_files =
+            self.0.fs.options().read_only && config.add_capabilities(InitFlags::FUSE_NO_OPEN_SUPPORT).is_ok();
+        self.0.stateless_files.store(stateless_files, Ordering::Relaxed);
+        let passthrough = !stateless_files
+            && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
             && config.set_max_stack_depth(1).is_ok();
         self.0.passthrough.store(passthrough, Ordering::Relaxed);
         let stateless_dirs = config.add_capabilities(InitFlags::FUSE_NO_OPENDIR_SUPPORT).is_ok();
@@ -275,6 +290,10 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if self.0.stateless_files.load(Ordering::Relaxed) {
+            // The kernel asks this once.
+            return reply.error(errno(Code::NOSYS.raw_os_error()));
+        }
         let (write, truncate) = (is_write(flags), flags.0 & O_TRUNC != 0);
         self.run(
             move |fs| fs.open_file(ino.0, write, truncate),
@@ -329,7 +348,7 @@ impl Filesystem for Adapter {
     fn read(
         &self,
         _: &Request,
-        _: INodeNo,
+        ino: INodeNo,
         handle: FileHandle,
         at: u64,
         len: u32,
@@ -338,7 +357,7 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         self.run(
-            move |fs| Ok(fs.source(handle.0)?.read(at, len as usize)?),
+            move |fs| Ok(source(fs, ino, handle)?.read(at, len as usize)?),
             |_, result| match result {
                 Ok(data) => reply.data(&data),
                 Err(code) => reply.error(errno(code)),
@@ -507,6 +526,11 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        if !name.as_bytes().starts_with(XATTR_PREFIX) {
+            // `ls -l` asks each file for its security label: there are none.
+            self.0.served.fetch_add(1, Ordering::Relaxed);
+            return reply.error(errno(Code::NODATA.raw_os_error()));
+        }
         let name = name.as_bytes().to_vec();
         self.run(move |fs| fs.getxattr(ino.0, &name), move |_, result| send_xattr(reply, size, result));
     }
@@ -533,10 +557,10 @@ impl Filesystem for Adapter {
         self.empty(reply, move |fs| fs.allocate(handle.0, mode, at, len));
     }
 
-    fn lseek(&self, _: &Request, _: INodeNo, handle: FileHandle, at: i64, whence: i32, reply: ReplyLseek) {
+    fn lseek(&self, _: &Request, ino: INodeNo, handle: FileHandle, at: i64, whence: i32, reply: ReplyLseek) {
         let op = move |fs: &Fs| match (u64::try_from(at), whence) {
-            (Ok(at), SEEK_DATA) => fs.seek(handle.0, at, true),
-            (Ok(at), SEEK_HOLE) => fs.seek(handle.0, at, false),
+            (Ok(at), SEEK_DATA) => Ok(source(fs, ino, handle)?.seek(at, true)?),
+            (Ok(at), SEEK_HOLE) => Ok(source(fs, ino, handle)?.seek(at, false)?),
             (Err(_), SEEK_DATA | SEEK_HOLE) => Err(Code::NXIO.into()),
             _ => Err(Code::INVAL.into()),
         };

@@ -76,7 +76,7 @@ pub fn serve(
         MountOption::RW,
     ];
     config.n_threads = Some(1);
-    let mut session = fuser::Session::new(view, mountpoint, &config)?;
+    let mut session = fuser::Session::new(view, mountpoint, &config).map_err(super::device::explain)?;
     let unmounter = session.unmount_callable();
     std::thread::Builder::new().name("cairn-objects".to_owned()).spawn(move || {
         if let Err(error) = session.run() {

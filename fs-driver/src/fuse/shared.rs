@@ -25,6 +25,8 @@ pub(super) struct Shared {
     pub(super) served: Arc<AtomicU64>,
     pub(super) notices: Mutex<Sender<Ino>>,
     pub(super) passthrough: AtomicBool,
+    /// Whether the kernel opens files without asking.
+    pub(super) stateless_files: AtomicBool,
     /// Whether the kernel lists directories without opening them.
     pub(super) stateless_dirs: AtomicBool,
     /// The kernel wants one id for all that have an inode open.

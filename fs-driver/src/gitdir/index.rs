@@ -12,7 +12,6 @@ use cairn_protocol::object::{HashAlgo, Hasher, Kind, ObjectId, TreeEntry, TreeIt
 
 use super::idx::finished;
 use super::pack::broken;
-use super::store::Store;
 use super::untracked::{self, Folder};
 use crate::hydrate::order::Candidate;
 use crate::limits::{INDEX_ENTRIES_MAX, TREE_DEPTH_MAX};
@@ -46,11 +45,14 @@ pub struct Listing {
     algo: HashAlgo,
 }
 
+/// Answers the bytes of a tree.
+pub type ReadTree<'a> = dyn FnMut(&ObjectId) -> io::Result<Vec<u8>> + 'a;
+
 /// Reads the whole tree. `None` where it has more files or deeper folders than an index is prepared for.
-pub fn list(store: &Store, root: &ObjectId) -> io::Result<Option<Listing>> {
+pub fn list(read: &mut ReadTree<'_>, root: &ObjectId) -> io::Result<Option<Listing>> {
     let (items, cache_tree, folders) = Default::default();
     let mut listing = Listing { items, cache_tree, folders, is_regular: true, algo: root.algo() };
-    let whole = listing.walk(store, root, &mut Vec::new(), b"", (0, false))?;
+    let whole = listing.walk(read, root, &mut Vec::new(), b"", (0, false))?;
     if !listing.is_regular {
         // The first of equal names is the one that the mount shows.
         listing.items.sort_by(|a, b| a.path.cmp(&b.path));
@@ -98,7 +100,7 @@ impl Listing {
     /// Adds a folder, which is so deep and may be hidden. Answers how many files are in it.
     fn walk(
         &mut self,
-        store: &Store,
+        read: &mut ReadTree<'_>,
         id: &ObjectId,
         path: &mut Vec<u8>,
         name: &[u8],
@@ -107,7 +109,7 @@ impl Listing {
         if depth > TREE_DEPTH_MAX {
             return Ok(None);
         }
-        let data = store.tree(id)?;
+        let data = read(id)?;
         let before = self.items.len();
         let outer = std::mem::take(&mut self.cache_tree);
         let here = self.folders.len();
@@ -129,7 +131,7 @@ impl Listing {
                     let kid = self.folders.len();
                     self.folders[here].kids.push(kid);
                 }
-                if self.walk(store, &entry_id, path, entry.name, (depth + 1, is_hidden))?.is_none() {
+                if self.walk(read, &entry_id, path, entry.name, (depth + 1, is_hidden))?.is_none() {
                     return Ok(None);
                 }
             } else {

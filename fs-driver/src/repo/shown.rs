@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::thread::{self, JoinHandle};
 
 use super::Repo;
 use crate::attributes::rules::Sources;
@@ -11,6 +13,16 @@ use crate::attributes::view::Converted;
 use crate::gitdir::index::Listing;
 use crate::limits::{ATTRIBUTES_BYTES_MAX, ATTRIBUTES_TOTAL_BYTES_MAX, RULES_AT_MOUNT_MAX};
 use crate::port::Objects;
+
+/// Where a mount keeps what its conversions follow from.
+fn kept_in(state: &Path) -> PathBuf {
+    state.join("attributes.json")
+}
+
+/// Whether something was mounted with this state before.
+fn is_old(state: &Path) -> bool {
+    state.join("overlay/checkpoint").exists()
+}
 
 impl Repo {
     /// Brings what git reads to answer `git status`, and what says how files are shown: in few requests and before the
@@ -32,19 +44,31 @@ impl Repo {
         receiver.recv().map_err(io::Error::other)?
     }
 
-    /// The tree as it is shown: with the conversions that git's settings and attributes ask for. They are those of the
-    /// first mount. A tree without a listing is too large to be converted.
-    pub fn view(self: &Arc<Self>, listing: Option<&Listing>) -> io::Result<Converted> {
+    /// Asks git for its settings, where they are not those of an earlier mount. They come while the rest is made ready.
+    pub fn ask_settings(&self) -> Option<JoinHandle<Sources>> {
         let state = self.record.state();
-        let kept = state.join("attributes.json");
-        let is_old = state.join("overlay/checkpoint").exists();
+        let is_known = kept_in(&state).exists() || is_old(&state);
+        let gitdir = self.gitdir();
+        (!is_known).then(|| thread::spawn(move || Sources::ask(&gitdir)))
+    }
+
+    /// The tree as it is shown: with the conversions that git's settings and attributes ask for. They are those of the
+    /// first mount. A tree without a listing is too large to be converted. `settings` are those that were asked for, if they
+    /// were.
+    pub fn view(
+        self: &Arc<Self>,
+        listing: Option<&Listing>,
+        settings: Option<JoinHandle<Sources>>,
+    ) -> io::Result<Converted> {
+        let state = self.record.state();
+        let kept = kept_in(&state);
         let sources = match Sources::load(&kept)? {
             Some(sources) => sources,
             // What was mounted without conversions stays so.
-            None if is_old => Sources::default(),
+            None if is_old(&state) => Sources::default(),
             None => {
                 let sources = match listing {
-                    Some(listing) => self.sources(listing)?,
+                    Some(listing) => self.sources(listing, settings)?,
                     None => Sources::default(),
                 };
                 sources.save(&kept)?;
@@ -55,8 +79,9 @@ impl Repo {
         Converted::new(inner, self.root, &sources, &state)
     }
 
-    fn sources(&self, listing: &Listing) -> io::Result<Sources> {
-        let mut sources = Sources::ask(&self.gitdir());
+    fn sources(&self, listing: &Listing, settings: Option<JoinHandle<Sources>>) -> io::Result<Sources> {
+        let asked = settings.and_then(|asked| asked.join().ok());
+        let mut sources = asked.unwrap_or_else(|| Sources::ask(&self.gitdir()));
         let mut bytes = 0;
         for file in listing.regular_files() {
             let Some(folder) = file.path.strip_suffix(b".gitattributes") else { continue };

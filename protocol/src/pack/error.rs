@@ -74,6 +74,15 @@ pub enum PackError {
         /// The limit.
         max: u64,
     },
+    /// An object that a rule asks for would be held as a whole, and there is no memory for that: see
+    /// [`Scanned::set_memory`](crate::pack::Scanned::set_memory).
+    #[error("object of {bytes} bytes would be held, at most {max} may be")]
+    Held {
+        /// Its size.
+        bytes: u64,
+        /// What may be held.
+        max: u64,
+    },
     /// The pack has too many objects.
     #[error("pack of {count} objects, at most {max} are allowed")]
     TooManyObjects {
@@ -154,7 +163,7 @@ impl PackError {
             Self::Malformed { .. } | Self::Delta { .. } | Self::Collision { .. } => Class::Malformed,
             Self::WrongKind { .. } | Self::Duplicate { .. } | Self::Object { .. } => Class::Malformed,
             Self::Truncated { .. } | Self::Inflate { .. } | Self::Checksum { .. } => Class::Corrupt,
-            Self::ObjectTooLarge { .. } | Self::TooManyObjects { .. } => Class::TooLarge,
+            Self::Held { .. } | Self::ObjectTooLarge { .. } | Self::TooManyObjects { .. } => Class::TooLarge,
             Self::TooMuch { .. } | Self::TooDeep { .. } => Class::TooLarge,
             Self::MissingBase { .. } | Self::Missing { .. } => Class::Missing,
             Self::Source(_) | Self::Read(_) | Self::Unfinished => Class::Unavailable,

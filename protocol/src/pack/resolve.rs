@@ -38,6 +38,9 @@ pub struct Resolver<'a> {
     pub(crate) stopped: AtomicBool,
     trailer: ObjectId,
     pack_bytes: u64,
+    /// What the deltas say is the largest object that has to be held.
+    pub(crate) largest_held: u64,
+    pub(crate) held_bytes_max: u64,
 }
 
 /// What workers found.
@@ -54,7 +57,8 @@ impl<'a> Resolver<'a> {
         known: &'a dyn Known,
         check: &'a dyn Check,
     ) -> Result<Self, PackError> {
-        let Scanned { options, mut table, ref_bases, trailer, pack_bytes } = scanned;
+        let Scanned { options, mut table, ref_bases, trailer, pack_bytes, largest_held, held_bytes_max } =
+            scanned;
         let mut forest = Forest::plant(&mut table, &ref_bases);
         drop(ref_bases);
         find_external(&table, &mut forest.groups, known)?;
@@ -77,6 +81,8 @@ impl<'a> Resolver<'a> {
             stopped: AtomicBool::new(false),
             trailer,
             pack_bytes,
+            largest_held,
+            held_bytes_max,
         })
     }
 

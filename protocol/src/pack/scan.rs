@@ -40,9 +40,24 @@ pub struct Scanned {
     pub(crate) ref_bases: Vec<u8>,
     pub(crate) trailer: ObjectId,
     pub(crate) pack_bytes: u64,
+    pub(crate) largest_held: u64,
+    pub(crate) held_bytes_max: u64,
 }
 
 impl Scanned {
+    /// The largest object, delta or base that resolving holds as a whole, in bytes. A worker holds up to three of these;
+    /// what is only hashed while it is read does not count.
+    pub fn largest_held(&self) -> u64 {
+        self.largest_held
+    }
+
+    /// Sets, now that the pack is known, the bytes of delta bases that all workers together keep, and the largest object
+    /// that may be held because a rule asks for it.
+    pub fn set_memory(&mut self, cache_bytes: u64, held_bytes_max: u64) {
+        self.options.cache_bytes = cache_bytes;
+        self.held_bytes_max = held_bytes_max;
+    }
+
     /// How many entries the pack has.
     pub fn object_count(&self) -> u32 {
         self.table.len()
@@ -83,6 +98,7 @@ pub fn scan(
         ref_bases: Vec::new(),
         resolved_bytes_left: RESOLVED_BYTES_FLOOR
             .saturating_add(bytes.len().saturating_mul(RESOLVED_BYTES_PER_PACK_BYTE)),
+        largest_held: 0,
     };
     let count = scanner.pack_header()?;
     for done in 0..count {
@@ -92,12 +108,14 @@ pub fn scan(
         }
     }
     progress(count, count);
-    let Scanner { window, mut table, mut ref_bases, .. } = scanner;
+    let Scanner { window, mut table, mut ref_bases, largest_held, .. } = scanner;
     table.end = window.end();
     let trailer = window.finish()?;
     table.shrink();
     ref_bases.shrink_to_fit();
-    Ok(Scanned { options: *options, table, ref_bases, trailer, pack_bytes: bytes.len() })
+    let pack_bytes = bytes.len();
+    let held_bytes_max = options.object_bytes_max;
+    Ok(Scanned { options: *options, table, ref_bases, trailer, pack_bytes, largest_held, held_bytes_max })
 }
 
 struct Scanner<'a> {
@@ -108,6 +126,7 @@ struct Scanner<'a> {
     table: Table,
     ref_bases: Vec<u8>,
     resolved_bytes_left: u64,
+    largest_held: u64,
 }
 
 impl Scanner<'_> {
@@ -138,6 +157,10 @@ impl Scanner<'_> {
         match header.kind {
             EntryKind::Whole(kind) => {
                 let id = self.whole(at, kind, header.size)?;
+                // A blob is held where a delta builds upon it, which then tells its size.
+                if kind != Kind::Blob {
+                    self.hold(header.size);
+                }
                 self.account(header.size)?;
                 self.table.push_whole(at, kind, header.size, &id);
             }
@@ -155,6 +178,10 @@ impl Scanner<'_> {
             }
         }
         Ok(())
+    }
+
+    fn hold(&mut self, bytes: u64) {
+        self.largest_held = self.largest_held.max(bytes);
     }
 
     fn admit(&self, bytes: u64) -> Result<(), PackError> {
@@ -191,6 +218,7 @@ impl Scanner<'_> {
         self.admit(sizes.result)?;
         self.admit(sizes.base)?;
         self.account(sizes.result)?;
+        self.hold(size.max(sizes.base).max(sizes.result));
         Ok(sizes.result)
     }
 

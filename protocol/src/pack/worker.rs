@@ -133,6 +133,10 @@ impl<'r, 'a> Worker<'r, 'a> {
         if kind == Kind::Blob && frame.is_spent() {
             return Ok(());
         }
+        if table.size(index) > resolver.largest_held {
+            let at = table.offset(index);
+            return Err(PackError::Malformed { at, why: "a delta is for a base of another size" });
+        }
         let mut result = std::mem::take(&mut self.result);
         self.reader.read(table, index, &mut result)?;
         self.result = result;
@@ -318,6 +322,10 @@ impl<'r, 'a> Worker<'r, 'a> {
 
     /// Any object of the pack, once all is resolved.
     pub(crate) fn object(&mut self, index: u32) -> Result<Vec<u8>, PackError> {
+        let (bytes, max) = (self.resolver.table.size(index), self.resolver.held_bytes_max);
+        if bytes > max {
+            return Err(PackError::Held { bytes, max });
+        }
         let mut path = Vec::new();
         let mut place = Place::Entry(index);
         while let Some((index, below)) = self.resolver.step_down(place) {

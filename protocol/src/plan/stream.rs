@@ -38,6 +38,7 @@ pub struct PackStream {
     window_of: Option<(u16, u32, u64)>,
     trailer: Trailer,
     finished: bool,
+    object_bytes_max: u64,
 }
 
 impl PackStream {
@@ -61,19 +62,48 @@ impl PackStream {
             window_of: None,
             trailer,
             finished: false,
+            object_bytes_max: u64::MAX,
         }
     }
 
-    /// Fills `into` from its start; answers how many bytes it wrote, fewer than its length only at the end.
+    /// Refuses from now on to make objects of more than so many bytes, also as bases. What is refused may be asked for
+    /// again.
+    pub fn limit(&mut self, object_bytes_max: u64) {
+        self.object_bytes_max = object_bytes_max;
+    }
+
+    /// Whether the last byte is out.
+    pub fn is_ended(&self) -> bool {
+        self.finished && self.pending_at == self.pending.len()
+    }
+
+    /// Bytes of a made object that wait in memory to go out.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.len() - self.pending_at
+    }
+
+    /// Takes them: they come next in the pack, before what [`PackStream::fill`] makes from now on.
+    pub fn take_pending(&mut self) -> Vec<u8> {
+        let rest = self.pending.split_off(self.pending_at);
+        (self.pending, self.pending_at) = (Vec::new(), 0);
+        if !self.finished {
+            self.hash(&rest);
+        }
+        rest
+    }
+
+    /// Fills `into` from its start; answers how many bytes it wrote, fewer than its length only at the end, or before an
+    /// error, which comes with the next call.
     pub fn fill(&mut self, source: &dyn ObjectSource, into: &mut [u8]) -> Result<usize, WalkError> {
         let mut filled = 0;
         while filled < into.len() {
             let rest = into.get_mut(filled..).unwrap_or_default();
-            let n = self.piece(source, rest)?;
-            if n == 0 {
-                break;
+            match self.piece(source, rest) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(_) if filled > 0 => break,
+                Err(error) => return Err(error),
             }
-            filled += n;
         }
         Ok(filled)
     }
@@ -107,7 +137,8 @@ impl PackStream {
                 (n, u64::from(bytes))
             }
             Item::Whole { at } => {
-                self.pending = whole_entry(&mut Reader::new(source, self.algo), at)?;
+                let mut reader = Reader::new(source, self.algo).limited(self.object_bytes_max);
+                self.pending = whole_entry(&mut reader, at)?;
                 self.pending_at = 0;
                 self.item += 1;
                 return self.piece(source, into);

@@ -8,6 +8,7 @@ use crate::object::{HashAlgo, Kind, ObjectId};
 use crate::pack::delta;
 use crate::pack::entry;
 use crate::pack::inflate::Inflater;
+use crate::pack::limits::SCRATCH_BYTES_MAX;
 use crate::source::{Base, ObjRef, ObjectSource, Record};
 
 /// Reads objects of one repository. Not shared between threads; each walk has its own.
@@ -17,7 +18,7 @@ pub struct Reader<'a> {
     algo: HashAlgo,
     inflater: Inflater,
     raw: Vec<u8>,
-    cache: HashMap<ObjRef, Rc<[u8]>>,
+    cache: HashMap<ObjRef, Rc<Vec<u8>>>,
     order: VecDeque<ObjRef>,
     cached_bytes: usize,
     object_bytes_max: u64,
@@ -54,20 +55,21 @@ impl<'a> Reader<'a> {
         self.source.lookup(&id)?.ok_or(WalkError::Missing(id))
     }
 
-    /// The whole bytes of an object, with its kind.
-    pub fn read(&mut self, at: ObjRef) -> Result<(Kind, Rc<[u8]>), WalkError> {
+    /// The whole bytes of an object, with its kind. While it is made, as many bytes are held up to three times: its base,
+    /// its delta and itself.
+    pub fn read(&mut self, at: ObjRef) -> Result<(Kind, Rc<Vec<u8>>), WalkError> {
         let record = self.source.record(at)?;
         let data = self.resolve(at, &record)?;
         Ok((record.kind, data))
     }
 
-    fn resolve(&mut self, at: ObjRef, record: &Record) -> Result<Rc<[u8]>, WalkError> {
+    fn resolve(&mut self, at: ObjRef, record: &Record) -> Result<Rc<Vec<u8>>, WalkError> {
         if let Some(data) = self.cache.get(&at) {
             return Ok(Rc::clone(data));
         }
         // Down the chain to a whole object or to one that the cache has, then back up.
         let mut chain = vec![(at, *record)];
-        let mut data: Rc<[u8]> = loop {
+        let mut data: Rc<Vec<u8>> = loop {
             let (here, top) = *chain.last().expect("starts with one and never shrinks here");
             if top.size > self.object_bytes_max {
                 return Err(WalkError::TooLarge { bytes: top.size, max: self.object_bytes_max });
@@ -75,7 +77,7 @@ impl<'a> Reader<'a> {
             match top.base {
                 Base::None => {
                     chain.pop();
-                    let whole: Rc<[u8]> = self.inflate(here.source, &top)?.into();
+                    let whole = Rc::new(self.inflate(here.source, &top)?);
                     self.keep(here, &whole);
                     break whole;
                 }
@@ -89,7 +91,7 @@ impl<'a> Reader<'a> {
             let instructions = self.inflate(here.source, &record)?;
             let mut out = Vec::new();
             delta::apply(&data, &instructions, &mut out, record.size).map_err(|e| corrupt(&record, e))?;
-            data = out.into();
+            data = Rc::new(out);
             self.keep(here, &data);
         }
         Ok(data)
@@ -105,10 +107,13 @@ impl<'a> Reader<'a> {
         let body = self.raw.get(header.header_bytes..).unwrap_or_default();
         let mut out = Vec::new();
         self.inflater.inflate(body, header.size, &mut out).map_err(|e| corrupt(record, e))?;
+        if self.raw.capacity() > SCRATCH_BYTES_MAX {
+            self.raw = Vec::new();
+        }
         Ok(out)
     }
 
-    fn keep(&mut self, at: ObjRef, data: &Rc<[u8]>) {
+    fn keep(&mut self, at: ObjRef, data: &Rc<Vec<u8>>) {
         if data.len() > READER_CACHE_BYTES / 4 || self.cache.insert(at, Rc::clone(data)).is_some() {
             return;
         }

@@ -142,7 +142,7 @@ impl<'r, 'a> TreeWalk<'r, 'a> {
         &self,
         tree: ObjRef,
         data: &[u8],
-        olds: &[(Rc<[u8]>, bool)],
+        olds: &[(Rc<Vec<u8>>, bool)],
     ) -> Result<Vec<Changed>, WalkError> {
         let algo = self.reader.algo();
         let mut olds: Vec<_> =
@@ -183,7 +183,7 @@ impl<'r, 'a> TreeWalk<'r, 'a> {
         Ok(changed)
     }
 
-    fn tree(&mut self, at: ObjRef) -> Result<Rc<[u8]>, WalkError> {
+    fn tree(&mut self, at: ObjRef) -> Result<Rc<Vec<u8>>, WalkError> {
         let (kind, data) = self.reader.read(at)?;
         if kind != Kind::Tree {
             return Err(self.corrupt(at, "a tree entry names another kind of object"));

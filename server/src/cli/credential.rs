@@ -126,11 +126,14 @@ pub(super) fn settings(target: &Target) -> Result<Vec<(String, String)>, Problem
     let mut words = vec![program.to_string_lossy().into_owned(), "credential".to_owned()];
     words.extend(target.as_arguments()?);
     let helper: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-    Ok(vec![
+    let mut settings = vec![
         (format!("credential.{server}.helper"), String::new()),
         (format!("credential.{server}.helper"), format!("!{}", helper.join(" "))),
         (format!("credential.{server}.useHttpPath"), "true".to_owned()),
-    ])
+    ];
+    // git takes the file instead of the system's authorities; it is told so for this server alone.
+    settings.extend(target.ca_file()?.map(|file| (format!("http.{server}.sslCAInfo"), file)));
+    Ok(settings)
 }
 
 /// A word for a shell.

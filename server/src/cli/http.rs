@@ -2,16 +2,20 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::crypto::ring;
 use serde_json::Value;
+use ureq::config::ConfigBuilder;
 use ureq::http::{Method, Request, Response, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::typestate::AgentScope;
 use ureq::{Agent, Body, SendBody};
 
+use super::authorities;
 use super::target::RepoName;
 use crate::limits::{CLI_ANSWER_BYTES_MAX, CLI_ANSWER_SECONDS_MAX, CLI_CONNECT_SECONDS_MAX, CLI_PAGES_MAX};
 
@@ -98,12 +102,24 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(origin: &str, account: &str, token: &str) -> Result<Self, Problem> {
+    /// `ca_file`: authorities that are trusted beside the system's.
+    pub(super) fn new(
+        origin: &str,
+        account: &str,
+        token: &str,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, Problem> {
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Problem::Usage("the API token is empty or holds more than one word".into()));
         }
+        let trust = match (origin.starts_with("https://"), ca_file) {
+            (true, Some(file)) => Some(authorities::with_file(file).map_err(Problem::Usage)?),
+            (true, None) => Some(authorities::usual()),
+            // Reading the system's takes longer than most answers.
+            (false, _) => None,
+        };
         Ok(Self {
-            agent: agent(origin.starts_with("https://")),
+            agent: settings(tls(trust)).build().into(),
             origin: origin.to_owned(),
             base: format!("{origin}/client/v4/accounts/{}/artifacts", part(account)),
             authorization: format!("Bearer {token}"),
@@ -212,22 +228,36 @@ impl Client {
     }
 }
 
-/// What sends requests. It follows no redirect, which would carry a token elsewhere.
+/// What sends requests to a server whose certificate the usual authorities must have signed.
 pub(crate) fn agent(is_https: bool) -> Agent {
-    let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
-    if is_https {
-        tls = tls.root_certs(RootCerts::from(authorities()));
+    settings(tls(is_https.then(authorities::usual))).build().into()
+}
+
+/// TLS that believes these authorities; without any, for a server that is asked without TLS.
+pub(super) fn tls(trust: Option<Vec<Certificate<'static>>>) -> TlsConfig {
+    let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
+    match trust {
+        Some(trust) => builder.root_certs(RootCerts::from(trust)).build(),
+        None => builder.build(),
     }
-    let config = Agent::config_builder()
-        .tls_config(tls.build())
+}
+
+/// TLS that believes any certificate: for a server at a loopback address that gets nothing secret.
+pub(super) fn tls_unchecked() -> TlsConfig {
+    let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
+    builder.disable_verification(true).build()
+}
+
+/// How all commands ask. No redirect is followed, which would carry a token elsewhere.
+pub(super) fn settings(tls: TlsConfig) -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        .tls_config(tls)
         .user_agent(concat!("cairn/", env!("CARGO_PKG_VERSION")))
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
         .timeout_connect(Some(Duration::from_secs(CLI_CONNECT_SECONDS_MAX)))
         .timeout_per_read(Some(Duration::from_secs(CLI_ANSWER_SECONDS_MAX)))
-        .build();
-    config.into()
 }
 
 /// The route of a repository, and what follows it.
@@ -244,12 +274,12 @@ fn built<T>(request: Result<Request<T>, ureq::http::Error>) -> Result<Request<T>
     request.map_err(|error| Problem::Usage(format!("this makes no request: {error}")))
 }
 
-fn body(response: &mut Response<Body>) -> Result<Vec<u8>, Problem> {
+pub(super) fn body(response: &mut Response<Body>) -> Result<Vec<u8>, Problem> {
     let read = response.body_mut().with_config().limit(CLI_ANSWER_BYTES_MAX).read_to_vec();
     read.map_err(|error| Problem::Failed(format!("the answer broke off or is too long: {error}")))
 }
 
-fn refused(status: u16, body: &[u8]) -> Problem {
+pub(super) fn refused(status: u16, body: &[u8]) -> Problem {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let error = answer.pointer("/errors/0").unwrap_or(&Value::Null);
     let text = |pointer| error.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -259,15 +289,4 @@ fn refused(status: u16, body: &[u8]) -> Problem {
     };
     let code = error.get("code").and_then(Value::as_u64).unwrap_or_default();
     Problem::Refused { status, code, message, pointer: text("/source/pointer"), details: error.clone() }
-}
-
-/// The system's certificate authorities (`SSL_CERT_FILE` names others), Mozilla's where it has none.
-fn authorities() -> Vec<Certificate<'static>> {
-    let system = rustls_native_certs::load_native_certs().certs;
-    let mut found: Vec<_> = system.iter().map(|cert| Certificate::from_der(cert).to_owned()).collect();
-    if found.is_empty() {
-        let mozilla = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
-        found.extend(mozilla.iter().map(|cert| Certificate::from_der(cert).to_owned()));
-    }
-    found
 }

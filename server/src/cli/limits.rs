@@ -59,6 +59,12 @@ fn unset(serve: &Command) -> impl Iterator<Item = Setting> {
     UNSET.iter().filter_map(|flag| setting(serve, flag))
 }
 
+/// Descriptors that a server started here could have, and the connections that they leave room for.
+fn here() -> Option<(u64, usize)> {
+    let descriptors = crate::descriptors::raise().ok()?;
+    Some((descriptors, crate::descriptors::connections(descriptors)))
+}
+
 pub(super) fn run(args: LimitsArgs) -> Result<(), Problem> {
     let serve = serve();
     if args.json {
@@ -72,6 +78,11 @@ pub(super) fn run(args: LimitsArgs) -> Result<(), Problem> {
         };
         show::table(&["name", "#default", "set by", "what it bounds"], limits.iter().map(row))?;
         show::line("")?;
+    }
+    if let Some((descriptors, connections)) = here() {
+        show::line(&format!(
+            "HERE: {descriptors} descriptors are allowed: room for {connections} connections\n"
+        ))?;
     }
     show::line("OFF UNLESS SET:")?;
     let row = |setting: Setting| vec![setting.flag.to_owned(), setting.env, setting.about];
@@ -102,7 +113,9 @@ fn document(serve: &Command) -> Json {
     let unset: Vec<Json> = unset(serve)
         .map(|setting| json!({ "flag": setting.flag, "env": setting.env, "about": setting.about }))
         .collect();
-    json!({ "limits": rows, "off_unless_set": unset })
+    let here = here()
+        .map(|(descriptors, connections)| json!({ "descriptors": descriptors, "connections": connections }));
+    json!({ "limits": rows, "off_unless_set": unset, "here": here })
 }
 
 /// The tables as `docs/limits.md` has them.

@@ -16,6 +16,10 @@ pub(super) struct Target {
     /// A file that holds the API token; else CAIRN_API_TOKEN is read. A token is never an argument
     #[arg(long, global = true, env = "CAIRN_TOKEN_FILE", help_heading = "Server", value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// A PEM file with certificate authorities that are trusted beside the system's; git is told of it by `clone` and
+    /// `credential setup`
+    #[arg(long, global = true, env = "CAIRN_CA_FILE", help_heading = "Server", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// The data folder of a local server, for its URL and token
     #[arg(long, global = true, env = "CAIRN_DATA", default_value = "./cairn-data", help_heading = "Server")]
     data: PathBuf,
@@ -70,15 +74,14 @@ impl Target {
             None if is_local() => self.local("api-token").ok_or_else(|| self.no_token())?,
             None => return Err(self.no_token()),
         };
-        Client::new(&origin, &self.account, token.trim())
+        Client::new(&origin, &self.account, token.trim(), self.ca_file.as_deref())
     }
 
     /// The options that lead another process to the same server; the token stays where it is.
     pub(super) fn as_arguments(&self) -> Result<Vec<String>, Problem> {
         let mut arguments = vec!["--url".to_owned(), self.origin()?];
         let mut path = |option: &str, path: &Path| -> Result<(), Problem> {
-            let whole = std::path::absolute(path).map_err(|error| Problem::Failed(error.to_string()))?;
-            arguments.extend([option.to_owned(), whole.to_string_lossy().into_owned()]);
+            arguments.extend([option.to_owned(), absolute(path)?]);
             Ok(())
         };
         match &self.token_file {
@@ -86,10 +89,18 @@ impl Target {
             None if self.local("api-token").is_some() => path("--data", &self.data)?,
             None => {}
         }
+        if let Some(file) = &self.ca_file {
+            path("--ca-file", file)?;
+        }
         if self.account != "local" {
             arguments.extend(["--account".to_owned(), self.account.clone()]);
         }
         Ok(arguments)
+    }
+
+    /// The whole path of the file of authorities, where one is named.
+    pub(super) fn ca_file(&self) -> Result<Option<String>, Problem> {
+        self.ca_file.as_deref().map(absolute).transpose()
     }
 
     /// `NAMESPACE/NAME`, or a name in the usual namespace.
@@ -132,6 +143,11 @@ impl Target {
             "no API token: set CAIRN_API_TOKEN, or name a file that holds it with --token-file".into(),
         )
     }
+}
+
+fn absolute(path: &Path) -> Result<String, Problem> {
+    let whole = std::path::absolute(path).map_err(|error| Problem::Failed(error.to_string()))?;
+    Ok(whole.to_string_lossy().into_owned())
 }
 
 /// A file of one short line.

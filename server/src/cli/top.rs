@@ -157,12 +157,13 @@ fn table(now: &Samples, before: &Samples, seconds: Option<f64>) -> String {
             gauge("cairn_open_descriptors"),
         ),
         format!(
-            "repositories {}   stored {}   open files {}   catalog queue {}   index turns taken {}   cache hits {share:.0} %",
+            "repositories {}   stored {}   open files {}   catalog queue {}   memory taken {}   waiting {}   cache hits {share:.0} %",
             gauge("cairn_repositories"),
             bytes(gauge("cairn_stored_bytes")),
             gauge("cairn_open_files"),
             gauge("cairn_catalog_queue"),
-            gauge("cairn_index_turns_taken"),
+            bytes(gauge("cairn_memory_taken_bytes")),
+            gauge("cairn_memory_waiting"),
         ),
     ];
     lines.iter().for_each(|line| out.push_str(&format!("{line}\n")));

@@ -1,6 +1,6 @@
 //! `cairn maintain`: what keeps files small. On the data folder itself, or by the server that holds it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -86,7 +86,8 @@ fn server_of(data: &Path, account: &str) -> Result<Client, Failure> {
             "a server uses {data} and maintains it by itself; to ask it now, set CAIRN_API_TOKEN: {error}"
         )
     })?;
-    Ok(Client::new(origin.trim_end_matches('/'), account, &token)?)
+    let ca_file = std::env::var_os("CAIRN_CA_FILE").filter(|file| !file.is_empty()).map(PathBuf::from);
+    Ok(Client::new(origin.trim_end_matches('/'), account, &token, ca_file.as_deref())?)
 }
 
 /// What was done for one repository, as REST tells it.

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::app::App;
 use crate::auth::{self, Edit, Grant};
+use crate::budget::Wait;
 use crate::error::{Error, Result, code};
 use crate::limits::{
     IMPORT_LOOK_MS, IMPORT_PAUSE_MS, IMPORT_PROBES_MAX, IMPORT_TRIES_MAX, IMPORT_WAIT_MS, IMPORTS_MAX,
@@ -23,8 +24,10 @@ use crate::limits::{
 use crate::names::{Name, is_branch_name};
 use crate::ops::create::Created;
 use crate::ops::import::{self, Fetched, Probed, Source};
+use crate::ops::index::index_bytes;
 use crate::ops::push::By;
-use crate::ops::{self, OpError};
+use crate::ops::room::within;
+use crate::ops::{self, OpError, Served};
 use crate::random;
 use crate::store::RepoId;
 use crate::store::catalog::{CatalogError, ImportRow, NewRepo, RepoRow, Scope};
@@ -294,7 +297,9 @@ fn source(wish: &Wish) -> Result<(Source, Option<Credentials>)> {
 }
 
 async fn probe(app: &App, source: &Source, credentials: Option<Credentials>) -> Result<Probed> {
-    let turn = Arc::clone(&app.imports.0.probes).acquire_owned().await.map_err(Error::internal)?;
+    let turn = Arc::clone(&app.imports.0.probes).acquire_owned();
+    let turn = timeout(Duration::from_millis(app.memory.config().wait_ms), turn).await;
+    let turn = turn.map_err(|_| app.memory.refuse())?.map_err(Error::internal)?;
     let (config, source) = (app.config.imports.clone(), source.clone());
     let work = move || {
         let _held = turn;
@@ -381,20 +386,21 @@ async fn run(
         if probed.format() != row.object_format {
             return Err(Error::new(code::INVALID_URL, "the remote has another object format now").into());
         }
-        let turn = match fetched.spool.as_ref().is_some_and(|spool| spool.is_on_disk(0)) {
-            true => Arc::clone(&app.index_turns).acquire_owned().await.ok(),
-            false => None,
-        };
-        if let Some(ended) = job.halted() {
-            return Err(ended);
-        }
+        let bytes = fetched.spool.as_ref().map_or(0, index_bytes);
+        let (chosen, halt) = (probed.chosen, Arc::clone(&job.halt));
         let actor = format!("import:{}", row.id);
         let by = By { kind: EntryKind::Import, actor, time_ms: app.clock.now_ms(), nonce: random::bytes() };
-        ops::blocking(move || {
-            let _held = turn;
-            import::land(&served, &probed.chosen, fetched, by)
-        })
-        .await?;
+        let land = move |room| match halt.is_going() {
+            true => {
+                let served = Served { room, ..served.clone() };
+                Ok(Some(import::land(&served, &chosen, &fetched, by.clone())?))
+            }
+            false => Ok(None),
+        };
+        let landed: Result<_> = within(app, Wait::Upload, bytes, land).await;
+        if landed?.is_none() {
+            return Err(job.halted().unwrap_or(Ended::Stopped));
+        }
     }
     Ok(app.catalog.import_done(row.id, app.clock.now_ms()).await?)
 }

@@ -160,9 +160,13 @@ pub fn renames_between(
     }
     let pairs = added.0.saturating_mul(deleted.0);
     let pair_bytes = added.0.saturating_mul(deleted.1).saturating_add(deleted.0.saturating_mul(added.1));
-    let fits = pairs <= RENAME_PAIRS_MAX
-        && pair_bytes <= RENAME_PAIR_BYTES_MAX
-        && added.1 + deleted.1 <= RENAME_BLOBS_BYTES_MAX;
+    let held = added.1 + deleted.1;
+    let fits =
+        pairs <= RENAME_PAIRS_MAX && pair_bytes <= RENAME_PAIR_BYTES_MAX && held <= RENAME_BLOBS_BYTES_MAX;
+    if fits {
+        // Their lines beside them, as numbers.
+        objects.room().hold(held * 2)?;
+    }
     Ok(if fits { Renames::Similar } else { Renames::Exact })
 }
 

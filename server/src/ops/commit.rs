@@ -11,6 +11,8 @@ mod plan;
 pub use changes::{Change, Content, Put, check_path};
 pub use people::{Person, signature};
 
+use std::sync::Arc;
+
 use cairn_protocol::object::{Kind, ObjectId};
 use cairn_protocol::receive_pack::{Command, PushRequest};
 use cairn_protocol::refs::RefName;
@@ -18,6 +20,7 @@ use cairn_protocol::source::ObjectSource;
 
 use super::commit_text::{self, CommitText};
 use super::push::{By, Refused, push};
+use super::room::Room;
 use super::spool::Spool;
 use super::view::RepoView;
 use super::write::{Wanted, WriteError, bad, moved, refused};
@@ -46,7 +49,7 @@ pub struct Wish {
     /// What changes.
     pub changes: Vec<Change>,
     /// Bytes that changes take their content from.
-    pub files: Spool,
+    pub files: Arc<Spool>,
     /// Whether a commit that changes nothing is made.
     pub allow_empty: bool,
 }
@@ -62,8 +65,14 @@ pub struct Maker {
 }
 
 /// Makes the commit. Blocks. A head that moved meanwhile is followed where the caller did not say what it expects.
-pub fn commit(app: &App, row: &RepoRow, wish: &Wish, maker: &Maker) -> Result<CommitText, WriteError> {
-    let served = app.served(row)?;
+pub fn commit(
+    app: &App,
+    row: &RepoRow,
+    wish: &Wish,
+    maker: &Maker,
+    room: Room,
+) -> Result<CommitText, WriteError> {
+    let served = Served { room, ..app.served(row)? };
     let files = changes::hashed(served.algo, wish)?;
     let mut last = None;
     for _ in 0..COMMIT_ATTEMPTS_MAX {
@@ -104,7 +113,7 @@ fn parent(
         }
         (Some(now), None) => Ok(Some(now)),
         (None, Some(start)) => {
-            let found = RepoView::open(app, row, None)?.commit_named(start)?;
+            let found = RepoView::open(app, row, None, served.room)?.commit_named(start)?;
             let missing = || Error::new(code::NOT_FOUND, "no such ref or commit").at("/start_point");
             found.map(Some).ok_or_else(|| WriteError::Refused(missing()))
         }

@@ -4,16 +4,18 @@ use cairn_protocol::object::{Kind, ObjectId};
 use cairn_protocol::source::{ObjRef, ObjectSource};
 use cairn_protocol::walk::{Divergence, diverge};
 
+use super::OpError;
 use super::at::At;
 use super::changes::{Change, Renames, changes};
 use super::commit_text::{self, CommitText};
 use super::engine::Objects;
 use super::patch::{Budget, Cut, Patch, patch};
+use super::room::within;
 use super::view::RepoView;
-use super::{OpError, blocking};
 use crate::app::App;
+use crate::budget::Wait;
 use crate::error::{Error, Result, code};
-use crate::limits::{COMPARE_COMMITS_MAX, COMPARE_FILES_MAX};
+use crate::limits::{COMPARE_COMMIT_BYTES, COMPARE_COMMITS_MAX, COMPARE_FILES_MAX};
 use crate::store::catalog::{RepoRow, Window};
 
 /// What a caller wants to be compared.
@@ -67,12 +69,9 @@ pub struct Files {
 
 /// Compares.
 pub async fn compare(app: &App, row: RepoRow, wish: Wish) -> Result<Comparison> {
-    let app = app.clone();
-    blocking(move || {
-        let view = RepoView::open(&app, &row, wish.at)?;
-        Ok(compare_in(&view, &wish))
-    })
-    .await?
+    let inner = app.clone();
+    let work = move |room| compare_in(&RepoView::open(&inner, &row, wish.at, room)?, &wish);
+    within(app, Wait::Request, 0, work).await
 }
 
 fn compare_in(view: &RepoView, wish: &Wish) -> Result<Comparison> {
@@ -106,7 +105,12 @@ pub fn relate(view: &RepoView, base: ObjectId, head: ObjectId) -> std::result::R
     let missing = |id| OpError::Request(format!("no ref shows {id}"));
     let left = view.place(&base)?.ok_or_else(|| missing(base))?;
     let right = view.place(&head)?.ok_or_else(|| missing(head))?;
-    diverge(&view.snapshot, &[left], right, COMPARE_COMMITS_MAX)?.ok_or_else(|| {
+    let room = view.served.room;
+    let fits = usize::try_from(room.bytes() / COMPARE_COMMIT_BYTES).unwrap_or(COMPARE_COMMITS_MAX);
+    diverge(&view.snapshot, &[left], right, fits.min(COMPARE_COMMITS_MAX))?.ok_or_else(|| {
+        if let Err(more) = room.hold(COMPARE_COMMITS_MAX as u64 * COMPARE_COMMIT_BYTES) {
+            return more;
+        }
         OpError::TooLarge(format!(
             "more than {COMPARE_COMMITS_MAX} commits lie between the two and their base"
         ))
@@ -158,7 +162,7 @@ fn files(
     if found.renames != Renames::Similar {
         files.cut.push("renames");
     }
-    let mut budget = Budget::default();
+    let (mut budget, mut kept) = (Budget::default(), 0);
     for change in found.list {
         let mut made = patch(&objects, &change, &mut budget)?;
         if !patches {
@@ -169,6 +173,9 @@ fn files(
         {
             files.cut.push(cut);
         }
+        kept += made.text.as_ref().map_or(0, Vec::len) as u64;
+        // Once as it is, once in the answer.
+        view.served.room.hold(kept * 2)?;
         files.list.push((change, made));
     }
     Ok(files)

@@ -5,11 +5,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::Read;
+use std::rc::Rc;
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId, hash_object};
 use cairn_protocol::walk::Reader;
 
 use super::OpError;
+use super::room::Room;
 use super::view::RepoView;
 use crate::limits::ENGINE_OBJECT_BYTES_MAX;
 
@@ -59,6 +61,11 @@ impl<'a> Objects<'a> {
         self.view.served.algo
     }
 
+    /// What may be held in memory.
+    pub fn room(&self) -> Room {
+        self.view.served.room
+    }
+
     /// The bytes of an object that was made here.
     pub fn made(&self, id: &gix_hash::oid) -> Option<(gix_object::Kind, Vec<u8>)> {
         self.made.borrow().get(id).cloned()
@@ -78,7 +85,7 @@ impl<'a> Objects<'a> {
         if cairn_protocol::source::ObjectSource::record(&self.view.snapshot, at)?.size > bytes_max {
             return Ok(None);
         }
-        Ok(Some(self.reader.borrow_mut().read(at)?.1.to_vec()))
+        Ok(Some(Rc::unwrap_or_clone(self.reader.borrow_mut().read(at)?.1)))
     }
 
     /// Why gix failed: our own error where there is one, since gix only saw its text.
@@ -170,6 +177,10 @@ impl gix_object::Write for Objects<'_> {
             let max = self.made_bytes_max;
             return self
                 .fail(OpError::TooLarge(format!("the merge makes more than {max} bytes of new objects")));
+        }
+        // Here, and in the pack that is made of it.
+        if let Err(more) = self.room().hold(bytes * 2) {
+            return self.fail(more);
         }
         if self.made.borrow_mut().insert(id, (kind, from.to_vec())).is_none() {
             self.made_bytes.set(bytes);

@@ -13,7 +13,7 @@ use cairn_protocol::source::ObjectSource;
 use cairn_protocol::walk::{ObjSet, Reader, reach};
 
 use super::OpError;
-use super::fetch::BATCH_BYTES_MAX;
+use super::pack_answer::BATCH_BYTES_MAX;
 use super::shallow::cut_of;
 use crate::store::Files;
 use crate::store::catalog::RepoRow;

@@ -7,8 +7,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use cairn_protocol::object::{Kind, ObjectId};
+use cairn_protocol::pack::PackBytes;
 use cairn_protocol::pktline;
-use cairn_protocol::plan::{PackStream, Plan, PlanOptions, build};
+use cairn_protocol::plan::{Plan, PlanOptions, build};
 use cairn_protocol::refs::RefName;
 use cairn_protocol::source::{ObjRef, ObjectSource};
 use cairn_protocol::upload_pack::{
@@ -16,13 +17,14 @@ use cairn_protocol::upload_pack::{
 };
 use cairn_protocol::walk::{self, DEPTH_INFINITE, DeepenTo, Reader, Selection, WalkError, WalkRequest};
 
+use super::pack_answer::PackAnswer;
+use super::room::Room;
 use super::shallow::{cut_of, tell_cut};
+use super::spool::Spool;
 use super::visible::{full_set, visible_set};
 use super::{OpError, Served};
+use crate::limits::{FETCH_REQUEST_COPIES, PLAN_OBJECT_BYTES, REF_ROW_BYTES, ROOM_SMALL_BYTES};
 use crate::store::repo::Snapshot;
-
-/// Bytes of pack that one batch carries; each batch is one trip to a blocking thread.
-pub const BATCH_BYTES_MAX: usize = 8 * pktline::BAND_DATA_MAX;
 
 /// What a request gets.
 pub enum Answer {
@@ -32,57 +34,19 @@ pub enum Answer {
     Pack(Box<PackAnswer>),
 }
 
-/// A pack under way. Owns all that it needs, so that it can wait for its client without a thread.
-pub struct PackAnswer {
-    snapshot: Snapshot,
-    head: Vec<u8>,
-    stream: PackStream,
-    side_band: SideBand,
-    ended: bool,
+/// Memory that reading a request takes, in bytes; 0 for a small one.
+pub fn request_bytes(body: &Spool) -> u64 {
+    if body.is_on_disk(0) {
+        body.len().saturating_mul(FETCH_REQUEST_COPIES).max(ROOM_SMALL_BYTES + 1)
+    } else {
+        0
+    }
 }
 
-impl PackAnswer {
-    /// The next bytes of the answer; `None` when it is complete.
-    pub fn next_batch(&mut self) -> Result<Option<Vec<u8>>, OpError> {
-        if self.ended {
-            return Ok(None);
-        }
-        let mut out = std::mem::take(&mut self.head);
-        let max = match self.side_band {
-            SideBand::None => BATCH_BYTES_MAX,
-            other => other.data_max(),
-        };
-        let framed = !matches!(self.side_band, SideBand::None);
-        out.reserve(BATCH_BYTES_MAX + 64);
-        while out.len() < BATCH_BYTES_MAX && !self.ended {
-            let start = out.len();
-            let head = if framed { 5 } else { 0 };
-            out.resize(start + head + max, 0);
-            let room = out.get_mut(start + head..).unwrap_or_default();
-            let n = self.stream.fill(&self.snapshot, room)?;
-            out.truncate(start + head + n);
-            if n == 0 {
-                out.truncate(start);
-            } else if framed {
-                let header = format!("{:04x}\u{1}", n + 5);
-                out.get_mut(start..start + 5).unwrap_or_default().copy_from_slice(header.as_bytes());
-            }
-            self.ended = n < max;
-        }
-        if self.ended && framed {
-            pktline::write_flush(&mut out);
-        }
-        Ok(Some(out))
-    }
-
-    /// What tells the client that the pack will not be completed.
-    pub fn failure(&self, text: &str) -> Vec<u8> {
-        let mut out = Vec::new();
-        if !matches!(self.side_band, SideBand::None) {
-            pktline::write_band(&mut out, 3, format!("{text}\n").as_bytes(), self.side_band.data_max());
-        }
-        out
-    }
+/// The bytes of a request.
+pub fn request(body: &Spool, room: Room) -> Result<Vec<u8>, OpError> {
+    room.hold(request_bytes(body))?;
+    Ok(body.front(body.len())?)
 }
 
 /// The advertisement of `info/refs`.
@@ -101,10 +65,13 @@ pub fn advertise(served: &Served, service: Service, version: u8) -> Result<Vec<u
     {
         rows.push((b"HEAD".to_vec(), row.id, row.peeled));
     }
+    let mut bytes = 0;
     snapshot.refs(b"", &mut |row| {
+        bytes += row.name.len() as u64 * 2 + REF_ROW_BYTES;
         rows.push((row.name, row.id, row.peeled.filter(|_| service == Service::UploadPack)));
-        true
+        bytes <= served.room.bytes()
     })?;
+    served.room.hold(bytes)?;
     let refs: Vec<AdvertisedRef<'_>> =
         rows.iter().map(|(name, id, peeled)| AdvertisedRef { name, id: *id, peeled: *peeled }).collect();
     let symref = (service == Service::UploadPack).then_some(&head);
@@ -151,8 +118,10 @@ fn ls_refs(served: &Served, request: LsRefs, out: &mut Vec<u8>) -> Result<(), Op
         snapshot.refs(&prefix, &mut |row| {
             let peeled = row.peeled.filter(|_| request.peel);
             upload_pack::write_ls_refs_line(out, &row.name, Some(&row.id), None, peeled.as_ref());
-            true
+            out.len() as u64 * 2 <= served.room.bytes()
         })?;
+        // The buffer may be twice as large as what is in it.
+        served.room.hold(out.len() as u64 * 2)?;
     }
     pktline::write_flush(out);
     Ok(())
@@ -235,7 +204,7 @@ fn deepen(served: &Served, snapshot: &Snapshot, request: &FetchRequest) -> Resul
         })?;
         not.extend(snapshot.lookup(&id)?);
     }
-    let not = walk::Tips::peel(&mut Reader::new(snapshot, served.algo), &not)?.commits;
+    let not = walk::Tips::peel(&mut served.reader(snapshot), &not)?.commits;
     Ok(DeepenTo::Since { time: deepen.since.unwrap_or(i64::MIN), not })
 }
 
@@ -259,7 +228,7 @@ pub(super) fn find_ref(
 
 /// Whether every want has a common ancestor among the haves, so that more haves would change little.
 fn is_ready(served: &Served, snapshot: &Snapshot, resolved: &Resolved) -> Result<bool, OpError> {
-    let mut reader = Reader::new(snapshot, served.algo);
+    let mut reader = served.reader(snapshot);
     let haves = walk::Tips::peel(&mut reader, &resolved.walk.haves)?.commits;
     if haves.is_empty() {
         return Ok(false);
@@ -295,7 +264,7 @@ fn fetch_v2(served: &Served, request: &FetchRequest) -> Result<Answer, OpError> 
         pktline::write_delim(&mut out);
     }
     pktline::write_text(&mut out, "packfile");
-    Ok(pack_answer(served, snapshot, on_band(request, out), plan, SideBand::Large))
+    Ok(pack_answer(served, &snapshot, on_band(request, out), plan, SideBand::Large))
 }
 
 /// The head of an answer as `sideband-all` wants it.
@@ -333,7 +302,7 @@ pub fn serve_v0(served: &Served, body: &[u8]) -> Result<Answer, OpError> {
         Some(plan) => plan,
         None => plan(served, &snapshot, &request, &resolved.walk)?.0,
     };
-    Ok(pack_answer(served, snapshot, out, plan, request.side_band))
+    Ok(pack_answer(served, &snapshot, out, plan, request.side_band))
 }
 
 /// Writes the lines that answer haves; whether the pack follows. git's order of lines in `get_common_commits`.
@@ -385,13 +354,12 @@ fn acknowledge_v0(
 
 fn pack_answer(
     served: &Served,
-    snapshot: Snapshot,
+    snapshot: &Snapshot,
     head: Vec<u8>,
     plan: Arc<Plan>,
     side_band: SideBand,
 ) -> Answer {
-    let stream = PackStream::new(plan, served.algo);
-    Answer::Pack(Box::new(PackAnswer { snapshot, head, stream, side_band, ended: false }))
+    Answer::Pack(Box::new(PackAnswer::new(served.algo, snapshot, head, plan, side_band)))
 }
 
 fn boundary_ids(snapshot: &Snapshot, edges: &Edges) -> Result<(Vec<ObjectId>, Vec<ObjectId>), OpError> {
@@ -410,6 +378,11 @@ pub struct Edges {
     is_cut: bool,
 }
 
+/// Memory that planning takes at most: sets of objects, the graph of commits, the runs of the plan.
+fn plan_bytes(snapshot: &Snapshot) -> u64 {
+    snapshot.limits().into_iter().map(u64::from).sum::<u64>() * PLAN_OBJECT_BYTES
+}
+
 fn plan(
     served: &Served,
     snapshot: &Snapshot,
@@ -421,7 +394,8 @@ fn plan(
         return Ok(found);
     }
     let _span = tracing::debug_span!("plan", wants = walk.wants.len(), haves = walk.haves.len()).entered();
-    let mut reader = Reader::new(snapshot, served.algo);
+    served.room.hold(plan_bytes(snapshot))?;
+    let mut reader = served.reader(snapshot);
     let mut full = |reader: &mut Reader<'_>, wants: &[ObjRef]| {
         full_set(served, snapshot, reader, wants).map_err(|e| match e {
             OpError::Walk(error) => error,

@@ -95,7 +95,7 @@ pub async fn fork(app: &App, grant: Grant<Edit>, wish: Wish) -> Result<(Created,
         token: Some(token.row),
     };
     let (opened, of, only) = (app.clone(), base.clone(), wish.default_branch_only);
-    let shown = tokio::task::spawn_blocking(move || shown(&opened, &of, &start, only));
+    let shown = crate::stop::spawn(move || shown(&opened, &of, &start, only));
     let shown = shown.await.map_err(Error::internal)?.map_err(|error| match Error::from(error) {
         error if error.code == code::INVALID_INPUT => error.at("/at"),
         error => error,

@@ -7,10 +7,13 @@ use cairn_protocol::pack::PackError;
 use cairn_protocol::refs::RefName;
 use cairn_protocol::source::SourceError;
 use cairn_protocol::upload_pack::RequestError;
-use cairn_protocol::walk::WalkError;
+use cairn_protocol::walk::{Reader, WalkError};
 
 use super::plans::{Plans, Visible};
 use super::quota::Quota;
+use super::room::Room;
+use crate::budget::Busy;
+use crate::stop::{Stop, Stopped};
 use crate::store::StoreError;
 use crate::store::disk::is_full_io;
 use crate::store::repo::{Repo, Snapshot};
@@ -29,6 +32,8 @@ pub struct Served {
     pub algo: HashAlgo,
     /// Its default branch, without `refs/heads/`.
     pub default_branch: String,
+    /// How much memory its operations may hold.
+    pub room: Room,
     /// How much may be stored.
     pub quota: Quota,
     /// Ready plans of all repositories.
@@ -41,6 +46,11 @@ impl Served {
     /// The repository as of the moment that was asked for.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
         self.repo.snapshot(self.as_of)
+    }
+
+    /// A reader of whole objects that stops where there is no room for one.
+    pub fn reader<'a>(&self, snapshot: &'a Snapshot) -> Reader<'a> {
+        self.room.limit(Reader::new(snapshot, self.algo))
     }
 
     /// What `HEAD` points to.
@@ -62,6 +72,15 @@ pub enum OpError {
     /// The work would go beyond a named limit.
     #[error("{0}")]
     TooLarge(String),
+    /// The work holds more than it may: it is to begin again with more room.
+    #[error("the work needs {bytes} bytes of memory at once")]
+    Room {
+        /// What it would hold.
+        bytes: u64,
+    },
+    /// No memory became free in time.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The diff and merge engine failed.
     #[error("engine: {0}")]
     Engine(String),
@@ -77,6 +96,9 @@ pub enum OpError {
     /// More would be stored than the operator allows.
     #[error("{0}")]
     Quota(String),
+    /// The request is to end.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     /// The pushed pack is refused.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -95,6 +117,11 @@ impl From<SourceError> for OpError {
 }
 
 impl OpError {
+    /// What it is for a request that was told to stop: what failed since then failed for that.
+    pub fn at_end_of(self, stop: &Stop) -> Self {
+        stop.said().map_or(self, Self::Stopped)
+    }
+
     /// Whether no space is left on the server's disk.
     pub fn is_full(&self) -> bool {
         match self {

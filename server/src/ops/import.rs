@@ -173,14 +173,14 @@ pub fn fetch(
 }
 
 /// Takes the pack in: checked like a push, one entry for all refs, or nothing.
-pub fn land(served: &Served, chosen: &Chosen, fetched: Fetched, by: By) -> std::result::Result<(), OpError> {
-    let Some(spool) = fetched.spool else { return Ok(()) };
+pub fn land(served: &Served, chosen: &Chosen, fetched: &Fetched, by: By) -> std::result::Result<(), OpError> {
+    let Some(spool) = &fetched.spool else { return Ok(()) };
     let null = ObjectId::null(served.algo);
     let command =
         |(name, id): &(RefName, ObjectId)| Command { name: name.as_bytes().to_vec(), old: null, new: *id };
     let commands = chosen.refs.iter().map(command).collect();
     let request = PushRequest { commands, atomic: true, ..PushRequest::default() };
-    let pushed = push_cut(served, &request, Some(&spool), &fetched.cut, by, &mut |_| ())?;
+    let pushed = push_cut(served, &request, Some(spool), &fetched.cut, by, &mut |_| ())?;
     let refused = |why: String| OpError::Request(format!("the remote's objects are refused: {why}"));
     pushed.unpack.map_err(refused)?;
     match pushed.results.into_iter().find_map(std::result::Result::err) {

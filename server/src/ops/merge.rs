@@ -7,6 +7,7 @@ use cairn_protocol::pack::PackWriter;
 use cairn_protocol::receive_pack::{Command, PushRequest};
 use cairn_protocol::source::ObjRef;
 
+use super::OpError;
 use super::changes::Renames;
 use super::commit_text::CommitText;
 use super::compare::{commit, ids, relate};
@@ -14,11 +15,12 @@ use super::engine::{Objects, our_id};
 use super::merge_conflicts::Conflicts;
 use super::merge_trees::{Favor, Merged, merge};
 use super::push::{By, Refused, push};
+use super::room::{Room, within};
 use super::spool::Spool;
 use super::view::RepoView;
-use super::{OpError, blocking};
 use crate::app::App;
 use crate::auth::{Edit, Grant};
+use crate::budget::Wait;
 use crate::error::{Error, Result, code};
 use crate::limits::{COMMIT_MESSAGE_BYTES_MAX, MERGE_ATTEMPTS_MAX, MERGE_MADE_BYTES_MAX, PERSON_BYTES_MAX};
 use crate::store::catalog::RepoRow;
@@ -103,7 +105,8 @@ pub async fn merge_branch(app: &App, grant: &Grant<Edit>, row: RepoRow, wish: Wi
         return Err(Error::input("/message", text));
     }
     let (inner, id, actor) = (app.clone(), row.id, grant.caller().actor.clone());
-    let done = blocking(move || Ok(merge_in(&inner, &row, &wish, &actor))).await??;
+    let work = move |room| merge_in(&inner, &row, &wish, &actor, room);
+    let done = within(app, Wait::Request, 0, work).await?;
     if done.status != "up_to_date" {
         app.catalog.touched(id, app.clock.now_ms()).await?;
     }
@@ -125,11 +128,11 @@ fn check_maker(maker: &Maker, pointer: &'static str) -> Result<()> {
     Ok(())
 }
 
-fn merge_in(app: &App, row: &RepoRow, wish: &Wish, actor: &str) -> Result<Done> {
+fn merge_in(app: &App, row: &RepoRow, wish: &Wish, actor: &str, room: Room) -> Result<Done> {
     app.served(row).and_then(|served| served.repo.settle()).map_err(OpError::from)?;
     let mut moved = None;
     for _ in 0..MERGE_ATTEMPTS_MAX {
-        match try_once(app, row, wish, actor)? {
+        match try_once(app, row, wish, actor, room)? {
             Try::Done(done) => return Ok(*done),
             Try::Moved(now) => moved = now,
         }
@@ -149,8 +152,8 @@ fn head_moved(now: Option<ObjectId>) -> Error {
     Error::new(code::HEAD_MOVED, text).with_meta(serde_json::json!({ "current": current }))
 }
 
-fn try_once(app: &App, row: &RepoRow, wish: &Wish, actor: &str) -> Result<Try> {
-    let view = RepoView::open(app, row, None)?;
+fn try_once(app: &App, row: &RepoRow, wish: &Wish, actor: &str, room: Room) -> Result<Try> {
+    let view = RepoView::open(app, row, None, room)?;
     let short = wish.base.strip_prefix("refs/heads/").unwrap_or(&wish.base);
     let name = format!("refs/heads/{short}");
     let branch = view.snapshot.reference(name.as_bytes()).map_err(OpError::from)?;

@@ -1,20 +1,23 @@
 //! Push: index the pack, check it, judge the commands, commit one entry, report.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use cairn_protocol::object::{Kind, ObjectId, tag_target};
-use cairn_protocol::pack::{FsckRules, IndexOptions, IndexedPack, Known, PackBytes, PackError, scan};
+use cairn_protocol::pack::{IndexedPack, PackBytes};
 use cairn_protocol::receive_pack::{Command, PushRequest};
 use cairn_protocol::refs::{RefName, is_pushable};
 use cairn_protocol::source::{ObjRef, ObjectSource, SourceError};
-use cairn_protocol::walk::{ObjSet, Reader, is_ancestor};
+use cairn_protocol::walk::{ObjSet, is_ancestor};
 
+use super::index::index;
+use super::room::Wishes;
 use super::shallow::{Beyond, CutPack, save_cut};
 use super::spool::Spool;
 use super::visible::{mark_unclean, visible_set};
+use super::watched::Watched;
 use super::{OpError, Served};
-use crate::limits::{INDEX_CACHE_BYTES, INDEX_THREADS_MAX, OBJECT_BYTES_MAX, PUSH_OBJECTS_MAX};
+use crate::stop::Stop;
 use crate::store::repo::facts::PackFacts;
 use crate::store::repo::{EntryKind, Expected, NewEntry, RefUpdate, Snapshot, UpdateResult};
 
@@ -54,18 +57,9 @@ impl Refused {
     }
 }
 
-/// The repository as packs see it: bases of thin packs and the far ends of links. One lock around one snapshot, since
-/// a snapshot's connection serves one thread.
-struct KnownObjects<'a> {
-    snapshot: Mutex<&'a Snapshot>,
-    served: &'a Served,
-    hidden: &'a Hidden,
-    beyond: Beyond,
-}
-
 /// What a fork that shows one ref of its base stores and must not give away: a pack or a command that names such an
 /// object names nothing.
-struct Hidden(Option<Arc<ObjSet>>);
+pub(super) struct Hidden(Option<Arc<ObjSet>>);
 
 impl Hidden {
     fn of(served: &Served, snapshot: &Snapshot) -> Result<Self, OpError> {
@@ -74,34 +68,14 @@ impl Hidden {
     }
 
     /// The place of an object that may be named.
-    fn place(&self, snapshot: &Snapshot, id: &ObjectId) -> Result<Option<ObjRef>, SourceError> {
+    pub(super) fn place(&self, snapshot: &Snapshot, id: &ObjectId) -> Result<Option<ObjRef>, SourceError> {
         let shown = |at: &ObjRef| self.0.as_ref().is_none_or(|shown| shown.contains(*at));
         Ok(snapshot.lookup(id)?.filter(shown))
     }
 }
 
-impl Known for KnownObjects<'_> {
-    fn find(&self, id: &ObjectId) -> Result<Option<(Kind, Vec<u8>)>, SourceError> {
-        let snapshot = self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(at) = self.hidden.place(&snapshot, id)? else { return Ok(None) };
-        let mut reader = Reader::new(*snapshot, self.served.algo);
-        let (kind, data) = reader.read(at).map_err(|e| SourceError(Box::new(e)))?;
-        Ok(Some((kind, data.to_vec())))
-    }
-
-    fn kinds(&self, ids: &[ObjectId]) -> Result<Vec<Option<Kind>>, SourceError> {
-        let snapshot = self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let kind = |id: &ObjectId| -> Result<Option<Kind>, SourceError> {
-            match self.hidden.place(&snapshot, id)? {
-                Some(at) => Ok(Some(snapshot.record(at)?.kind)),
-                None => Ok(self.beyond.take(id)),
-            }
-        };
-        ids.iter().map(kind).collect()
-    }
-}
-
 /// What makes the entry, for whom, and when.
+#[derive(Clone, Debug)]
 pub struct By {
     /// What makes it.
     pub kind: EntryKind,
@@ -114,6 +88,7 @@ pub struct By {
 }
 
 /// Does a push, or anything else that adds objects and moves refs. Blocks. `progress` is told in words how far the work is.
+/// Changes nothing where it stops for want of room.
 pub fn push(
     served: &Served,
     request: &PushRequest,
@@ -133,6 +108,7 @@ pub fn push_cut(
     by: By,
     progress: &mut dyn FnMut(String),
 ) -> Result<Pushed, OpError> {
+    let stop = Stop::current();
     let held = served.quota.hold(upload.map_or(0, PackBytes::len));
     let snapshot = served.repo.snapshot(None)?;
     if upload.is_some() {
@@ -150,6 +126,11 @@ pub fn push_cut(
             beyond = found;
             Some(pack)
         }
+        Some(Err(error)) if let Some(why) = stop.said() => {
+            tracing::debug!(%error, "a push was stopped");
+            return Err(why.into());
+        }
+        Some(Err(error)) if error.wished_bytes().is_some() => return Err(error),
         Some(Err(OpError::Pack(error))) => return Ok(refused(request, &error.to_string())),
         Some(Err(error)) => return Err(error),
     };
@@ -179,12 +160,16 @@ pub fn push_cut(
         }
         let whole = judge.is_whole(&updates);
         let staged = match (&cut, upload) {
-            (Some(pack), Some(upload)) if !pack.is_empty() => Some(served.repo.stage(pack, upload, whole)?),
+            (Some(pack), Some(upload)) if !pack.is_empty() => {
+                Some(served.repo.stage(pack, &Watched::new(upload), whole)?)
+            }
             _ => None,
         };
         if let Some(ends) = cut.map(|cut| cut.ids()).filter(|ends| !ends.is_empty()) {
             save_cut(served, &ends)?;
         }
+        // The last moment: from here on the entry is made, whoever still waits for it.
+        stop.check()?;
         let By { kind, actor, time_ms, nonce } = by;
         let entry = NewEntry { kind, actor, time_ms, nonce, staged, updates, atomic: request.atomic };
         let committed = tracing::debug_span!("commit").in_scope(|| served.repo.commit_entry(entry))?;
@@ -223,51 +208,6 @@ fn report(
         }
     };
     judged.into_iter().map(one).collect()
-}
-
-fn index(
-    served: &Served,
-    snapshot: &Snapshot,
-    hidden: &Hidden,
-    upload: &Spool,
-    is_cut: bool,
-    progress: &mut dyn FnMut(String),
-) -> Result<(IndexedPack, Beyond), OpError> {
-    let _span = tracing::debug_span!("index").entered();
-    let options = IndexOptions {
-        algo: served.algo,
-        cache_bytes: INDEX_CACHE_BYTES,
-        object_bytes_max: OBJECT_BYTES_MAX,
-        objects_max: PUSH_OBJECTS_MAX,
-        fsck: true,
-    };
-    let scanned = scan(upload, &options, &mut |done, total| {
-        progress(format!(
-            "Receiving objects: {}% ({done}/{total})\r",
-            u64::from(done) * 100 / u64::from(total.max(1))
-        ));
-    })?;
-    let known = KnownObjects { snapshot: Mutex::new(snapshot), served, hidden, beyond: Beyond::default() };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if upload.is_on_disk(0) { cores.min(INDEX_THREADS_MAX) } else { 1 };
-    let rules = FsckRules::new(&known);
-    let resolver = scanned.resolver(upload, &known, &rules)?;
-    if threads == 1 {
-        resolver.work()?;
-    } else {
-        progress("Checking objects\n".to_owned());
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| resolver.work())).collect();
-            workers
-                .into_iter()
-                .try_for_each(|worker| worker.join().unwrap_or_else(|_| Err(PackError::Unfinished)))
-        })?;
-    }
-    if is_cut {
-        known.beyond.open();
-    }
-    let pack = resolver.finish()?;
-    Ok((pack, known.beyond))
 }
 
 /// Judges commands against the pack and the repository.
@@ -338,7 +278,7 @@ impl Judge<'_> {
                 Some(next) => next,
                 None => {
                     let Some(place) = self.snapshot.lookup(&at)? else { return Ok(None) };
-                    let (_, data) = Reader::new(self.snapshot, self.served.algo).read(place)?;
+                    let (_, data) = self.served.reader(self.snapshot).read(place)?;
                     match tag_target(self.served.algo, &data) {
                         Ok(target) => target,
                         Err(_) => return Ok(None),

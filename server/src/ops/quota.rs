@@ -117,7 +117,8 @@ impl Quota {
     /// Notes what the repository holds now; the catalog keeps it with the next `touched`. What is noted is committed
     /// already, so that a failure here is no failure of the work: the next entry notes it again.
     pub fn note(&self, repo: &Repo) {
-        let noted = repo.snapshot(None).and_then(|snapshot| Ok((snapshot.seq(), snapshot.own_bytes()?)));
+        let snapshot = repo.snapshot(None).map(Snapshot::to_the_end);
+        let noted = snapshot.and_then(|snapshot| Ok((snapshot.seq(), snapshot.own_bytes()?)));
         match noted {
             Ok((seq, bytes)) => self.quotas.catalog.note_bytes(self.repo, seq, bytes),
             Err(error) => {

@@ -1,8 +1,7 @@
 //! What REST shows of a repository: history, trees, blobs, archives, its log. All of it blocks.
 //!
-//! Work gets a [`Reading`]: the repository as of one moment, the caches, and whether it holds the one turn to make large
-//! objects. Work that needs the turn stops with [`Halt::Turn`] and is run again once it has it, so that whoever waits
-//! holds no thread.
+//! Work gets a [`Reading`]: the repository as of one moment, the caches, and how much memory it may hold. Work that needs
+//! more stops with [`Halt::Room`] and is run again once it has that, so that whoever waits holds no thread.
 
 pub mod activity;
 pub mod archive;
@@ -18,6 +17,7 @@ pub mod tree;
 pub mod usage;
 pub mod zip;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,10 +27,12 @@ use cairn_protocol::walk::{Reader, WalkError};
 
 use super::OpError;
 use super::at::At;
+use super::room::Room;
 use super::view::RepoView;
 use crate::app::App;
-use crate::error::{Error, code};
-use crate::limits::{CACHED_OBJECT_BYTES_MAX, READ_BYTES_MAX, READ_LARGE_BYTES_MAX};
+use crate::budget::Busy;
+use crate::error::Error;
+use crate::limits::CACHED_OBJECT_BYTES_MAX;
 use crate::store::StoreError;
 use crate::store::catalog::RepoRow;
 use cache::Reads;
@@ -38,8 +40,8 @@ use cache::Reads;
 /// Why work stopped.
 #[derive(Debug)]
 pub enum Halt {
-    /// It must make a large object and does not have the turn for it.
-    Turn,
+    /// It would hold so many bytes of memory, which is more than it may.
+    Room(u64),
     /// It failed.
     Failed(Error),
 }
@@ -49,20 +51,19 @@ pub type Work<T> = std::result::Result<T, Halt>;
 
 impl From<Error> for Halt {
     fn from(error: Error) -> Self {
-        Self::Failed(error)
+        error.wished_bytes.map_or(Self::Failed(error), Self::Room)
+    }
+}
+
+impl From<Busy> for Halt {
+    fn from(busy: Busy) -> Self {
+        Self::Failed(busy.into())
     }
 }
 
 impl From<OpError> for Halt {
     fn from(error: OpError) -> Self {
-        match error {
-            OpError::Walk(WalkError::TooLarge { bytes, max }) if max >= READ_LARGE_BYTES_MAX => {
-                let text = format!("an object of {bytes} bytes would be made in memory, at most {max} are");
-                Self::Failed(Error::new(code::MEMORY_LIMIT, text))
-            }
-            OpError::Walk(WalkError::TooLarge { .. }) => Self::Turn,
-            error => Self::Failed(error.into()),
-        }
+        Error::from(error).into()
     }
 }
 
@@ -92,25 +93,23 @@ pub struct Reading {
     pub view: RepoView,
     /// What was read before.
     pub reads: Arc<Reads>,
-    /// Whether large objects may be made.
-    pub has_turn: bool,
     /// Whether what is read is kept for others. Not where everything is read once.
     pub keeps: bool,
 }
 
 impl Reading {
     /// Opens the repository as of `at`.
-    pub fn open(app: &App, row: &RepoRow, at: Option<At>, has_turn: bool) -> Result<Self, Halt> {
-        let view = RepoView::open(app, row, at).map_err(|error| match error {
+    pub fn open(app: &App, row: &RepoRow, at: Option<At>, room: Room) -> Result<Self, Halt> {
+        let view = RepoView::open(app, row, at, room).map_err(|error| match error {
             OpError::Request(text) => Halt::Failed(Error::input("/at", text)),
             error => error.into(),
         })?;
-        Ok(Self { repo_name: row.name.clone(), view, reads: Arc::clone(&app.reads), has_turn, keeps: true })
+        Ok(Self { repo_name: row.name.clone(), view, reads: Arc::clone(&app.reads), keeps: true })
     }
 
-    /// A reader of whole objects that stops where the turn is needed.
+    /// A reader of whole objects that stops where more room is needed.
     pub fn reader(&self) -> Reader<'_> {
-        self.view.reader().limited(if self.has_turn { READ_LARGE_BYTES_MAX } else { READ_BYTES_MAX })
+        self.view.reader()
     }
 
     /// The bytes of an object that a visible object names, or that `place` found. `None` where it is of another kind.
@@ -139,7 +138,7 @@ impl Reading {
         if self.view.snapshot.record(at)?.kind != kind {
             return Ok(None);
         }
-        let bytes = Bytes::from(self.reader().read(at)?.1.to_vec());
+        let bytes = Bytes::from(Rc::unwrap_or_clone(self.reader().read(at)?.1));
         if self.keeps && bytes.len() <= CACHED_OBJECT_BYTES_MAX {
             self.reads.objects.put(key, (kind, bytes.clone()), bytes.len());
         }

@@ -15,6 +15,8 @@ use crate::limits::{PUSH_PACK_BYTES_MAX, SPOOL_MEMORY_BYTES_MAX};
 pub struct Spool {
     memory: Vec<u8>,
     file: Option<File>,
+    /// Bytes of the file that were cut off its front.
+    skipped: u64,
     len: u64,
 }
 
@@ -45,6 +47,23 @@ impl Spool {
         }
         self.file.as_mut().expect("made above").write_all(bytes)
     }
+
+    /// Takes the first `count` bytes away.
+    pub fn cut_front(&mut self, count: u64) {
+        let count = count.min(self.len);
+        self.len -= count;
+        match self.file {
+            Some(_) => self.skipped += count,
+            None => drop(self.memory.drain(..count as usize)),
+        }
+    }
+
+    /// Up to `count` bytes from the front.
+    pub fn front(&self, count: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.len.min(count) as usize];
+        self.read_at(0, &mut bytes)?;
+        Ok(bytes)
+    }
 }
 
 /// Whether `dir` takes files now: one without a name is written and given up.
@@ -61,7 +80,7 @@ impl PackBytes for Spool {
 
     fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
         match &self.file {
-            Some(file) => file.read_exact_at(into, at),
+            Some(file) => file.read_exact_at(into, at + self.skipped),
             None => self.memory.as_slice().read_at(at, into),
         }
     }

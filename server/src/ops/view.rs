@@ -1,5 +1,6 @@
 //! A repository as of one moment, as its readers see it: only what a ref shows is there.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use cairn_protocol::object::{Kind, ObjectId, TreeIter, tag_target};
@@ -8,6 +9,7 @@ use cairn_protocol::walk::{ObjSet, Reader};
 
 use super::at::{self, At};
 use super::fetch::find_ref;
+use super::room::Room;
 use super::visible::visible_set;
 use super::{OpError, Served};
 use crate::app::App;
@@ -34,16 +36,17 @@ pub struct TreePlace {
 }
 
 impl RepoView {
-    /// Opens the repository as of `at`, as it is now where that is `None`.
-    pub fn open(app: &App, row: &RepoRow, at: Option<At>) -> Result<Self, OpError> {
+    /// Opens the repository as of `at`, as it is now where that is `None`. What is read of it stays within `room`.
+    pub fn open(app: &App, row: &RepoRow, at: Option<At>, room: Room) -> Result<Self, OpError> {
         let (served, snapshot) = at::open(app, row, at)?;
+        let served = Served { room, ..served };
         let visible = visible_set(&served, &snapshot)?;
         Ok(Self { served, snapshot, visible })
     }
 
-    /// A reader with a cache of its own, for walks.
+    /// A reader with a cache of its own, for walks. Stops at objects for which there is no room.
     pub fn reader(&self) -> Reader<'_> {
-        Reader::new(&self.snapshot, self.served.algo)
+        self.served.reader(&self.snapshot)
     }
 
     /// Where an object is, if a ref shows it.
@@ -64,7 +67,7 @@ impl RepoView {
         if self.snapshot.record(at)?.kind != kind {
             return Ok(None);
         }
-        Ok(Some(self.reader().read(at)?.1.to_vec()))
+        Ok(Some(Rc::unwrap_or_clone(self.reader().read(at)?.1)))
     }
 
     /// What a name stands for: a whole hash, `HEAD` (also the empty name), a ref by its full or short name. A hash comes

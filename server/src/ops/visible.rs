@@ -85,7 +85,7 @@ fn walked(served: &Served, snapshot: &Snapshot) -> Result<ObjSet, OpError> {
         tips.extend(snapshot.lookup(&id)?);
     }
     let known = start_of_narrowed(served, snapshot, &tips)?.unwrap_or_default();
-    let set = reach(&mut Reader::new(snapshot, served.algo), &tips, known)?;
+    let set = reach(&mut served.reader(snapshot), &tips, known)?;
     served.repo.save_set(0, key, &[&seq[..], &set.to_bytes()].concat())?;
     Ok(set)
 }

@@ -1,15 +1,18 @@
 //! What operations that change refs through REST share: why they fail, and turns for writers of one repository.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cairn_protocol::object::ObjectId;
 use cairn_protocol::tree_edit::EditError;
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::OpError;
 use super::push::Refused;
+use crate::budget::{Budget, Busy};
 use crate::error::{Error, code};
-use crate::limits::{COMMIT_JSON_LARGE_MAX, COMMIT_TURNS};
+use crate::limits::{COMMIT_TURNS, PUSH_COMMANDS_LARGE_MAX};
 use crate::store::RepoId;
 
 /// What a caller says a ref must be.
@@ -99,27 +102,32 @@ pub fn refused(pointer: &'static str, why: &Refused) -> WriteError {
 #[derive(Debug)]
 pub struct Turns {
     writers: Vec<Arc<Mutex<()>>>,
-    /// For large JSON bodies, which are in memory while they are worked on.
-    large: Arc<Semaphore>,
+    /// For pushes of many commands, which are in memory from when they are read until the push is done.
+    commands: Arc<Semaphore>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
         let writers = (0..COMMIT_TURNS).map(|_| Arc::default()).collect();
-        Self { writers, large: Arc::new(Semaphore::new(COMMIT_JSON_LARGE_MAX)) }
+        Self { writers, commands: Arc::new(Semaphore::new(PUSH_COMMANDS_LARGE_MAX)) }
     }
 }
 
 impl Turns {
-    /// Waits for the turn of a repository.
-    pub async fn of(&self, id: RepoId) -> Option<OwnedMutexGuard<()>> {
+    /// Waits for the turn of a repository, as long as for memory.
+    pub async fn of(&self, memory: &Budget, id: RepoId) -> Result<OwnedMutexGuard<()>, Busy> {
         let sum = id.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(byte));
-        let turn = self.writers.get(sum % COMMIT_TURNS)?;
-        Some(Arc::clone(turn).lock_owned().await)
+        let turn = self.writers.get(sum % COMMIT_TURNS).expect("there are so many");
+        let wait = Duration::from_millis(memory.config().wait_ms);
+        timeout(wait, Arc::clone(turn).lock_owned()).await.map_err(|_| memory.refuse())
     }
 
-    /// Waits for the turn of a large JSON body, which is whole by then.
-    pub async fn large(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.large).acquire_owned().await.ok()
+    /// Waits for the turn of a push of many commands, which is whole by then. Comes before a share of the memory budget.
+    pub async fn commands(&self, memory: &Budget) -> Result<OwnedSemaphorePermit, Busy> {
+        let wait = Duration::from_millis(memory.config().upload_wait_ms);
+        match timeout(wait, Arc::clone(&self.commands).acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(memory.refuse()),
+        }
     }
 }

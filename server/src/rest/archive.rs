@@ -45,7 +45,7 @@ async fn get(State(app): State<App>, ask: Ask) -> Result<Response<Body>> {
         }
         let archive =
             Archive::new(reading, named.tip, &folder, format, app.spool_dir())?.ok_or_else(missing)?;
-        let mut response = Response::new(Body::new(BatchBody::new(archive, &app.reads.turns, None)));
+        let mut response = Response::new(Body::new(BatchBody::new(archive, &app.memory, None)));
         cond::set(&mut response, header::CONTENT_TYPE, format.media_type());
         cond::set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         let file = format!("{folder}{}", format.ending());

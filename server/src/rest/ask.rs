@@ -6,18 +6,18 @@ use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Response, Uri};
-use tokio::task::spawn_blocking;
 
 use super::cond::{self, Freshness, Tag};
 use super::page::Query;
 use super::path::Names;
 use crate::app::App;
 use crate::auth::{Grant, View};
+use crate::budget::Wait;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::at::At;
 use crate::ops::read::{Halt, Reading, Work, names};
-use crate::store::catalog::RepoRow;
+use crate::ops::room::within;
 
 /// A read request that was let in.
 #[derive(Clone)]
@@ -80,32 +80,22 @@ impl Ask {
         if matches!(self.at, Some(At::Seq(_))) { Freshness::Immutable } else { Freshness::Revalidate }
     }
 
-    /// Runs `work` on the repository as of the moment; once more, with the turn, where it must make large objects.
+    /// Runs `work` on the repository as of the moment; once more, with more memory, where it must make large objects.
     pub async fn read<T, F>(&self, app: &App, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: Fn(&Ask, &App, Reading) -> Work<T> + Send + Sync + 'static,
     {
         let row = ops::viewed(app, &self.grant, &self.names.ns, &self.names.name).await?;
-        let shared = Arc::new((self.clone(), app.clone(), row, work));
-        for has_turn in [false, true] {
-            let turn = match has_turn {
-                true => Some(Arc::clone(&app.reads.turns).acquire_owned().await.map_err(Error::internal)?),
-                false => None,
-            };
-            let shared = Arc::clone(&shared);
-            let run = move || {
-                let _held = turn; // by the thread: a dropped future does not free it early
-                let (ask, app, row, work): &(Ask, App, RepoRow, F) = &shared;
-                work(ask, app, Reading::open(app, row, ask.at, has_turn)?)
-            };
-            match spawn_blocking(crate::trace::carried(run)).await.map_err(Error::internal)? {
-                Ok(done) => return Ok(done),
-                Err(Halt::Failed(error)) => return Err(error),
-                Err(Halt::Turn) => {}
+        let (ask, inner) = (self.clone(), app.clone());
+        let run = move |room| work(&ask, &inner, Reading::open(&inner, &row, ask.at, room)?);
+        match within(app, Wait::Request, 0, run).await {
+            Ok(done) => Ok(done),
+            Err(Halt::Failed(error)) => Err(error),
+            Err(Halt::Room(bytes)) => {
+                Err(Error::internal(format!("work has room for {bytes} bytes and asks for it")))
             }
         }
-        Err(Error::internal("work that has the turn asked for it"))
     }
 
     /// Answers JSON that depends on nothing but what the refs show, settings of HEAD, and the question.

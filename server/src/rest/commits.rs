@@ -1,5 +1,7 @@
 //! Commits without a clone.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode, header};
@@ -22,14 +24,17 @@ use super::multipart::{Multipart, append, boundary};
 use super::path::Names;
 use crate::app::App;
 use crate::auth::{Edit, Grant};
+use crate::budget::Wait;
 use crate::error::{Error, Result, code};
 use crate::limits::{
-    COMMIT_CHANGES_MAX, COMMIT_JSON_BYTES_MAX, COMMIT_JSON_SMALL_BYTES_MAX, COMMIT_MESSAGE_BYTES_MAX,
+    COMMIT_CHANGES_MAX, COMMIT_JSON_BYTES_MAX, COMMIT_JSON_COPIES, COMMIT_MESSAGE_BYTES_MAX,
     COMMIT_UPLOAD_BYTES_MAX,
 };
 use crate::names::is_branch_name;
 use crate::ops;
 use crate::ops::commit::{Change, Content, Maker, Person, Put, Wish, check_path, signature};
+use crate::ops::index::index_bytes;
+use crate::ops::room::within;
 use crate::ops::spool::Spool;
 use crate::ops::write::Wanted;
 use crate::store::catalog::RepoRow;
@@ -118,34 +123,27 @@ async fn create(
 ) -> Result<Response<Body>> {
     let row = ops::edited(&app, &grant, &names.ns, &names.name).await?;
     let (json, files, parts) = taken(&app, request).await?;
-    // A large body is whole on disk before it waits for its turn to be in memory.
-    let large = match json.len() > COMMIT_JSON_SMALL_BYTES_MAX {
-        true => app.commit_turns.large().await,
-        false => None,
+    // A large body is whole on disk before it waits for its share of memory.
+    let bytes = match json.is_on_disk(0) {
+        true => json.len() * COMMIT_JSON_COPIES,
+        false => 0,
     };
-    let turn = match large.is_none() && !files.is_on_disk(0) {
-        true => app.commit_turns.of(row.id).await,
-        false => None,
-    };
-    let heavy = match turn.is_none() {
-        true => std::sync::Arc::clone(&app.index_turns).acquire_owned().await.ok(),
+    let bytes = bytes + index_bytes(&files);
+    let _turn = match bytes == 0 {
+        true => Some(app.commit_turns.of(&app.memory, row.id).await?),
         false => None,
     };
     let now_ms = app.clock.now_ms();
     let actor = grant.caller().actor.clone();
-    let (inside, id) = (app.clone(), row.id);
-    let span = tracing::Span::current();
-    let made = tokio::task::spawn_blocking(move || {
-        let _span = span.entered();
-        let _held = (large, turn, heavy);
-        let mut bytes = vec![0; usize::try_from(json.len()).unwrap_or(0)];
-        json.read_at(0, &mut bytes).map_err(ops::OpError::from)?;
-        let wish = wish(&row, body::parse(&bytes)?, (files, parts), &actor, now_ms)?;
+    let (inside, id, files) = (app.clone(), row.id, Arc::new(files));
+    let work = move |room| {
+        let bytes = json.front(json.len()).map_err(ops::OpError::from)?;
+        let wish = wish(&row, body::parse(&bytes)?, (&files, &parts), &actor, now_ms)?;
         drop(bytes);
-        let maker = Maker { actor, time_ms: now_ms, nonce: None };
-        Ok::<_, Error>(Commit::from(&ops::commit::commit(&inside, &row, &wish, &maker)?))
-    });
-    let made = made.await.map_err(Error::internal)??;
+        let maker = Maker { actor: actor.clone(), time_ms: now_ms, nonce: None };
+        Ok::<_, Error>(Commit::from(&ops::commit::commit(&inside, &row, &wish, &maker, room)?))
+    };
+    let made = within(&app, Wait::Request, bytes, work).await?;
     app.noted(id).await;
     Ok(envelope::one(StatusCode::CREATED, made))
 }
@@ -193,7 +191,7 @@ async fn taken(app: &App, request: Request) -> Result<(Spool, Spool, Vec<Part>)>
 fn wish(
     row: &RepoRow,
     new: NewCommit,
-    (files, parts): (Spool, Vec<Part>),
+    (files, parts): (&Arc<Spool>, &[Part]),
     actor: &str,
     now_ms: i64,
 ) -> Result<Wish> {
@@ -226,7 +224,7 @@ fn wish(
         author: signature("/author", &author_or, now_ms)?,
         committer: signature("/committer", &committer_or, now_ms)?,
         changes,
-        files,
+        files: Arc::clone(files),
         allow_empty: new.allow_empty.unwrap_or(false),
     })
 }
@@ -252,12 +250,12 @@ pub fn object_id(algo: HashAlgo, pointer: &'static str, hex: &str) -> Result<Obj
     id.ok_or_else(|| Error::input(pointer, format!("must be a whole {} id in hex", algo.name())))
 }
 
-fn changes(algo: HashAlgo, new: Vec<NewChange>, parts: Vec<Part>) -> Result<Vec<Change>> {
+fn changes(algo: HashAlgo, new: Vec<NewChange>, parts: &[Part]) -> Result<Vec<Change>> {
     if new.len() + parts.len() > COMMIT_CHANGES_MAX {
         return Err(Error::input("/changes", format!("a commit may have {COMMIT_CHANGES_MAX} changes")));
     }
     let mut by_name = std::collections::HashMap::new();
-    for (name, at, len) in &parts {
+    for (name, at, len) in parts {
         if by_name.insert(name.as_str(), (*at, *len, false)).is_some() {
             return Err(Error::new(code::INVALID_INPUT, format!("two parts are named '{name}'")));
         }

@@ -50,7 +50,7 @@ pub fn blob_answer(ask: &Ask, app: &App, blob: &Blob, freshness: Freshness) -> W
     let len = range.end - range.start;
     let body = match blob.bytes() {
         Some(bytes) => Body::from(bytes.slice(range.start as usize..range.end as usize)),
-        None => Body::new(BatchBody::new(blob.reader(range.clone())?, &app.reads.turns, Some(len))),
+        None => Body::new(BatchBody::new(blob.reader(range.clone())?, &app.memory, Some(len))),
     };
     let mut response = Response::new(body);
     if part != Part::Whole {

@@ -14,7 +14,7 @@ use super::page::{Paging, Query};
 use crate::app::App;
 use crate::auth::{Grant, View};
 use crate::error::{Error, Result, code};
-use crate::limits::{INDEX_LARGE_MAX, PAGE_ITEMS_MAX};
+use crate::limits::PAGE_ITEMS_MAX;
 use crate::metrics::Now;
 use crate::{ops, process};
 
@@ -153,7 +153,11 @@ async fn metrics(State(app): State<App>, grant: Grant<View>) -> Result<Response<
         repositories,
         namespaces,
         stored_bytes: app.catalog.stored_bytes().await?,
-        index_turns_taken: INDEX_LARGE_MAX.saturating_sub(app.index_turns.available_permits()) as u64,
+        graphs: app.files.graphs(),
+        memory_budget_bytes: app.memory.config().budget_bytes,
+        memory_taken_bytes: app.memory.taken_bytes(),
+        memory_waiting: app.memory.waiting() as u64,
+        memory_refused: app.memory.refused(),
         resident_bytes: process::resident_bytes(),
         open_descriptors: process::open_descriptors(),
     };

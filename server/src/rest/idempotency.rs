@@ -27,6 +27,7 @@ use crate::auth::{Grant, View};
 use crate::error::{Error, Result, code, http};
 use crate::limits::{COMMIT_UPLOAD_BYTES_MAX, IDEMPOTENCY_ANSWER_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
 use crate::random;
+use crate::stop::Stop;
 use crate::store::catalog::KeptAnswer;
 use seal::{Sealed, Secret};
 
@@ -73,11 +74,11 @@ async fn keyed(app: App, request: Request, next: Next) -> Result<Response<Body>>
     }
     let (watched, seen) = Watched::new(body, hasher);
     let request = Request::from_parts(parts, Body::new(watched));
-    let work = tokio::spawn(async move {
+    let work = tokio::spawn(Stop::current().around(async move {
         let _held = running;
         let response = next.run(request).await;
         keep(&app, &secret, &seen, response).await
-    });
+    }));
     work.await.map_err(Error::internal)?
 }
 

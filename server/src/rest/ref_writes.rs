@@ -131,12 +131,10 @@ async fn moved(
     row: crate::store::catalog::RepoRow,
     wish: Move,
 ) -> Result<Option<cairn_protocol::object::ObjectId>> {
-    let turn = app.commit_turns.of(row.id).await;
+    let turn = app.commit_turns.of(&app.memory, row.id).await?;
     let (inside, id, now_ms) = (app.clone(), row.id, app.clock.now_ms());
     let actor = grant.caller().actor.clone();
-    let span = tracing::Span::current();
-    let done = tokio::task::spawn_blocking(move || {
-        let _span = span.entered();
+    let done = crate::stop::spawn(move || {
         let _held = turn;
         ops::move_ref::move_ref(&inside, &row, &wish, &actor, now_ms)
     });

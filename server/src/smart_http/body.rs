@@ -1,36 +1,24 @@
-//! Bodies: requests read within limits, answers made batch by batch on blocking threads.
+//! Bodies of requests, read within limits.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::path::Path;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
+use cairn_protocol::pack::PackBytes;
 use flate2::write::GzDecoder;
-use http_body::Frame;
 use http_body_util::BodyExt;
-use tokio::task::JoinHandle;
 
-use super::refuse;
-use crate::limits::FETCH_REQUEST_BYTES_MAX;
-use crate::ops::OpError;
-use crate::ops::fetch::PackAnswer;
-
-/// Runs work that blocks. A panic of ours becomes an error, not a dropped connection.
-pub async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, OpError> + Send + 'static,
-) -> Result<T, OpError> {
-    match tokio::task::spawn_blocking(crate::trace::carried(work)).await {
-        Ok(done) => done,
-        Err(_) => Err(OpError::Spool(std::io::Error::other("a worker panicked"))),
-    }
-}
+use super::{failed, refuse};
+use crate::limits::{FETCH_REQUEST_BYTES_MAX, GZIP_STEP_BYTES, STREAM_STEP_BYTES};
+use crate::ops::spool::Spool;
 
 /// Takes a request body apart: inflates it where the client compressed it, within a limit on both sides.
 pub struct Inflow {
     body: Body,
     gzip: Option<GzDecoder<Vec<u8>>>,
+    /// Compressed bytes that came and were not inflated yet.
+    rest: Bytes,
 }
 
 impl Inflow {
@@ -46,13 +34,15 @@ impl Inflow {
                 return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
             }
         };
-        Ok(Self { body, gzip })
+        Ok(Self { body, gzip, rest: Bytes::new() })
     }
 
     /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Response> {
-        use std::io::Write;
         loop {
+            if let Some(out) = self.inflate()? {
+                return Ok(Some(out));
+            }
             let Some(frame) = self.body.frame().await else {
                 let Some(gzip) = self.gzip.take() else { return Ok(None) };
                 let rest = gzip.finish().map_err(|_| bad_gzip())?;
@@ -60,106 +50,50 @@ impl Inflow {
             };
             let frame = frame.map_err(|_| refuse(StatusCode::BAD_REQUEST, "the request body broke off"))?;
             let Ok(data) = frame.into_data() else { continue };
-            let Some(gzip) = &mut self.gzip else { return Ok(Some(data)) };
-            let mut out = Vec::new();
-            // Small steps, so that a bomb is stopped by whoever counts what comes out.
-            for piece in data.chunks(4096) {
-                gzip.write_all(piece).map_err(|_| bad_gzip())?;
-                out.append(gzip.get_mut());
-                if out.len() > FETCH_REQUEST_BYTES_MAX {
-                    return Err(refuse(
-                        StatusCode::PAYLOAD_TOO_LARGE,
-                        "the compressed body inflates too far",
-                    ));
-                }
+            if self.gzip.is_none() {
+                return Ok(Some(data));
             }
-            if !out.is_empty() {
-                return Ok(Some(out.into()));
-            }
+            self.rest = data;
         }
     }
 
-    /// The whole body, for requests that are small by nature.
-    pub async fn collect(mut self) -> Result<Vec<u8>, Response> {
+    /// Inflates some of what came. Small steps: of a bomb, whoever counts what comes out sees a little at a time.
+    fn inflate(&mut self) -> Result<Option<Bytes>, Response> {
+        use std::io::Write;
+        let Some(gzip) = &mut self.gzip else { return Ok(None) };
         let mut out = Vec::new();
+        while !self.rest.is_empty() && out.len() < STREAM_STEP_BYTES {
+            let piece = self.rest.split_to(self.rest.len().min(GZIP_STEP_BYTES));
+            gzip.write_all(&piece).map_err(|_| bad_gzip())?;
+            out.append(gzip.get_mut());
+        }
+        Ok((!out.is_empty()).then(|| out.into()))
+    }
+
+    /// The whole body, in a spool: what is large waits on disk in `dir` for its share of memory.
+    pub async fn collect(mut self, dir: &Path) -> Result<Spool, Response> {
+        let mut spool = Spool::default();
         while let Some(data) = self.next().await? {
-            if out.len() + data.len() > FETCH_REQUEST_BYTES_MAX {
+            if spool.len() + data.len() as u64 > FETCH_REQUEST_BYTES_MAX as u64 {
                 let text = format!("the request is larger than {FETCH_REQUEST_BYTES_MAX} bytes");
                 return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, text));
             }
-            out.extend_from_slice(&data);
+            spool = append(spool, dir, data).await?.map_err(|error| failed(&error.into()))?;
         }
-        Ok(out)
+        Ok(spool)
     }
+}
+
+/// Appends to a spool, on a blocking thread where that may block. The inner result is that of the disk.
+pub async fn append(mut spool: Spool, dir: &Path, data: Bytes) -> Result<std::io::Result<Spool>, Response> {
+    if !spool.is_on_disk(data.len()) {
+        return Ok(spool.write(dir, &data).map(|()| spool));
+    }
+    let dir = dir.to_owned();
+    let written = tokio::task::spawn_blocking(move || spool.write(&dir, &data).map(|()| spool)).await;
+    written.map_err(|_| refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error"))
 }
 
 fn bad_gzip() -> Response {
     refuse(StatusCode::BAD_REQUEST, "the gzip body cannot be inflated")
-}
-
-type Made = (Box<PackAnswer>, Result<Option<Vec<u8>>, OpError>);
-
-/// The body of a fetch: each batch is made when the client has taken the one before, so that a slow client holds
-/// neither a thread nor a transaction.
-pub struct PackBody {
-    state: State,
-}
-
-enum State {
-    Idle(Box<PackAnswer>),
-    Making(JoinHandle<Made>),
-    Ended,
-}
-
-impl PackBody {
-    /// The body that sends `answer`.
-    pub fn new(answer: Box<PackAnswer>) -> Self {
-        Self { state: State::Idle(answer) }
-    }
-}
-
-fn make(mut answer: Box<PackAnswer>) -> Made {
-    let batch = answer.next_batch();
-    (answer, batch)
-}
-
-impl http_body::Body for PackBody {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        loop {
-            match std::mem::replace(&mut self.state, State::Ended) {
-                State::Ended => return Poll::Ready(None),
-                State::Idle(answer) => {
-                    self.state = State::Making(tokio::task::spawn_blocking(move || make(answer)));
-                }
-                State::Making(mut handle) => {
-                    let Poll::Ready(made) = Pin::new(&mut handle).poll(context) else {
-                        self.state = State::Making(handle);
-                        return Poll::Pending;
-                    };
-                    let (answer, batch) = made.map_err(std::io::Error::other)?;
-                    match batch {
-                        Ok(None) => return Poll::Ready(None),
-                        Ok(Some(batch)) => {
-                            self.state = State::Idle(answer);
-                            return Poll::Ready(Some(Ok(Frame::data(batch.into()))));
-                        }
-                        Err(error) => {
-                            tracing::error!(error = %error, "a pack broke off");
-                            let text = answer.failure(&error.for_peer());
-                            if text.is_empty() {
-                                return Poll::Ready(Some(Err(std::io::Error::other("the pack broke off"))));
-                            }
-                            return Poll::Ready(Some(Ok(Frame::data(text.into()))));
-                        }
-                    }
-                }
-            }
-        }
-    }
 }

@@ -8,22 +8,29 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use cairn_protocol::pack::PackBytes;
 use cairn_protocol::pktline;
 use cairn_protocol::receive_pack::{Outcome, Parsed, PushRequest, Report, parse_push, write_report};
 use cairn_protocol::upload_pack::Service;
 use http_body::Frame;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::Instrument;
 
-use super::body::{Inflow, blocking};
-use super::{enter, failed, refuse, result};
+use super::body::{Inflow, append};
+use super::{busy, enter, failed, refuse, result};
 use crate::app::App;
 use crate::auth::{GitAccess, Write};
-use crate::limits::{PUSH_DRAIN_BYTES_MAX, PUSH_HEADER_BYTES_MAX};
+use crate::budget::Wait;
+use crate::limits::{
+    PUSH_COMMANDS_COPIES, PUSH_DRAIN_BYTES_MAX, PUSH_HEADER_BYTES_MAX, SPOOL_MEMORY_BYTES_MAX,
+};
+use crate::ops::index::index_bytes;
 use crate::ops::push::{By, Pushed, Refused, push};
+use crate::ops::room::{within, within_unless};
 use crate::ops::spool::Spool;
 use crate::ops::{OpError, Served};
 use crate::random;
+use crate::stop::Stop;
 use crate::store::repo::EntryKind;
 
 /// Silence after which the client is told that the work goes on.
@@ -43,18 +50,30 @@ pub async fn serve(
 async fn answer(app: App, names: (String, String), request: Request) -> Result<Response, Response> {
     let (served, access, _, mut inflow) = enter::<Write>(&app, names, request, Service::ReceivePack).await?;
     let done = |body| Ok(result(Service::ReceivePack, body));
-    let Some((request, rest)) = commands(&mut inflow, &served).await? else {
-        return done(Body::empty());
+    let (request, upload, turn) = match commands(&mut inflow, &served).await? {
+        Head::Empty => return done(Body::empty()),
+        Head::Commands(request, _) if request.commands.is_empty() => return done(Body::empty()),
+        Head::Commands(request, rest) => (request, take_pack(&app, inflow, rest).await?, None),
+        Head::Large(head) => {
+            let (request, upload, turn) = large(&app, inflow, head, &served).await?;
+            (request, Ok(upload), Some(turn))
+        }
     };
-    if request.commands.is_empty() {
-        return done(Body::empty());
-    }
-    let upload = take_pack(&app, inflow, rest).await?;
-    done(work(app, served, access, request, upload))
+    done(work(app, served, access, Push { request, upload, turn }))
 }
 
-/// Reads up to the end of the commands; also the bytes behind them.
-async fn commands(inflow: &mut Inflow, served: &Served) -> Result<Option<(PushRequest, Vec<u8>)>, Response> {
+/// What a push begins with.
+enum Head {
+    /// Nothing.
+    Empty,
+    /// Its commands, and the bytes behind them.
+    Commands(PushRequest, Vec<u8>),
+    /// Commands that go on behind what is kept in memory.
+    Large(Vec<u8>),
+}
+
+/// Reads up to the end of the commands.
+async fn commands(inflow: &mut Inflow, served: &Served) -> Result<Head, Response> {
     let mut head = Vec::new();
     let mut parse_at = 0;
     while let Some(data) = inflow.next().await? {
@@ -67,22 +86,51 @@ async fn commands(inflow: &mut Inflow, served: &Served) -> Result<Option<(PushRe
         match parse_push(&head, served.algo).map_err(|error| failed(&OpError::Wire(error)))? {
             Parsed::Done { value, used } => {
                 let rest = head.split_off(used);
-                return Ok(Some((value, rest)));
+                return Ok(Head::Commands(value, rest));
             }
-            Parsed::NeedMore if head.len() > PUSH_HEADER_BYTES_MAX => {
-                let text = format!("the commands are larger than {PUSH_HEADER_BYTES_MAX} bytes");
-                return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, text));
-            }
-            Parsed::NeedMore => parse_at = head.len() * 2,
+            Parsed::NeedMore if head.len() > SPOOL_MEMORY_BYTES_MAX => return Ok(Head::Large(head)),
+            Parsed::NeedMore => parse_at = (head.len() * 2).min(SPOOL_MEMORY_BYTES_MAX + 1),
         }
     }
     if head.is_empty() {
-        return Ok(None);
+        return Ok(Head::Empty);
     }
     match parse_push(&head, served.algo).map_err(|error| failed(&OpError::Wire(error)))? {
-        Parsed::Done { value, used } => Ok(Some((value, head.split_off(used)))),
+        Parsed::Done { value, used } => Ok(Head::Commands(value, head.split_off(used))),
         Parsed::NeedMore => Err(refuse(StatusCode::BAD_REQUEST, "the commands end early")),
     }
+}
+
+/// Takes a push of many commands: the body is whole on disk before they are read, in a turn that is held until the push
+/// is done.
+async fn large(
+    app: &App,
+    inflow: Inflow,
+    head: Vec<u8>,
+    served: &Served,
+) -> Result<(PushRequest, Option<Spool>, OwnedSemaphorePermit), Response> {
+    let spool = match take_pack(app, inflow, head).await? {
+        Ok(spool) => spool.unwrap_or_default(),
+        Err(why) => return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, why)),
+    };
+    let turn = app.commit_turns.commands(&app.memory).await.map_err(busy)?;
+    let (spool, algo) = (Arc::new(spool), served.algo);
+    let front = Arc::clone(&spool);
+    let bytes = spool.len().min(PUSH_HEADER_BYTES_MAX as u64).saturating_mul(PUSH_COMMANDS_COPIES);
+    let read = move |_| Ok(parse_push(&front.front(PUSH_HEADER_BYTES_MAX as u64)?, algo)?);
+    let parsed = within(app, Wait::Upload, bytes, read).await.map_err(|error| failed(&error))?;
+    let Parsed::Done { value, used } = parsed else {
+        return Err(match spool.len() > PUSH_HEADER_BYTES_MAX as u64 {
+            true => {
+                let text = format!("the commands are larger than {PUSH_HEADER_BYTES_MAX} bytes");
+                refuse(StatusCode::PAYLOAD_TOO_LARGE, text)
+            }
+            false => refuse(StatusCode::BAD_REQUEST, "the commands end early"),
+        });
+    };
+    let mut spool = Arc::into_inner(spool).expect("the work that shared it is done");
+    spool.cut_front(used as u64);
+    Ok((value, Some(spool).filter(|spool| spool.len() > 0), turn))
 }
 
 /// An upload that is whole, absent, or too large or broken in a way that the report tells.
@@ -90,31 +138,19 @@ type Upload = Result<Option<Spool>, String>;
 
 async fn take_pack(app: &App, mut inflow: Inflow, rest: Vec<u8>) -> Result<Upload, Response> {
     let mut spool = Spool::default();
-    let mut any = false;
     let mut next = Some(Bytes::from(rest));
     while let Some(data) = next {
-        any |= !data.is_empty();
-        let written = if spool.is_on_disk(data.len()) {
-            let dir = app.spool_dir();
-            let (back, written) = tokio::task::spawn_blocking(move || {
-                let written = spool.write(&dir, &data);
-                (spool, written)
-            })
-            .await
-            .map_err(|_| refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal error"))?;
-            spool = back;
-            written
-        } else {
-            spool.write(&app.spool_dir(), &data)
-        };
-        if let Err(error) = written {
-            // git reads the report only when it has sent everything: what is left is taken and dropped.
-            drain(inflow).await;
-            return Ok(Err(upload_failed(&error)));
+        match append(spool, &app.spool_dir(), data).await? {
+            Ok(back) => spool = back,
+            Err(error) => {
+                // git reads the report only when it has sent everything: what is left is taken and dropped.
+                drain(inflow).await;
+                return Ok(Err(upload_failed(&error)));
+            }
         }
         next = inflow.next().await?;
     }
-    Ok(Ok(any.then_some(spool)))
+    Ok(Ok(Some(spool).filter(|spool| spool.len() > 0)))
 }
 
 /// What a pusher is told of an upload that was not kept. Paths and the system's words are for the log.
@@ -143,10 +179,20 @@ async fn drain(mut inflow: Inflow) {
 
 type Sent = Result<Frame<Bytes>, std::io::Error>;
 
-/// Starts the work and answers its stream: progress, then the report. The work ends even if the client goes away.
-fn work(app: App, served: Served, access: GitAccess<Write>, request: PushRequest, upload: Upload) -> Body {
+/// A push that is here as a whole.
+struct Push {
+    request: PushRequest,
+    upload: Upload,
+    /// That of many commands, until the push is done.
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+/// Starts the work and answers its stream: progress, then the report. Where the client goes away, the work stops unless
+/// the entry is being made already.
+fn work(app: App, served: Served, access: GitAccess<Write>, push: Push) -> Body {
     let (send, receive) = mpsc::channel::<Sent>(8);
-    tokio::spawn(run(app, served, access, request, upload, send).in_current_span());
+    let work = run(app, served, access, push, send);
+    tokio::spawn(Stop::current().around(work).in_current_span());
     Body::new(Received(receive))
 }
 
@@ -165,44 +211,47 @@ impl http_body::Body for Received {
     }
 }
 
-async fn run(
+/// Waits for memory while the client is here, and does the push.
+async fn index(
     app: App,
     served: Served,
-    access: GitAccess<Write>,
-    request: PushRequest,
-    upload: Upload,
+    by: By,
+    (request, upload): (Arc<PushRequest>, Option<Spool>),
     send: mpsc::Sender<Sent>,
-) {
-    let request = Arc::new(request);
+) -> Result<Pushed, OpError> {
+    let bytes = upload.as_ref().map_or(0, index_bytes);
+    let (gone, metrics) = (send.clone(), app.metrics.clone());
     let quiet = request.quiet || !request.side_band;
-    // One large index pass after another: their memory is bounded together, and the cores are busy anyway.
-    let heavy = matches!(&upload, Ok(Some(spool)) if spool.is_on_disk(0));
-    let turn = match heavy {
-        true => Arc::clone(&app.index_turns).acquire_owned().await.ok(),
-        false => None,
-    };
-    let progress = send.clone();
-    let actor = access.grant.caller().actor.clone();
-    let by = By { kind: EntryKind::Push, actor, time_ms: app.clock.now_ms(), nonce: random::bytes() };
-    let in_work = Arc::clone(&request);
-    let push_work = app.metrics.push_work().clone();
-    let work = blocking(move || {
-        let _held = turn;
-        let upload = match &upload {
-            Ok(upload) => upload.as_ref(),
-            Err(why) => return Err(OpError::Request(why.clone())),
-        };
-        let start = Instant::now();
-        let done = push(&served, &in_work, upload, by, &mut |text| {
+    let work = move |room| {
+        let (served, start) = (Served { room, ..served.clone() }, Instant::now());
+        let done = push(&served, &request, upload.as_ref(), by.clone(), &mut |text| {
             if !quiet {
                 // A full channel drops progress: the work never waits for a slow reader.
-                let _ = progress.try_send(Ok(Frame::data(band(2, text.as_bytes()))));
+                let _ = send.try_send(Ok(Frame::data(band(2, text.as_bytes()))));
             }
         });
-        push_work.observe(start.elapsed().as_secs_f64());
+        metrics.push_work().observe(start.elapsed().as_secs_f64());
         done
-    });
-    let mut job = tokio::spawn(work.in_current_span());
+    };
+    let gone = move || {
+        let gone = gone.clone();
+        async move { gone.closed().await }
+    };
+    within_unless(&app, Wait::Upload, bytes, gone, work).await
+}
+
+async fn run(app: App, served: Served, access: GitAccess<Write>, push: Push, send: mpsc::Sender<Sent>) {
+    let Push { request, upload, turn } = push;
+    let request = Arc::new(request);
+    let actor = access.grant.caller().actor.clone();
+    let by = By { kind: EntryKind::Push, actor, time_ms: app.clock.now_ms(), nonce: random::bytes() };
+    let (inner, shared, progress) = (app.clone(), Arc::clone(&request), send.clone());
+    let work = async move {
+        let _held = turn;
+        let upload = upload.map_err(OpError::Request)?;
+        index(inner, served, by, (shared, upload), progress).await
+    };
+    let mut job = tokio::spawn(Stop::current().around(work).in_current_span());
     let done = loop {
         match tokio::time::timeout(KEEPALIVE, &mut job).await {
             Ok(done) => break done,

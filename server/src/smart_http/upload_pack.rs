@@ -6,13 +6,15 @@ use axum::response::Response;
 use cairn_protocol::pktline;
 use cairn_protocol::upload_pack::{Service, server_option};
 
-use super::body::{PackBody, blocking};
 use super::{enter, failed, protocol_version, result};
 use crate::app::App;
 use crate::auth::Read;
+use crate::budget::Wait;
 use crate::ops::at::{self, At};
 use crate::ops::fetch::{self, Answer};
+use crate::ops::room::within;
 use crate::ops::{OpError, Served};
+use crate::rest::stream::BatchBody;
 use crate::store::catalog::RepoRow;
 
 /// Answers one request of a fetch.
@@ -29,14 +31,22 @@ pub async fn serve(
 async fn answer(app: App, names: (String, String), request: Request) -> Result<Response, Response> {
     let (served, access, headers, inflow) = enter::<Read>(&app, names, request, Service::UploadPack).await?;
     let version = protocol_version(&headers);
-    let body = inflow.collect().await?;
-    let work = move || match version {
-        2 => fetch::serve_v2(&as_of(&app, &access.row, served, &body)?, &body),
-        _ => fetch::serve_v0(&served, &body),
+    let body = inflow.collect(&app.spool_dir()).await?;
+    let inner = app.clone();
+    let bytes = fetch::request_bytes(&body);
+    let work = move |room| {
+        let body = fetch::request(&body, room)?;
+        let served = Served { room, ..served.clone() };
+        match version {
+            2 => fetch::serve_v2(&as_of(&inner, &access.row, served, &body)?, &body),
+            _ => fetch::serve_v0(&served, &body),
+        }
     };
-    let body = match blocking(work).await {
+    let body = match within(&app, Wait::Request, bytes, work).await {
         Ok(Answer::Whole(bytes)) => Body::from(bytes),
-        Ok(Answer::Pack(answer)) => Body::new(PackBody::new(answer)),
+        Ok(Answer::Pack(answer)) => {
+            Body::new(BatchBody::new(answer.parking_in(app.spool_dir()), &app.memory, None))
+        }
         Err(error) if error.is_ours() => return Err(failed(&error)),
         // git shows an ERR line as the server's own words; an HTTP status it shows as a bare number.
         Err(error) => Body::from(err_line(&error)),
@@ -49,7 +59,7 @@ fn as_of(app: &App, row: &RepoRow, served: Served, body: &[u8]) -> Result<Served
     let Some(text) = server_option(body, b"at")? else { return Ok(served) };
     let at = At::parse(&String::from_utf8_lossy(&text))
         .map_err(|error| OpError::Request(format!("at {error}")))?;
-    Ok(at::open(app, row, Some(at))?.0)
+    Ok(Served { room: served.room, ..at::open(app, row, Some(at))?.0 })
 }
 
 fn err_line(error: &OpError) -> Vec<u8> {

@@ -18,7 +18,8 @@ pub use super::id::{Pin, RepoId};
 use super::outside;
 use super::repo::Repo;
 use super::repo::file::{Access, RepoFile};
-use super::repo::limits::{DUE_REPOS_MAX, SOURCES_MAX};
+use super::repo::graph::Graphs;
+use super::repo::limits::{COMMIT_GRAPH_BYTES, DUE_REPOS_MAX, SOURCES_MAX};
 use super::repo::schema;
 
 /// All repository files under one data folder.
@@ -34,6 +35,8 @@ struct Inner {
     clock: AtomicU64,
     /// Asked for and open; asked for and opened.
     asks: [AtomicU64; 2],
+    /// The commits that are kept in memory.
+    graphs: Arc<Graphs>,
     slots: Mutex<HashMap<RepoId, Arc<Slot>>>,
     /// Repositories that got many small packs. Leaf lock.
     due: Mutex<BTreeSet<RepoId>>,
@@ -96,6 +99,7 @@ impl Files {
             commit_seconds,
             clock: AtomicU64::new(0),
             asks: Default::default(),
+            graphs: Arc::new(Graphs::new(COMMIT_GRAPH_BYTES)),
             slots: Mutex::default(),
             due: Mutex::default(),
             _reading: (access == Access::ReadOnly).then(|| outside::hold(data_dir)).flatten(),
@@ -132,6 +136,11 @@ impl Files {
     /// How many files are open.
     pub fn open_count(&self) -> usize {
         locked(&self.0.slots).len()
+    }
+
+    /// Bytes of the commits that are kept in memory, and how many packs' were dropped to make room.
+    pub fn graphs(&self) -> (u64, u64) {
+        self.0.graphs.counts()
     }
 
     /// Notes that a repository has many small packs. One that does not fit is noted by its next push.
@@ -199,7 +208,7 @@ impl Files {
             (&self.0.disk, &self.0.data_dir),
             &path,
             algo,
-            (self.0.access, &self.0.commit_seconds),
+            (self.0.access, &self.0.commit_seconds, &self.0.graphs),
         )?);
         *file = Some(Arc::clone(&open));
         self.0.asks[1].fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,7 @@ mod cuts;
 pub mod facts;
 pub(crate) mod file;
 pub mod fsck;
-mod graph;
+pub(crate) mod graph;
 mod index;
 mod kinds;
 pub mod limits;
@@ -23,6 +23,7 @@ mod snapshot;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::sync::Arc;
 

@@ -23,6 +23,8 @@ pub use truth::{Repo, Tip, Truth};
 const REPOS: &str = "/namespaces/t/repos";
 /// Bytes of a file whose pack is staged on the disk, not in memory.
 const LARGE_BYTES: usize = 1_500_000;
+/// Files of a commit that almost fills a pack whose ids are rows: rolled with a few others it gets an index of its own.
+const WIDE_FILES: usize = 990;
 /// Branches of a repository.
 const BRANCHES: u64 = 4;
 
@@ -32,6 +34,7 @@ pub enum Op {
     Create,
     Commit,
     LargeCommit,
+    WideCommit,
     KeyedCommit,
     SetRef,
     DeleteRef,
@@ -104,9 +107,10 @@ impl History {
         let name = names.get(at % names.len().max(1)).cloned().unwrap_or_default();
         match op {
             Op::Create => self.create().await,
-            Op::Commit => self.commit(&name, 40, false).await,
-            Op::LargeCommit => self.commit(&name, LARGE_BYTES, false).await,
-            Op::KeyedCommit => self.commit(&name, 40, true).await,
+            Op::Commit => self.commit(&name, (40, 0), false).await,
+            Op::LargeCommit => self.commit(&name, (LARGE_BYTES, 0), false).await,
+            Op::WideCommit => self.commit(&name, (40, WIDE_FILES), false).await,
+            Op::KeyedCommit => self.commit(&name, (40, 0), true).await,
             Op::SetRef => self.set_ref(&name).await,
             Op::DeleteRef => self.delete_ref(&name).await,
             Op::Fork => self.fork(&name, None).await,
@@ -128,13 +132,18 @@ impl History {
         made.status < 500
     }
 
-    async fn commit(&mut self, name: &str, bytes: usize, keyed: bool) -> bool {
+    /// A commit of a file of so many bytes, and of so many small ones.
+    async fn commit(&mut self, name: &str, (bytes, more): (usize, usize), keyed: bool) -> bool {
         let branch = format!("b{}", self.random.below(BRANCHES));
         let full = format!("refs/heads/{branch}");
         let message = format!("m{}", self.made);
         let content = self.content(bytes);
         let mut body = json!({ "message": message, "branch": branch,
             "changes": [{ "path": format!("f{}", self.random.below(3)), "content": content }] });
+        if let Some(changes) = body["changes"].as_array_mut() {
+            let file = |n: usize| json!({ "path": format!("w{n}"), "content": format!("{n} of {message}") });
+            changes.extend((0..more).map(file));
+        }
         let now = self.truth.repos[name].only(&full);
         let follows = match &now {
             // Where it is not known what is there, whatever is is followed.
@@ -332,7 +341,12 @@ impl History {
         for id in self.truth.repos[name].sure_ids() {
             let Some((path, content)) = self.truth.files.get(&id) else { continue };
             let repo = self.server.app.catalog.resolve("t", name).await.expect("read").expect("there");
-            let view = cairn_server::ops::view::RepoView::open(&self.server.app, &repo, None);
+            let view = cairn_server::ops::view::RepoView::open(
+                &self.server.app,
+                &repo,
+                None,
+                cairn_server::ops::room::Room::ALL,
+            );
             let view = view.expect("a view");
             let bytes = truth::file_of(&view, &id, path);
             assert_eq!(bytes.as_deref(), Some(content.as_bytes()), "{name}: {path} of {id}");

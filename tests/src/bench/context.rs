@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::Result;
 use crate::http::Client;
+use crate::made;
 use crate::pkt::create_commands;
 use crate::server::{self, Remote, Server};
 use crate::stock::{Git, Input, Usage};
@@ -20,7 +21,11 @@ pub struct Context {
     pub git: Git,
     pub rounds: u32,
     pub repos: u32,
-    repo: PathBuf,
+    /// Pushes of the rows of upkeep.
+    pub pushes: u32,
+    pub repo: PathBuf,
+    /// Whether stock git is left out of the memory rows.
+    pub memory_alone: bool,
     cairn: PathBuf,
     temp: TempDir,
     source: Option<std::result::Result<Source, String>>,
@@ -57,9 +62,29 @@ pub struct Loaded {
 }
 
 impl Context {
-    pub fn new(repo: PathBuf, cairn: PathBuf, temp: TempDir, rounds: u32, repos: u32) -> Result<Self> {
-        let git = Git::new(temp.path())?;
-        Ok(Self { git, rounds, repos, repo, cairn, temp, source: None, loaded: None, serial: 0 })
+    /// Without a repository to measure with.
+    pub fn new(cairn: PathBuf, temp: TempDir, (rounds, repos, pushes): (u32, u32, u32)) -> Result<Self> {
+        let (git, repo) = (Git::new(temp.path())?, PathBuf::new());
+        Ok(Self {
+            git,
+            rounds,
+            repos,
+            pushes,
+            repo,
+            memory_alone: false,
+            cairn,
+            temp,
+            source: None,
+            loaded: None,
+            serial: 0,
+        })
+    }
+
+    /// Makes the repository to measure with.
+    pub fn make(&mut self, bytes: u64) -> Result<()> {
+        eprintln!("making a repository of {bytes} bytes");
+        self.repo = made::repository(&self.git, self.temp.path(), bytes)?;
+        Ok(())
     }
 
     /// A path in the temp folder that nobody has used.
@@ -74,10 +99,17 @@ impl Context {
         Server::start(&self.cairn, &data)
     }
 
+    /// The same with more options of the server.
+    pub fn fresh_server_with(&mut self, options: &[&str]) -> Result<Server> {
+        let data = self.fresh("data");
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        Server::start_with(&self.cairn, &data, &options)
+    }
+
     /// Ends a server and starts another on the same data.
     pub fn restart(&self, server: &mut Server) -> Result<()> {
         server.stop();
-        *server = Server::start(&self.cairn, &server.data.clone())?;
+        *server = Server::start_with(&self.cairn, &server.data.clone(), &server.options.clone())?;
         Ok(())
     }
 

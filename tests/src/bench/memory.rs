@@ -5,14 +5,14 @@ use crate::context::{Context, Source, clients};
 use crate::pkt::FetchRequest;
 use crate::proc::status_bytes;
 use crate::report::{Bar, Figure, Row, Unit};
-use crate::server::{self, Remote, Server};
+use crate::server::{self, Server};
 use crate::stock::Input;
 
 const AT_ONCE: usize = 8;
 const RSS_ONE_BYTES_MAX: f64 = 96.0 * 1_048_576.0;
 const RSS_EIGHT_BYTES_MAX: f64 = 384.0 * 1_048_576.0;
 
-/// Peak memory of one and of eight pushes and clones; a new process for each.
+/// Peak memory of one and of eight pushes and clones, and of eight of both at once; a new process for each.
 pub fn peaks(context: &mut Context) -> Result<Vec<Row>> {
     let source = context.source()?;
     let mut rows = Vec::new();
@@ -29,6 +29,10 @@ pub fn peaks(context: &mut Context) -> Result<Vec<Row>> {
             Ok(server) => clone_peak(context, server, &source, count),
             Err(error) => Err(error.to_string().into()),
         });
+        if context.memory_alone {
+            rows.push(row);
+            continue;
+        }
         let stock = if pushes {
             stock_push_peak(context, &source, count)
         } else {
@@ -37,6 +41,13 @@ pub fn peaks(context: &mut Context) -> Result<Vec<Row>> {
         row.stock.push(Figure::one("git processes, sampled", stock.map(|bytes| bytes as f64)));
         rows.push(row);
     }
+    eprintln!("measuring rss-both-8");
+    let mut row = Row::new("rss-both-8", Unit::Bytes, &[Bar::AtMost(RSS_EIGHT_BYTES_MAX)]);
+    row.cairn.push(match &mut server {
+        Ok(server) => both_peak(context, server, &source),
+        Err(error) => Err(error.to_string().into()),
+    });
+    rows.push(row);
     Ok(rows)
 }
 
@@ -52,6 +63,24 @@ fn push_peak(context: &Context, server: &mut Server, source: &Source, id: &str, 
     context.restart(server)?;
     at_once(server, &remotes, |client, remote| {
         server::push(client, remote, &server::push_file(&source.push)).map(drop)
+    })?;
+    server.settle()?;
+    Ok(status_bytes(server.pid(), "VmHWM")? as f64)
+}
+
+fn both_peak(context: &Context, server: &mut Server, source: &Source) -> Result<f64> {
+    let mut remotes = Vec::new();
+    for number in 0..AT_ONCE {
+        let name = format!("rss-both-{number}");
+        remotes.push((server::create(&mut server.client(), &name, &source.default_branch)?, true));
+        let base = format!("rss-push-{AT_ONCE}-{number}");
+        remotes.push((server::fork(&mut server.client(), &base, &format!("rss-both-fork-{number}"))?, false));
+    }
+    context.restart(server)?;
+    let body = FetchRequest { wants: &source.wants, ..FetchRequest::default() }.body();
+    at_once(server, &remotes, |client, (remote, pushes)| match pushes {
+        true => server::push(client, remote, &server::push_file(&source.push)).map(drop),
+        false => server::upload_pack(client, remote, &body)?.discard().map(drop),
     })?;
     server.settle()?;
     Ok(status_bytes(server.pid(), "VmHWM")? as f64)
@@ -73,10 +102,10 @@ fn clone_peak(context: &Context, server: &mut Server, source: &Source, count: us
     Ok(status_bytes(server.pid(), "VmHWM")? as f64)
 }
 
-fn at_once(
+fn at_once<R: Sync>(
     server: &Server,
-    remotes: &[Remote],
-    work: impl Fn(&mut crate::http::Client, &Remote) -> Result<()> + Sync,
+    remotes: &[R],
+    work: impl Fn(&mut crate::http::Client, &R) -> Result<()> + Sync,
 ) -> Result<()> {
     let mut connections = clients(server, remotes.len());
     let work = &work;

@@ -84,6 +84,14 @@ pub fn create_commands<'a>(refs: impl IntoIterator<Item = (&'a str, &'a str)>) -
     out
 }
 
+/// The command of a push that moves one ref; the pack follows it.
+pub fn update_command(name: &str, old: &str, new: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    line(&mut out, &format!("{old} {new} {name}\0 report-status side-band-64k object-format=sha1"));
+    out.extend_from_slice(b"0000");
+    out
+}
+
 /// Appends one text line with its length and newline.
 fn line(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(format!("{:04x}{text}\n", text.len() + 5).as_bytes());

@@ -32,6 +32,8 @@ pub struct Server {
     child: Child,
     addr: SocketAddr,
     pub data: PathBuf,
+    /// Options that it was started with.
+    pub options: Vec<String>,
 }
 
 /// Where a repository is, and the token that opens it.
@@ -45,11 +47,17 @@ pub struct Remote {
 impl Server {
     /// Starts the binary on a data folder and waits for the line that says where it listens.
     pub fn start(binary: &Path, data: &Path) -> Result<Self> {
+        Self::start_with(binary, data, &[])
+    }
+
+    /// The same with more options.
+    pub fn start_with(binary: &Path, data: &Path, options: &[String]) -> Result<Self> {
         std::fs::create_dir_all(data)?;
         let log = File::options().create(true).append(true).open(data.with_extension("log"))?;
         let mut child = Command::new(binary)
             .args(["serve", "--listen", "127.0.0.1:0", "--api-token", API_TOKEN, "--data"])
             .arg(data)
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -60,7 +68,7 @@ impl Server {
         let found = stdout.read_line(&mut line).map_err(Into::into).and_then(|_| address(&line));
         std::thread::spawn(move || discard(&mut stdout));
         match found {
-            Ok(addr) => Ok(Self { child, addr, data: data.to_path_buf() }),
+            Ok(addr) => Ok(Self { child, addr, data: data.to_path_buf(), options: options.to_vec() }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -75,6 +83,10 @@ impl Server {
 
     pub fn client(&self) -> Client {
         Client::new(self.addr)
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// Asks the server to end, so that it closes its files, and waits for it.
@@ -220,4 +232,22 @@ pub fn push_file(path: &Path) -> Payload<'_> {
 /// A push body in memory.
 pub fn push_bytes(body: &[u8]) -> Payload<'_> {
     Payload::Bytes(PUSH, body)
+}
+
+/// The head of a push of `bytes` bytes, to be sent by hand.
+pub fn push_head(remote: &Remote, bytes: usize) -> String {
+    format!(
+        "POST {}/git-receive-pack HTTP/1.1\r\nHost: cairn\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: {PUSH}\r\nContent-Length: {bytes}\r\n\r\n",
+        remote.path, remote.token
+    )
+}
+
+/// A number out of the server's metrics.
+pub fn gauge(server: &Server, name: &str) -> Result<u64> {
+    let mut client = server.client();
+    let answer = client.send("GET", "/metrics", API_TOKEN, "", &Payload::None)?.expect_status(200)?.body()?;
+    let text = String::from_utf8_lossy(&answer);
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    found.ok_or_else(|| format!("no {name} in the metrics").into())
 }

@@ -20,6 +20,12 @@ mod fetch;
 mod forks;
 #[path = "../bench/http.rs"]
 mod http;
+#[path = "../bench/idle.rs"]
+mod idle;
+#[path = "../bench/made.rs"]
+mod made;
+#[path = "../bench/maintain.rs"]
+mod maintain;
 #[path = "../bench/memory.rs"]
 mod memory;
 #[path = "../bench/pkt.rs"]
@@ -45,30 +51,40 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 /// Groups that run when `--rows` is not given; the others take long or much memory.
 const DEFAULT_GROUPS: [&str; 4] = ["push", "fetch", "ls-refs", "rates"];
-const GROUPS: [&str; 9] =
-    ["push", "fetch", "ls-refs", "rates", "forks", "file", "commits", "memory", "catalog"];
+const GROUPS: [&str; 11] =
+    ["push", "fetch", "ls-refs", "rates", "forks", "file", "commits", "memory", "catalog", "idle", "maintain"];
 
 /// Measure Cairn beside stock git on one repository.
 #[derive(Parser)]
 struct Args {
     /// The repository to measure with; it is only read.
-    #[arg(long)]
-    repo: PathBuf,
+    #[arg(long, required_unless_present = "made_mib")]
+    repo: Option<PathBuf>,
+    /// Measure with a repository that is made for the run: so many MiB of random blobs in varied sizes.
+    #[arg(long, conflicts_with = "repo", value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    made_mib: Option<u64>,
     /// The server's binary; by default the one beside this.
     #[arg(long)]
     cairn: Option<PathBuf>,
     /// Where to write the report as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Groups (push, fetch, ls-refs, rates, forks, file, commits, memory, catalog), ids of fetch rows, or `all`.
+    /// Groups (push, fetch, ls-refs, rates, forks, file, commits, memory, catalog, idle, maintain), ids of fetch rows, or
+    /// `all`.
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
+    /// Leave stock git out of the memory rows, where it takes most of the time.
+    #[arg(long)]
+    memory_alone: bool,
     /// Paired rounds per row; the table shows medians.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Repositories of the catalog rows.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     repos: u32,
+    /// Small pushes of the maintain rows.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pushes: u32,
     /// Folder for all data of the run; its disk is what is measured.
     #[arg(long)]
     temp: Option<PathBuf>,
@@ -103,7 +119,14 @@ fn main() -> Result<()> {
         Some(path) => path.clone(),
         None => std::env::current_exe()?.with_file_name("cairn"),
     };
-    let mut context = Context::new(args.repo.canonicalize()?, cairn, temp, args.rounds, args.repos)?;
+    let counts = (args.rounds, args.repos, args.pushes);
+    let mut context = Context::new(cairn, temp, counts)?;
+    context.memory_alone = args.memory_alone;
+    match (args.made_mib, &args.repo) {
+        (Some(mib), _) => context.make(mib << 20)?,
+        (None, Some(repo)) => context.repo = repo.canonicalize()?,
+        (None, None) => return Err("there is no repository to measure with".into()),
+    }
     let rows = measure(&mut context, &args.rows);
 
     let machine = proc::machine();
@@ -157,8 +180,14 @@ fn measure(context: &mut Context, asked: &[String]) -> Vec<Row> {
     if group("memory") {
         take("memory", memory::peaks(context));
     }
+    if group("maintain") {
+        take("maintain", maintain::rows(context));
+    }
     if group("catalog") {
         take("catalog", catalog::rows(context));
+    }
+    if group("idle") {
+        take("idle", idle::rows(context));
     }
     rows
 }

@@ -14,6 +14,7 @@ use super::{Change, Content, Put, Wish, tree_of};
 use crate::app::App;
 use crate::error::{Error, code};
 use crate::limits::COMMIT_TREE_BYTES_MAX;
+use crate::ops::room::Room;
 use crate::ops::spool::Spool;
 use crate::ops::view::RepoView;
 use crate::ops::write::{WriteError, bad};
@@ -40,6 +41,7 @@ pub(super) struct Plan {
 struct Trees<'a> {
     reader: Reader<'a>,
     snapshot: &'a Snapshot,
+    room: Room,
     bytes_left: u64,
 }
 
@@ -53,6 +55,8 @@ impl Trees<'_> {
             ))
         };
         self.bytes_left = self.bytes_left.checked_sub(self.snapshot.record(at)?.size).ok_or_else(too_much)?;
+        // As they are, and as the editor has them.
+        self.room.hold((COMMIT_TREE_BYTES_MAX - self.bytes_left) * 2)?;
         let (kind, data) = self.reader.read(at)?;
         if kind != Kind::Tree {
             return Err(missing());
@@ -72,10 +76,14 @@ pub(super) fn plan(
 ) -> Result<Plan, WriteError> {
     let algo = served.algo;
     let before = parent.map(|parent| tree_of(snapshot, &parent)).transpose()?;
-    let mut trees =
-        Trees { reader: Reader::new(snapshot, algo), snapshot, bytes_left: COMMIT_TREE_BYTES_MAX };
+    let mut trees = Trees {
+        reader: served.reader(snapshot),
+        snapshot,
+        room: served.room,
+        bytes_left: COMMIT_TREE_BYTES_MAX,
+    };
     let mut edit = Edit { editor: TreeEditor::new(algo, before), trees: &mut trees };
-    check_stored(app, row, wish)?;
+    check_stored(app, row, wish, served.room)?;
     edit.apply(wish, files)?;
     let made = edit.editor.finish().map_err(|why| bad("/changes", why.to_string()))?;
     let is_empty = before.map_or(wish.changes.is_empty(), |before| before == made.root);
@@ -116,7 +124,7 @@ fn commit_data(wish: &Wish, tree: &ObjectId, parent: Option<ObjectId>) -> Vec<u8
 }
 
 /// Files that are named by id must be shown by a ref: an id is no proof of having seen the bytes.
-fn check_stored(app: &App, row: &RepoRow, wish: &Wish) -> Result<(), WriteError> {
+fn check_stored(app: &App, row: &RepoRow, wish: &Wish, room: Room) -> Result<(), WriteError> {
     let mut view = None;
     for change in &wish.changes {
         let Some(Put { content: Some(Content::Stored(id)), mode, .. }) = &change.put else { continue };
@@ -125,7 +133,7 @@ fn check_stored(app: &App, row: &RepoRow, wish: &Wish) -> Result<(), WriteError>
         }
         let view = match &view {
             Some(view) => view,
-            None => view.insert(RepoView::open(app, row, None)?),
+            None => view.insert(RepoView::open(app, row, None, room)?),
         };
         if view.header(id)?.is_none_or(|(kind, _)| kind != Kind::Blob) {
             return Err(bad(change.at("blob"), format!("the repository has no blob {id}")));

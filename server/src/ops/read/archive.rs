@@ -24,6 +24,7 @@ use super::{Halt, Reading};
 use crate::error::{Error, code};
 use crate::limits::{ARCHIVE_ENTRIES_MAX, ARCHIVE_LINK_BYTES_MAX, ATTRIBUTES_BYTES_MAX, BLOB_BATCH_BYTES};
 use crate::ops::OpError;
+use crate::ops::room::Room;
 
 /// The format of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,7 @@ enum Writer {
 pub struct Archive {
     reading: Reading,
     walk: TreeWalk,
-    /// The entry that is next, where it had to wait for the turn.
+    /// The entry that is next, where it had to wait for room.
     pending: Option<Item>,
     ignore: ExportIgnore,
     /// Whether the rules of the folder that was entered last are still to be read.
@@ -130,6 +131,8 @@ impl Archive {
             }
             Writer::Zip(zip) => zip.folder(&folder, &mut made).map_err(OpError::Spool)?,
         }
+        // A slow client holds no commits: none is looked at from here on.
+        reading.view.snapshot = reading.view.snapshot.at_rest();
         let gzip = (format == Format::TarGz).then(|| GzEncoder::new(Vec::new(), Compression::new(4)));
         Ok(Some(Self {
             reading,
@@ -148,7 +151,7 @@ impl Archive {
         }))
     }
 
-    /// Makes some more. May be asked again where it stops for the turn.
+    /// Makes some more. May be asked again where it stops for want of room.
     fn advance(&mut self) -> Result<(), Halt> {
         if let Some(file) = &mut self.file {
             let bytes = file.next_bytes()?;
@@ -285,8 +288,8 @@ impl Archive {
 }
 
 impl Batches for Archive {
-    fn step(&mut self, has_turn: bool) -> Result<Step, Halt> {
-        self.reading.has_turn = has_turn;
+    fn step(&mut self, room: Room) -> Result<Step, Halt> {
+        self.reading.view.served.room = room;
         loop {
             if let Some(bytes) = self.ready.pop_front().filter(|bytes| !bytes.is_empty()) {
                 return Ok(Step::Data(bytes));
@@ -294,11 +297,7 @@ impl Batches for Archive {
             if self.has_ended {
                 return Ok(Step::End);
             }
-            match self.advance() {
-                Ok(()) => {}
-                Err(Halt::Turn) => return Ok(Step::Turn),
-                Err(failed) => return Err(failed),
-            }
+            self.advance()?;
             self.flush()?;
         }
     }

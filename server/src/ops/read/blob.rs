@@ -1,7 +1,7 @@
 //! Blobs, whole or a range of bytes, in bounded memory.
 //!
 //! A small one is read whole and kept. A large one that is stored whole is inflated as the client takes it. A large one
-//! that is stored as a delta must be made in memory: that takes the turn, and what was made goes to a file without a
+//! that is stored as a delta must be made in memory: that takes room, and what was made goes to a file without a
 //! name, so that slow clients hold no memory.
 
 use std::fs::File;
@@ -21,6 +21,7 @@ use super::batches::{Batches, Step};
 use super::{Halt, Reading};
 use crate::limits::{BLOB_BATCH_BYTES, BLOB_INPUT_BYTES, SMALL_BLOB_BYTES_MAX};
 use crate::ops::OpError;
+use crate::ops::room::Room;
 use crate::store::repo::Snapshot;
 
 /// A blob that can be read.
@@ -72,7 +73,8 @@ impl Blob {
             return Ok(reading.shown(id, Kind::Blob)?.map(|bytes| Self::in_memory(*id, bytes)));
         }
         let from = match record.base {
-            Base::None => From::Pack(snapshot.clone(), at.source, record),
+            // A slow client holds no commits.
+            Base::None => From::Pack(snapshot.at_rest(), at.source, record),
             Base::Ofs(_) | Base::Ref(_) => {
                 let (_, data) = reading.reader().read(at)?;
                 From::File(spooled(&data, spool_dir).map_err(OpError::Spool)?)
@@ -159,7 +161,7 @@ impl BlobReader {
 }
 
 impl Batches for BlobReader {
-    fn step(&mut self, _has_turn: bool) -> Result<Step, Halt> {
+    fn step(&mut self, _: Room) -> Result<Step, Halt> {
         Ok(self.next_bytes()?.map_or(Step::End, Step::Data))
     }
 }

@@ -3,14 +3,13 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use cairn_protocol::object::{Kind, ObjectId};
-use tokio::sync::Semaphore;
 
 use super::names::Named;
-use crate::limits::{LARGE_READS_MAX, OBJECT_CACHE_BYTES, READ_COUNT_CACHE_BYTES, READ_NAME_CACHE_BYTES};
+use crate::limits::{OBJECT_CACHE_BYTES, READ_COUNT_CACHE_BYTES, READ_NAME_CACHE_BYTES};
 use crate::store::RepoId;
 
 /// Bytes that an entry costs beside its value.
@@ -70,7 +69,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Inner<K, V> {
 /// A SHA-256 of what was asked and of what the snapshot shows.
 pub type NameKey = [u8; 32];
 
-/// The caches of reads, all repositories together, and the turn to make large objects.
+/// The caches of reads, all repositories together.
 pub struct Reads {
     /// Small objects. By repository as well, so that no repository's bytes are ever shown by another.
     pub objects: Halves<(RepoId, ObjectId), (Kind, Bytes)>,
@@ -78,8 +77,6 @@ pub struct Reads {
     pub names: Halves<NameKey, Option<Named>>,
     /// How many items long lists have.
     pub counts: Halves<NameKey, u64>,
-    /// Turns to make a large object in memory.
-    pub turns: Arc<Semaphore>,
 }
 
 impl Default for Reads {
@@ -88,7 +85,6 @@ impl Default for Reads {
             objects: Halves::new(OBJECT_CACHE_BYTES),
             names: Halves::new(READ_NAME_CACHE_BYTES),
             counts: Halves::new(READ_COUNT_CACHE_BYTES),
-            turns: Arc::new(Semaphore::new(LARGE_READS_MAX)),
         }
     }
 }

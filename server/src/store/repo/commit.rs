@@ -4,7 +4,6 @@
 //! bases included; then the pack, the entry and the ref changes are written together.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
 use cairn_protocol::object::ObjectId;
 use roaring::RoaringBitmap;
@@ -12,6 +11,7 @@ use rusqlite::Connection;
 
 use super::Repo;
 use super::file::{Flush, PackMeta, RepoFile};
+use super::graph::Serial;
 use super::index::{Finder, LastShard, find_sharded, read_row};
 use super::limits::{RECORDS_PER_ROW, ROLL_TIER_PACKS};
 use super::record::{RawRecord, bitmap_bytes, record_bytes};
@@ -366,7 +366,7 @@ fn publish_pack(
         seq,
         dups,
         fanout: staged.fanout.clone(),
-        graph: OnceLock::new(),
+        serial: Serial::next(),
         cuts: Vec::new(),
     })
 }

@@ -78,13 +78,14 @@ pub(crate) fn decode_cuts(mut bytes: &[u8]) -> Result<Vec<Cut>, StoreError> {
 #[derive(Default)]
 pub(crate) struct Retired {
     batches: VecDeque<(Lease, Vec<u32>)>,
-    metas: HashMap<u32, Arc<PackMeta>>,
+    /// Each with whether the pack that it was rolled into has an index of its own.
+    metas: HashMap<u32, (Arc<PackMeta>, bool)>,
 }
 
 impl Retired {
-    pub(crate) fn add(&mut self, lease: Lease, packs: Vec<Arc<PackMeta>>) {
-        self.batches.push_back((lease, packs.iter().map(|pack| pack.id).collect()));
-        self.metas.extend(packs.into_iter().map(|pack| (pack.id, pack)));
+    pub(crate) fn add(&mut self, lease: Lease, packs: Vec<(Arc<PackMeta>, bool)>) {
+        self.batches.push_back((lease, packs.iter().map(|(pack, _)| pack.id).collect()));
+        self.metas.extend(packs.into_iter().map(|pack| (pack.0.id, pack)));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -92,16 +93,15 @@ impl Retired {
     }
 
     pub(crate) fn by_id(&self, id: u32) -> Option<&Arc<PackMeta>> {
-        self.metas.get(&id)
+        self.metas.get(&id).map(|(pack, _)| pack)
     }
 
     /// Takes out the packs that no snapshot can name any more. A snapshot names what was live when it was opened or
     /// later, so a batch waits for all older ones.
-    pub(crate) fn take_free(&mut self) -> Vec<u32> {
+    pub(crate) fn take_free(&mut self) -> Vec<(Arc<PackMeta>, bool)> {
         let mut free = Vec::new();
         while let Some((_, packs)) = self.batches.pop_front_if(|(lease, _)| Arc::strong_count(lease) == 1) {
-            packs.iter().for_each(|id| drop(self.metas.remove(id)));
-            free.extend(packs);
+            free.extend(packs.iter().filter_map(|id| self.metas.remove(id)));
         }
         free
     }

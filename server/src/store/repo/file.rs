@@ -5,21 +5,23 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use cairn_protocol::object::HashAlgo;
 use prometheus_client::metrics::histogram::Histogram;
 use roaring::RoaringBitmap;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::cuts::{Cut, Lease, Retired, decode_cuts};
-use super::graph::PackCommits;
+use super::graph::{Graphs, Serial};
+use super::index::read_row;
 use super::kinds::KindSets;
-use super::limits::{READERS_IDLE_MAX, ROLL_DELETE_PACKS};
+use super::limits::RECORDS_PER_ROW;
+use super::limits::{READERS_IDLE_MAX, ROLL_DELETE_OBJECTS, ROLL_DELETE_PACKS};
 use super::pick::is_loose;
-use super::record::bitmap_from;
-use super::schema::{self, Use};
+use super::record::{RawRecord, bitmap_from, record_bytes};
+use super::schema::{self, Section, Use, row_id};
 use crate::store::StoreError;
 use crate::store::disk::{self, Disk};
 use crate::store::outside;
@@ -53,7 +55,8 @@ pub(crate) struct PackMeta {
     pub(crate) dups: RoaringBitmap,
     /// The first id prefix of each index shard; empty where the ids are in `object`.
     pub(crate) fanout: Vec<u64>,
-    pub(crate) graph: OnceLock<Arc<PackCommits>>,
+    /// Names its commits among those that are kept in memory.
+    pub(crate) serial: Serial,
     /// The packs that were rolled into this one, in order; empty where it is as its entry brought it.
     pub(crate) cuts: Vec<Cut>,
 }
@@ -113,6 +116,11 @@ impl Packs {
         self.list.get(self.list.partition_point(|pack| pack.end() <= ordinal))
     }
 
+    /// Whether the pack that holds an ordinal has an index of its own.
+    fn is_sharded(&self, ordinal: u32) -> bool {
+        self.at(ordinal).is_some_and(|pack| !pack.fanout.is_empty())
+    }
+
     pub(crate) fn by_id(&self, id: u32) -> Option<&Arc<PackMeta>> {
         match self.by_id.get(&id) {
             Some(index) => self.list.get(*index),
@@ -124,7 +132,8 @@ impl Packs {
     pub(crate) fn replace(&mut self, first: u32, count: usize, pack: PackMeta) {
         let Some(at) = self.by_id.get(&first).copied() else { return };
         let lease = std::mem::replace(&mut self.lease, Arc::new(pack.id));
-        let old = self.list.splice(at..at + count, [Arc::new(pack)]).collect();
+        let is_sharded = !pack.fanout.is_empty();
+        let old = self.list.splice(at..at + count, [Arc::new(pack)]).map(|old| (old, is_sharded)).collect();
         self.retired.add(lease, old);
         self.by_id = self.list.iter().enumerate().map(|(at, pack)| (pack.id, at)).collect();
         let sharded = self.list.iter().enumerate().filter(|(_, pack)| !pack.fanout.is_empty());
@@ -139,7 +148,8 @@ impl Packs {
         if lease != self.lease {
             // Rolled, and the answer was lost: what left the list is found by the next open.
             let gone = old.list.iter().filter(|pack| !self.by_id.contains_key(&pack.id));
-            self.retired.add(lease, gone.cloned().collect());
+            let gone = gone.map(|pack| (Arc::clone(pack), self.is_sharded(pack.base_ordinal))).collect();
+            self.retired.add(lease, gone);
         } else {
             self.lease = lease;
         }
@@ -170,7 +180,7 @@ impl Packs {
                 seq: row.get::<_, i64>(5)? as u64,
                 dups: bitmap_from(row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?)?,
                 fanout: fanout_from(row.get_ref(7)?.as_blob().map_err(rusqlite::Error::from)?),
-                graph: OnceLock::new(),
+                serial: Serial::next(),
                 cuts: decode_cuts(row.get::<_, Option<Vec<u8>>>(8)?.unwrap_or_default().as_slice())?,
             });
         }
@@ -195,6 +205,8 @@ pub(crate) struct RepoFile {
     pub(crate) algo: HashAlgo,
     access: Access,
     commit_seconds: Histogram,
+    /// The commits that are kept in memory, of all files together.
+    pub(crate) graphs: Arc<Graphs>,
     readers: Mutex<Vec<Connection>>,
     /// Behind the readers, and so closed after them: it is the last one that takes the log up.
     writer: Mutex<Option<Connection>>,
@@ -215,7 +227,7 @@ impl RepoFile {
         (disk, data_dir): (&Arc<dyn Disk>, &Path),
         path: &Path,
         algo: HashAlgo,
-        (access, commit_seconds): (Access, &Histogram),
+        (access, commit_seconds, graphs): (Access, &Histogram, &Arc<Graphs>),
     ) -> Result<Self, StoreError> {
         let to = if access == Access::Write { Use::Write } else { Use::ReadOnly };
         let mut conn = schema::connect_on(&**disk, path, to)?;
@@ -229,7 +241,7 @@ impl RepoFile {
         let packs = Packs::load(&conn)?;
         let (mut writer, mut readers) = (None, Vec::new());
         if access == Access::Write {
-            sweep(&conn, data_dir)?;
+            sweep(&conn, data_dir, algo, &packs)?;
             disk::take_log(&conn)?;
             writer = Some(conn);
         } else {
@@ -242,6 +254,7 @@ impl RepoFile {
             algo,
             access,
             commit_seconds: commit_seconds.clone(),
+            graphs: Arc::clone(graphs),
             writer: Mutex::new(writer),
             is_suspect,
             is_named: AtomicBool::new(false),
@@ -294,9 +307,23 @@ impl RepoFile {
         let Some(_alone) = outside::keep_out(&self.data_dir) else { return Ok(false) };
         let free = self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()).retired.take_free();
         // What fails here is swept when the file is opened next.
-        for batch in free.chunks(ROLL_DELETE_PACKS) {
-            let delete = |conn: &Connection| batch.iter().try_for_each(|id| schema::delete_staged(conn, *id));
+        let mut rest = free.as_slice();
+        while !rest.is_empty() {
+            let mut objects = 0;
+            let fits = |(pack, _): &&(Arc<PackMeta>, bool)| {
+                objects += pack.object_count;
+                objects - pack.object_count < ROLL_DELETE_OBJECTS
+            };
+            let count = rest.iter().take(ROLL_DELETE_PACKS).take_while(fits).count();
+            let (batch, later) = rest.split_at(count);
+            let delete = |conn: &Connection| {
+                let one = |(pack, is_indexed): &(Arc<PackMeta>, bool)| {
+                    delete_retired(conn, self.algo, pack.id, |_| *is_indexed)
+                };
+                batch.iter().try_for_each(one)
+            };
             self.write(Flush::Later, delete, |(), _| ())?;
+            rest = later;
         }
         Ok(self.packs().retired.is_empty())
     }
@@ -410,7 +437,7 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Deletes the packs that were staged when an earlier process ended, and those that it had rolled away, unless another
 /// process reads: it may name those, and the next open sweeps them.
-fn sweep(conn: &Connection, data_dir: &Path) -> Result<(), StoreError> {
+fn sweep(conn: &Connection, data_dir: &Path, algo: HashAlgo, packs: &Packs) -> Result<(), StoreError> {
     let left: Vec<(u32, bool)> = conn
         .prepare("SELECT id, base_ordinal IS NOT NULL FROM pack WHERE live = 0")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -419,8 +446,36 @@ fn sweep(conn: &Connection, data_dir: &Path) -> Result<(), StoreError> {
     let alone = if was_live { outside::keep_out(data_dir) } else { None };
     for (pack, _) in left.into_iter().filter(|(_, was_live)| !was_live || alone.is_some()) {
         conn.execute_batch("BEGIN IMMEDIATE")?;
-        schema::delete_staged(conn, pack)?;
+        delete_retired(conn, algo, pack, |ordinal| packs.is_sharded(ordinal))?;
         conn.execute_batch("COMMIT")?;
     }
     Ok(())
+}
+
+/// Deletes a pack that is not live, and the ids in `object` where the index of the pack that it was rolled into holds
+/// them (`is_indexed`, which is given its first ordinal): not before, since a lookup that began with the list of packs as it
+/// was must find them.
+fn delete_retired(
+    conn: &Connection,
+    algo: HashAlgo,
+    pack: u32,
+    is_indexed: impl FnOnce(u32) -> bool,
+) -> Result<(), StoreError> {
+    let base =
+        "SELECT base_ordinal, object_count FROM pack WHERE id = ?1 AND live = 0 AND base_ordinal IS NOT NULL
+        AND fanout = x''";
+    let mut select = conn.prepare_cached(base)?;
+    let found: Option<(u32, u32)> =
+        select.query_row([pack], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    if let Some((base, object_count)) = found.filter(|(base, _)| is_indexed(*base)) {
+        let mut delete = conn.prepare_cached("DELETE FROM object WHERE id = ?1 AND ordinal = ?2")?;
+        let mut row = Vec::new();
+        for n in 0..object_count.div_ceil(RECORDS_PER_ROW) {
+            read_row(conn, row_id(pack, Section::Records, n), &mut row)?;
+            for (ordinal, raw) in (base + n * RECORDS_PER_ROW..).zip(row.chunks_exact(record_bytes(algo))) {
+                delete.execute((RawRecord::decode(algo, raw)?.id.as_bytes(), ordinal))?;
+            }
+        }
+    }
+    schema::delete_staged(conn, pack)
 }

@@ -23,6 +23,9 @@ pub const SECTION_ROWS_MAX: u64 = 1 << 20;
 pub const PACK_BYTES_MAX: u64 = SECTION_ROWS_MAX * CHUNK_BYTES as u64;
 /// Sources of one repository: its own log and the prefixes below it.
 pub const SOURCES_MAX: usize = 1_000;
+/// Commits of packs that are kept in memory, some 40 bytes each, all repositories together; those used longest ago go
+/// first. A single pack's may be more.
+pub const COMMIT_GRAPH_BYTES: usize = 48 << 20;
 /// Idle read connections kept for one file.
 pub const READERS_IDLE_MAX: usize = 4;
 /// Ids of a new pack that are looked up together.
@@ -44,6 +47,8 @@ pub const ROLL_STEP_OBJECTS_MAX: u32 = 32_768;
 pub const ROLL_DELTA_DEPTH_MAX: u32 = 50;
 /// Earlier objects of the same kind against which an object is tried as a delta.
 pub const ROLL_WINDOW_OBJECTS: usize = 10;
+/// Bytes of the last versions of files and folders that are kept at hand as bases while packs are rolled.
+pub const ROLL_NAMED_BYTES_MAX: usize = 8 << 20;
 /// Objects that are tried as deltas, in bytes: smaller ones save nothing, larger ones would hold up memory and time.
 pub const ROLL_DELTA_BYTES: std::ops::RangeInclusive<u64> = 64..=512 << 10;
 /// Neighbouring packs of about one age that are rolled while a repository is pushed to: each entry is then written again
@@ -51,8 +56,12 @@ pub const ROLL_DELTA_BYTES: std::ops::RangeInclusive<u64> = 64..=512 << 10;
 pub const ROLL_TIER_PACKS: usize = 64;
 /// Repositories that wait for their small packs to be rolled because of their number.
 pub const DUE_REPOS_MAX: usize = 10_000;
+/// Packs with an index of their own up to which rolled ones get one: each is asked by every lookup.
+pub const ROLL_SHARDED_PACKS_MAX: usize = 32;
 /// Retired packs deleted in one transaction.
 pub const ROLL_DELETE_PACKS: usize = 1_000;
+/// Objects of retired packs deleted in one transaction, but for the last pack.
+pub const ROLL_DELETE_OBJECTS: u32 = 8_192;
 
 const _: () = assert!(ROLL_STEP_BYTES_MAX < PACK_BYTES_MAX);
 // Every record of the largest pack has a row to live in.

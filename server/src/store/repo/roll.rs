@@ -2,8 +2,8 @@
 //!
 //! A push brings a pack with whole objects or deltas against what the client knew, and rows of its own. Rolling keeps
 //! every ordinal, so that kept sets, pins and the order of objects stay as they are: it changes where objects lie and
-//! against what they are stored. An object becomes a delta against one of the last objects of its kind where that is
-//! smaller; a delta stays as it came unless its chain is too long. Bytes of copies are left out.
+//! against what they are stored. An object becomes a delta against the version before it, or one of the last objects of its
+//! kind, where that is smaller; a delta stays as it came unless its chain is too long. Bytes of copies are left out.
 //!
 //! No cycles, also for a reader that sees some objects as they were and others as they are: a new delta only leans on
 //! an object with a lower ordinal whose whole chain, as it was, goes down too.
@@ -11,12 +11,10 @@
 //! A step holds a bounded number of bytes, reads without a lock, and becomes visible in one transaction. What it read
 //! stays until no snapshot can name it; a crash leaves packs that are not live, which the next open sweeps.
 
-use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use cairn_protocol::object::{HashAlgo, Kind};
-use cairn_protocol::pack::delta::make;
 use cairn_protocol::pack::inflate::deflate;
 use cairn_protocol::pack::{PackWriter, entry};
 use cairn_protocol::source::{Base, ObjRef, ObjectSource, Record, SourceError};
@@ -26,19 +24,20 @@ use rusqlite::Connection;
 
 use super::Repo;
 use super::cuts::{Cut, encode_cuts};
-use super::file::{Flush, PackMeta, RepoFile, locked};
-use super::graph::RawCommit;
-use super::index::read_record;
+use super::file::{Flush, PackMeta, Packs, RepoFile, locked};
+use super::graph::{RawCommit, Serial};
+use super::index::{encode_shard_entry, prefix_of, read_record, shard_cuts};
 use super::kinds::extend_kinds;
 use super::limits::{
     CHUNK_BYTES, COMMIT_ROW_BYTES, RECORDS_PER_ROW, ROLL_DELTA_BYTES, ROLL_DELTA_DEPTH_MAX,
-    ROLL_STEP_BYTES_MAX, ROLL_WINDOW_OBJECTS,
+    ROLL_SHARDED_PACKS_MAX, ROLL_STEP_BYTES_MAX, SHARDED_OBJECTS_MIN,
 };
 use super::pick::{Want, pick};
 use super::record::{Place, RawBase, RawRecord, bitmap_bytes, record_bytes};
-use super::schema::{LAYOUT_ROLLED, Section, int, row_id};
+use super::schema::{LAYOUT_INDEXED, LAYOUT_ROLLED, Section, int, row_id};
 use super::snapshot::Snapshot;
 use super::stage::next_pack;
+use super::window::{Candidate, Window, names};
 use crate::store::StoreError;
 
 /// What rolling did.
@@ -69,7 +68,8 @@ pub(crate) fn step(repo: &Repo, want: Want) -> Result<Option<Rolled>, StoreError
     let _turn = locked(&file.rolling);
     let picked = pick(&file.packs(), want);
     let Some(run) = picked else { return Ok(None) };
-    let made = {
+    let is_sharded = is_sharded(&file.packs(), &run);
+    let mut made = {
         let snapshot = repo.snapshot(None)?;
         // Counted by packs: what is known must end where a pack ends.
         extend_kinds(&file, &mut locked(&file.kinds))?;
@@ -81,6 +81,9 @@ pub(crate) fn step(repo: &Repo, want: Want) -> Result<Option<Rolled>, StoreError
         bytes_in: run.iter().map(|pack| pack.bytes).sum(),
         bytes_out: made.bytes.len() as u64,
     };
+    if is_sharded {
+        made.shard(file.algo)?;
+    }
     publish(&file, &run, made)?;
     file.delete_retired()?;
     Ok(Some(rolled))
@@ -94,14 +97,42 @@ struct Made {
     kinds: [RoaringBitmap; 3],
     dups: RoaringBitmap,
     cuts: Vec<Cut>,
+    /// The index: shards and their first prefixes. None where the ids stay in `object`.
+    shards: Vec<Vec<u8>>,
+    fanout: Vec<u64>,
 }
 
-/// An object that later ones may become deltas against.
-struct Candidate {
-    kind: Kind,
-    index: u32,
-    data: Rc<[u8]>,
-    depth: u32,
+impl Made {
+    /// Makes the index: a third of the bytes of rows.
+    fn shard(&mut self, algo: HashAlgo) -> Result<(), StoreError> {
+        let mut ids = Vec::new();
+        for (index, raw) in (0..).zip(self.records.chunks_exact(record_bytes(algo))) {
+            if !self.dups.contains(index) {
+                ids.push((RawRecord::decode(algo, raw)?.id, index));
+            }
+        }
+        ids.sort_unstable();
+        let prefix = |at: usize| ids.get(at).map_or(0, |(id, _)| prefix_of(id));
+        let cuts = shard_cuts(ids.len(), prefix);
+        self.fanout = cuts.iter().map(|cut| prefix(*cut)).collect();
+        let ends = cuts.iter().skip(1).copied().chain([ids.len()]);
+        for (start, end) in cuts.iter().copied().zip(ends) {
+            let mut shard = Vec::new();
+            for (id, index) in ids.get(start..end).unwrap_or_default() {
+                encode_shard_entry(prefix_of(id), *index, &mut shard);
+            }
+            self.shards.push(shard);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a rolled pack gets an index of its own. One more is asked by every lookup, so that only so many do; what was
+/// in one stays in one.
+fn is_sharded(packs: &Packs, run: &[Arc<PackMeta>]) -> bool {
+    let objects: u32 = run.iter().map(|pack| pack.object_count).sum();
+    let has_room = packs.sharded().count() < ROLL_SHARDED_PACKS_MAX;
+    run.iter().any(|pack| !pack.fanout.is_empty()) || objects >= SHARDED_OBJECTS_MIN && has_room
 }
 
 /// How an object is stored.
@@ -121,7 +152,9 @@ struct Roller<'a> {
     first: u32,
     /// Where each place's entry starts.
     offsets: Vec<u64>,
-    window: VecDeque<Candidate>,
+    window: Window,
+    /// Paths of objects of the pack that is read now, by ordinal.
+    names: HashMap<u32, u64>,
     /// Links below an object, and whether each of them leads to a lower ordinal or a deeper source.
     chains: HashMap<ObjRef, (u32, bool)>,
     made: Made,
@@ -129,7 +162,8 @@ struct Roller<'a> {
 
 impl<'a> Roller<'a> {
     fn new(snapshot: &'a Snapshot, file: &'a RepoFile) -> Self {
-        let (bytes, records, commits, kinds, dups, cuts) = Default::default();
+        let (bytes, records, commits, kinds, dups) = Default::default();
+        let (cuts, shards, fanout) = Default::default();
         Self {
             snapshot,
             file,
@@ -137,9 +171,10 @@ impl<'a> Roller<'a> {
             writer: PackWriter::new(file.algo),
             first: 0,
             offsets: Vec::new(),
-            window: VecDeque::new(),
+            window: Window::default(),
+            names: HashMap::new(),
             chains: HashMap::new(),
-            made: Made { bytes, records, commits, kinds, dups, cuts },
+            made: Made { bytes, records, commits, kinds, dups, cuts, shards, fanout },
         }
     }
 
@@ -147,11 +182,12 @@ impl<'a> Roller<'a> {
         self.first = run.first().map_or(0, |pack| pack.base_ordinal);
         for pack in run {
             let before = self.offsets.len() as u32;
-            let mut found: HashMap<u32, Record> = HashMap::new();
+            let mut found: BTreeMap<u32, Record> = BTreeMap::new();
             let range = pack.base_ordinal..pack.end();
             self.snapshot.records(0, range, &mut |ordinal, record| {
                 found.insert(ordinal, *record);
             })?;
+            self.names = names(self.snapshot, &mut self.reader, &found)?;
             // Cuts of a pack that was rolled before stay; bytes of each are counted anew.
             let whole_pack = [Cut { seq: pack.seq, end: pack.object_count, bytes: 0, whole: pack.whole }];
             let cuts = if pack.cuts.is_empty() { &whole_pack[..] } else { &pack.cuts };
@@ -215,12 +251,8 @@ impl<'a> Roller<'a> {
             self.commit(index, at)?;
         } else if is_downward && kind != Kind::Tag && ROLL_DELTA_BYTES.contains(&size) {
             let data = self.reader.read(at).map_err(walk_error)?.1;
-            if self.window.iter().filter(|old| old.kind == kind).count() >= ROLL_WINDOW_OBJECTS
-                && let Some(oldest) = self.window.iter().position(|old| old.kind == kind)
-            {
-                self.window.remove(oldest);
-            }
-            self.window.push_back(Candidate { kind, index, data, depth: stored.depth });
+            let name = self.names.get(&at.ordinal).copied();
+            self.window.add(name, Candidate { kind, index, data, depth: stored.depth });
         }
         Ok(())
     }
@@ -318,25 +350,16 @@ impl<'a> Roller<'a> {
         Ok(Stored { header, compressed, base, depth })
     }
 
-    /// The object as the smallest delta against one of the last of its kind, where it is smaller than `bytes_max`.
+    /// The object as a delta, where that is smaller than `bytes_max`.
     fn delta(&mut self, at: ObjRef, record: &Record, bytes_max: usize) -> Result<Option<Stored>, StoreError> {
-        let has_candidate = self.window.iter().any(|old| old.kind == record.kind);
-        if !has_candidate || !ROLL_DELTA_BYTES.contains(&record.size) {
+        if !self.window.knows(record.kind) || !ROLL_DELTA_BYTES.contains(&record.size) {
             return Ok(None);
         }
         let data = self.reader.read(at).map_err(walk_error)?.1;
-        let mut best: Option<(Vec<u8>, u32, u32)> = None;
-        let mut limit = data.len() / 2;
-        for old in self.window.iter().rev() {
-            if old.kind != record.kind || old.depth >= ROLL_DELTA_DEPTH_MAX {
-                continue;
-            }
-            if let Some(delta) = make(&old.data, &data, limit) {
-                limit = delta.len().saturating_sub(1);
-                best = Some((delta, old.index, old.depth + 1));
-            }
-        }
-        let Some((delta, index, depth)) = best else { return Ok(None) };
+        let name = self.names.get(&at.ordinal).copied();
+        let Some((delta, index, depth)) = self.window.delta(record.kind, name, &data) else {
+            return Ok(None);
+        };
         let compressed = deflate(&delta);
         let offset = self.offsets.get(index as usize).copied().unwrap_or_default();
         let mut header = Vec::new();
@@ -347,7 +370,7 @@ impl<'a> Roller<'a> {
     }
 }
 
-fn walk_error(error: WalkError) -> StoreError {
+pub(crate) fn walk_error(error: WalkError) -> StoreError {
     StoreError::corrupt(error.to_string())
 }
 
@@ -365,7 +388,7 @@ fn publish(file: &RepoFile, run: &[Arc<PackMeta>], made: Made) -> Result<(), Sto
         let [commits, trees, tags] = &mut kinds;
         conn.prepare_cached(
             "INSERT INTO pack (id, key, live, bytes, object_count, base_ordinal, seq, whole, commits, trees, tags,
-             dups, fanout, cuts) VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, x'', ?12)",
+             dups, fanout, cuts) VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute((
             pack,
@@ -379,6 +402,7 @@ fn publish(file: &RepoFile, run: &[Arc<PackMeta>], made: Made) -> Result<(), Sto
             bitmap_bytes(trees)?,
             bitmap_bytes(tags)?,
             bitmap_bytes(&mut made.dups.clone())?,
+            made.fanout.iter().flat_map(|first| first.to_le_bytes()).collect::<Vec<u8>>(),
             encode_cuts(&made.cuts),
         ))?;
         write_rows(conn, file.algo, pack, &made)?;
@@ -394,7 +418,8 @@ fn publish(file: &RepoFile, run: &[Arc<PackMeta>], made: Made) -> Result<(), Sto
             "UPDATE entry SET pack = ?1 WHERE seq BETWEEN ?2 AND ?3 AND pack IS NOT NULL",
             (pack, int(from_seq), int(last.seq)),
         )?;
-        conn.execute("UPDATE meta SET value = ?1 WHERE key = 'layout'", [LAYOUT_ROLLED])?;
+        let layout = if made.fanout.is_empty() { LAYOUT_ROLLED } else { LAYOUT_INDEXED };
+        conn.execute("UPDATE meta SET value = max(value, ?1) WHERE key = 'layout'", [layout])?;
         Ok(pack)
     };
     file.write(Flush::Later, write, |pack, packs| {
@@ -406,8 +431,8 @@ fn publish(file: &RepoFile, run: &[Arc<PackMeta>], made: Made) -> Result<(), Sto
             whole,
             seq: last.seq,
             dups: made.dups.clone(),
-            fanout: Vec::new(),
-            graph: OnceLock::new(),
+            fanout: made.fanout.clone(),
+            serial: Serial::next(),
             cuts: made.cuts.clone(),
         };
         packs.replace(first.id, run.len(), meta);
@@ -422,7 +447,8 @@ fn write_rows(conn: &Connection, algo: HashAlgo, pack: u32, made: &Made) -> Resu
     let bytes = (0..).zip(made.bytes.chunks(CHUNK_BYTES)).map(|(n, data)| (Section::Bytes, n, data));
     let records = (0..).zip(records).map(|(n, data)| (Section::Records, n, data));
     let commits = (0..).zip(commits).map(|(n, data)| (Section::Commits, n, data));
-    for (section, n, data) in bytes.chain(records).chain(commits) {
+    let shards = (0..).zip(&made.shards).map(|(n, data)| (Section::Index, n, data.as_slice()));
+    for (section, n, data) in bytes.chain(records).chain(commits).chain(shards) {
         insert.execute((row_id(pack, section, n), data))?;
     }
     Ok(())

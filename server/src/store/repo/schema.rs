@@ -18,6 +18,8 @@ use crate::store::disk::{self, Disk, System};
 const LAYOUT: i64 = 1;
 /// What a file says once packs were rolled: programs that do not know cuts would show too much as of older entries.
 pub(crate) const LAYOUT_ROLLED: i64 = 2;
+/// What it says once a rolled pack has an index of its own: programs before would roll such a pack and lose its ids.
+pub(crate) const LAYOUT_INDEXED: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -173,8 +175,8 @@ pub(crate) fn connect_on(disk: &dyn Disk, path: &Path, to: Use) -> Result<Connec
 /// Refuses a file of another layout or hash.
 pub(crate) fn check_meta(conn: &Connection, algo: HashAlgo) -> Result<(), StoreError> {
     let layout: i64 = conn.query_row("SELECT value FROM meta WHERE key = 'layout'", [], |row| row.get(0))?;
-    if !(LAYOUT..=LAYOUT_ROLLED).contains(&layout) {
-        let known = format!("{LAYOUT} to {LAYOUT_ROLLED}");
+    if !(LAYOUT..=LAYOUT_INDEXED).contains(&layout) {
+        let known = format!("{LAYOUT} to {LAYOUT_INDEXED}");
         return Err(StoreError::corrupt(format!("layout {layout}, this program reads {known}")));
     }
     let name: String = conn.query_row("SELECT value FROM meta WHERE key = 'algo'", [], |row| row.get(0))?;
@@ -265,8 +267,8 @@ mod tests {
         bring_up_to_date(&conn).unwrap();
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, STEPS.len() as i64 + 1, "what a newer program added stays noted");
-        conn.execute("UPDATE meta SET value = ?1 WHERE key = 'layout'", [LAYOUT_ROLLED + 1]).unwrap();
+        conn.execute("UPDATE meta SET value = ?1 WHERE key = 'layout'", [LAYOUT_INDEXED + 1]).unwrap();
         let error = check_meta(&conn, HashAlgo::Sha1).unwrap_err().to_string();
-        assert_eq!(error, "corrupt: layout 3, this program reads 1 to 2");
+        assert_eq!(error, "corrupt: layout 4, this program reads 1 to 3");
     }
 }

@@ -4,6 +4,7 @@
 //! an ordinal is all that a snapshot needs.
 
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId};
@@ -14,13 +15,14 @@ use rusqlite::OptionalExtension;
 
 use super::cuts::{Cut, Lease};
 use super::file::{PackMeta, RepoFile, locked};
-use super::graph::PackCommits;
+use super::graph::{PackCommits, Read};
 use super::index::{Finder, read_pack, read_record, read_row};
 use super::kinds::extend_kinds;
 use super::limits::RECORDS_PER_ROW;
 use super::record::{Place, RawBase, RawRecord, record_bytes};
 use super::refs::{self, Level, RefRow};
 use super::schema::{Section, row_id};
+use crate::stop::Stop;
 use crate::store::StoreError;
 use crate::store::files::{Files, Pin, RepoId};
 
@@ -91,6 +93,9 @@ pub type Shown = (u16, RepoId, u64, Option<Arc<[u8]>>);
 pub struct Snapshot {
     algo: HashAlgo,
     views: Arc<[View]>,
+    read: Arc<Read>,
+    /// That of the request it was opened for: reading fails once the request is to end.
+    stop: Stop,
 }
 
 impl Snapshot {
@@ -103,7 +108,23 @@ impl Snapshot {
         let open = |(index, pin): (usize, &Pin)| {
             View::of(files.get(pin.id, algo)?, pin, if index == 0 { at } else { pin.seq })
         };
-        Ok(Self { algo, views: chain.iter().enumerate().map(open).collect::<Result<_, _>>()? })
+        let views = chain.iter().enumerate().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { algo, views, read: Arc::default(), stop: Stop::current() })
+    }
+
+    /// The same without what it keeps in memory to walk commits: for what is held for long and does not walk.
+    pub fn at_rest(&self) -> Self {
+        Self { read: Arc::default(), ..self.clone() }
+    }
+
+    /// The same for work that goes on when the request is to end.
+    pub fn to_the_end(self) -> Self {
+        Self { stop: Stop::default(), ..self }
+    }
+
+    /// That of the request for which it is read.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// The last visible entry of the own log; 0 before the first.
@@ -144,7 +165,10 @@ impl Snapshot {
 
     /// Calls `each` with the refs whose names start with `prefix`, in byte order, until it answers false.
     pub fn refs(&self, prefix: &[u8], each: &mut dyn FnMut(RefRow) -> bool) -> Result<(), StoreError> {
-        refs::scan_all(&self.levels(), prefix, each)
+        let scanned =
+            refs::scan_all(&self.levels(), prefix, &mut |row| self.stop.said().is_none() && each(row));
+        self.stop.check()?;
+        scanned
     }
 
     /// The same from `from` on, in batches of `batch` rows.
@@ -155,7 +179,10 @@ impl Snapshot {
         batch: usize,
         each: &mut dyn FnMut(RefRow) -> bool,
     ) -> Result<(), StoreError> {
-        refs::scan(&self.levels(), (prefix, from), batch, each)
+        let mut each = |row| self.stop.said().is_none() && each(row);
+        let scanned = refs::scan(&self.levels(), (prefix, from), batch, &mut each);
+        self.stop.check()?;
+        scanned
     }
 
     /// One ref by its full name.
@@ -244,6 +271,7 @@ impl Snapshot {
     }
 
     fn view(&self, source: u16) -> Result<&View, StoreError> {
+        self.stop.check()?;
         self.views
             .get(usize::from(source))
             .ok_or(StoreError::NoSuchPlace { source_index: source, ordinal: 0 })
@@ -263,6 +291,7 @@ impl Snapshot {
 
     /// The canonical place of an object in the sources from `from` on.
     pub(crate) fn find_from(&self, from: u16, id: &ObjectId) -> Result<Option<ObjRef>, StoreError> {
+        self.stop.check()?;
         for (source, view) in self.views.iter().enumerate().skip(usize::from(from)) {
             let Some(file) = view.file.as_deref().filter(|_| view.limit > 0) else {
                 continue;
@@ -287,6 +316,7 @@ impl Snapshot {
             file.read(|conn| {
                 let mut finder = Finder::new(file, conn, view.limit);
                 for at in &open {
+                    self.stop.check()?;
                     let (Some(id), Some(place)) = (ids.get(*at), places.get_mut(*at)) else { continue };
                     *place = finder.find(id)?.map(|ordinal| ObjRef { source: source as u16, ordinal });
                 }
@@ -306,6 +336,7 @@ impl Snapshot {
             file.read(|conn| {
                 let mut finder = Finder::new(file, conn, view.limit);
                 for (id, is_shown) in ids.iter().zip(shown.iter_mut()) {
+                    self.stop.check()?;
                     *is_shown = *is_shown || finder.find(id)?.is_some();
                 }
                 Ok(())
@@ -361,23 +392,24 @@ impl Snapshot {
     }
 
     fn graph(&self, source: u16, file: &RepoFile, pack: &PackMeta) -> Result<Arc<PackCommits>, StoreError> {
-        if let Some(graph) = pack.graph.get() {
-            return Ok(Arc::clone(graph));
-        }
-        let (first, last) = (row_id(pack.id, Section::Commits, 0), row_id(pack.id, Section::Index, 0) - 1);
-        let rows = file.read(|conn| {
-            let mut select =
-                conn.prepare_cached("SELECT data FROM chunk WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
-            Ok(select.query_map((first, last), |row| row.get(0))?.collect::<Result<Vec<Vec<u8>>, _>>()?)
-        })?;
-        // Kept for every chain that reads this file: sources count from the file.
-        let canonical = |place| {
-            let at = self.resolve(source, file, pack, place)?;
-            Ok(Place::Chain(ObjRef { source: at.source - source, ordinal: at.ordinal }))
-        };
-        let mut graph = PackCommits::default();
-        rows.iter().try_for_each(|row| graph.extend(row, &canonical))?;
-        Ok(Arc::clone(pack.graph.get_or_init(|| Arc::new(graph))))
+        self.read.get(&file.graphs, pack.serial, || {
+            let (first, last) =
+                (row_id(pack.id, Section::Commits, 0), row_id(pack.id, Section::Index, 0) - 1);
+            // Kept for every chain that reads this file: sources count from the file.
+            let canonical = |place| {
+                let at = self.resolve(source, file, pack, place)?;
+                Ok(Place::Chain(ObjRef { source: at.source - source, ordinal: at.ordinal }))
+            };
+            let rows = file.read(|conn| {
+                let mut select =
+                    conn.prepare_cached("SELECT data FROM chunk WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+                Ok(select.query_map((first, last), |row| row.get(0))?.collect::<Result<Vec<Vec<u8>>, _>>()?)
+            })?;
+            let mut graph = PackCommits::default();
+            rows.iter().try_for_each(|row| graph.extend(row, &canonical))?;
+            graph.shrink();
+            Ok(graph)
+        })
     }
 
     pub(crate) fn commit_node(&self, at: ObjRef) -> Result<CommitNode, StoreError> {
@@ -403,6 +435,7 @@ impl Snapshot {
         let mut row = Vec::new();
         let mut index = range.start;
         while index < range.end {
+            self.stop.check()?;
             let n = index / RECORDS_PER_ROW;
             file.read(|conn| read_row(conn, row_id(pack.id, Section::Records, n), &mut row))?;
             let end = ((n + 1) * RECORDS_PER_ROW).min(range.end);
@@ -479,7 +512,7 @@ impl ObjectSource for Snapshot {
     fn read(&self, at: ObjRef) -> Result<(Kind, Vec<u8>), SourceError> {
         let (kind, data) =
             Reader::new(self, self.algo).read(at).map_err(|error| SourceError(Box::new(error)))?;
-        Ok((kind, data.to_vec()))
+        Ok((kind, Rc::unwrap_or_clone(data)))
     }
 
     fn commit(&self, at: ObjRef) -> Result<CommitNode, SourceError> {

@@ -159,7 +159,10 @@ pub(crate) fn stage(
         seen_limit: snapshot.own_limit(),
         body: Body::Live,
     };
-    let rows = plan.rows();
+    let rows = plan.rows().map(|row| {
+        snapshot.stop().check()?;
+        row
+    });
     if staged.bytes <= SMALL_PACK_BYTES_MAX && object_count <= SMALL_PACK_OBJECTS_MAX {
         staged.body = Body::Memory(rows.collect::<Result<_, _>>()?);
     } else {

@@ -5,6 +5,7 @@ mod log;
 mod packs;
 mod refs;
 mod roll;
+mod rolled_index;
 mod stock;
 
 use cairn_protocol::object::{HashAlgo, ObjectId};

@@ -1,6 +1,7 @@
 //! Memory and time of mounts of large made trees.
 
-use std::fmt::Write;
+use std::io::{BufWriter, Write};
+use std::process::Stdio;
 
 use cairn_conformance::host::{Format, Host};
 
@@ -38,14 +39,17 @@ pub(super) fn rows(bench: &Bench) -> Result<()> {
 /// One commit of so many files in folders of folders. Each has a content of its own.
 fn make(bench: &Bench, name: &str, files: u32) -> Result<()> {
     bench.host.create(name, Format::Sha1);
-    let mut input =
-        String::from("commit refs/heads/main\ncommitter B <b@example.com> 1700000000 +0000\ndata 1\nm\n");
+    let mut command = bench.git.command(&bench.host.path(name), &["fast-import", "--quiet"]);
+    let mut child = command.stdin(Stdio::piped()).spawn()?;
+    let mut input = BufWriter::new(child.stdin.take().ok_or("no input")?);
+    write!(input, "commit refs/heads/main\ncommitter B <b@example.com> 1700000000 +0000\ndata 1\nm\n")?;
     for file in 0..files {
         let folder = file / FOLDER_FILES;
         let content = format!("content of {file}\n");
         let path = format!("part{:03}/folder{folder:05}/file-{file:07}.txt", folder / FOLDER_FILES);
         write!(input, "M 100644 inline {path}\ndata {}\n{content}", content.len())?;
     }
-    let out = bench.git.feed(&bench.host.path(name), &["fast-import", "--quiet"], input.as_bytes());
-    if out.ok() { Ok(()) } else { Err(out.errors().into()) }
+    drop(input.into_inner().map_err(std::io::IntoInnerError::into_error)?);
+    let status = child.wait()?;
+    if status.success() { Ok(()) } else { Err(format!("git fast-import: {status}").into()) }
 }

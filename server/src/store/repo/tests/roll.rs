@@ -11,14 +11,14 @@ use crate::store::repo::limits::{ROLL_DELTA_DEPTH_MAX, SMALL_PACK_OBJECTS_MAX};
 use crate::store::repo::{RefRow, Snapshot};
 
 /// A text of which each version differs from all others in one line.
-fn version(n: u32) -> Vec<u8> {
+pub(super) fn version(n: u32) -> Vec<u8> {
     let line = |at: u32| format!("line {at} {:08x}\n", if at == n % 40 { n } else { at * 0x9e37 });
     (0..40).map(line).collect::<String>().into_bytes()
 }
 
 /// What readers can tell of a snapshot: everything but where in packs objects lie.
 #[derive(Debug, PartialEq)]
-struct Facts {
+pub(super) struct Facts {
     limits: Vec<u32>,
     refs: Vec<RefRow>,
     objects: Vec<(ObjRef, ObjectId, Kind, Vec<u8>)>,
@@ -27,7 +27,7 @@ struct Facts {
     entries: Vec<(u32, u32, bool, u64)>,
 }
 
-fn facts(snapshot: &Snapshot) -> Facts {
+pub(super) fn facts(snapshot: &Snapshot) -> Facts {
     let limits = snapshot.limits();
     let (mut refs, mut objects, mut commits) = (Vec::new(), Vec::new(), Vec::new());
     let (mut kinds, mut entries) = (Vec::new(), Vec::new());
@@ -61,7 +61,7 @@ fn facts(snapshot: &Snapshot) -> Facts {
 }
 
 /// One push of a commit with one file, whole.
-fn push_version(repo: &Repo, branch: &str, n: u32, before: Option<ObjectId>) -> ObjectId {
+pub(super) fn push_version(repo: &Repo, branch: &str, n: u32, before: Option<ObjectId>) -> ObjectId {
     let mut pack = TestPack::new(repo.algo());
     let blob = pack.blob(&version(n));
     let tree = pack.tree("file", blob);
@@ -341,4 +341,58 @@ fn copies_that_came_and_were_rolled_between_staging_and_commit_are_found() {
     let snapshot = repo.snapshot(None).unwrap();
     assert_eq!(snapshot.canonical(0).unwrap().len(), u64::from(SMALL_PACK_OBJECTS_MAX) + 2);
     assert_eq!(snapshot.lookup(&large.entries[7].id).unwrap(), Some(ObjRef { source: 0, ordinal: 1 }));
+}
+
+#[test]
+fn a_file_among_many_becomes_a_delta_of_its_version_before() {
+    const FILES: usize = 40;
+    let data = data();
+    let repo = data.files.repo(SHA1, &[own(1)]).unwrap();
+    // Files that share nothing with each other, in two folders; each push changes a line of one.
+    let text = |file: usize, round: u32| -> Vec<u8> {
+        let line = |at: u32| format!("{:08x}\n", (file as u32 * 1_000 + at).wrapping_mul(0x9e37_79b9));
+        let lines: String = (0..40).map(line).collect();
+        format!("{lines}round {round}\n").into_bytes()
+    };
+    let hash = |kind, data: &[u8]| cairn_protocol::object::hash_object(SHA1, kind, data).unwrap();
+    let mut rounds = [0_u32; FILES];
+    let mut head = None;
+    for n in 0..120 {
+        let mut pack = TestPack::new(SHA1);
+        let touched: Vec<usize> = if n == 0 { (0..FILES).collect() } else { vec![n % FILES] };
+        for file in touched {
+            rounds[file] = n as u32;
+            pack.blob(&text(file, rounds[file]));
+        }
+        let mut root = Vec::new();
+        for folder in 0..2 {
+            let mut tree = Vec::new();
+            for (file, round) in rounds.iter().enumerate().skip(folder * FILES / 2).take(FILES / 2) {
+                tree.extend(format!("100644 file{file:02}\0").as_bytes());
+                tree.extend(hash(Kind::Blob, &text(file, *round)).as_bytes());
+            }
+            pack.whole(Kind::Tree, &tree);
+            root.extend(format!("40000 folder{folder}\0").as_bytes());
+            root.extend(hash(Kind::Tree, &tree).as_bytes());
+        }
+        let root = pack.whole(Kind::Tree, &root);
+        let parents: Vec<ObjectId> = head.into_iter().collect();
+        let commit = pack.commit(root, &parents, 100 + n as i64);
+        let update = match head {
+            Some(head) => moved("refs/heads/main", head, commit),
+            None => create("refs/heads/main", commit),
+        };
+        ok(&push(&repo, Some(&pack.finish()), vec![update]));
+        head = Some(commit);
+    }
+    let before = facts(&repo.snapshot(None).unwrap());
+    let rolled = repo.roll(2).unwrap();
+    assert_eq!(rolled.packs_out, 1);
+    let snapshot = repo.snapshot(None).unwrap();
+    assert_eq!(facts(&snapshot), before);
+    let blobs = snapshot.kinds(0, Kind::Blob).unwrap();
+    let whole =
+        |ordinal: &u32| snapshot.record(ObjRef { source: 0, ordinal: *ordinal }).unwrap().base == Base::None;
+    assert_eq!(blobs.iter().filter(whole).count(), FILES, "one version of each file is whole: {rolled:?}");
+    assert_eq!(fsck(&data.files, SHA1, &[own(1)]), Vec::<String>::new());
 }
