@@ -105,6 +105,11 @@ impl Retired {
         }
         free
     }
+
+    /// Takes back what was taken out and could not be deleted. No snapshot can name it.
+    pub(crate) fn put_back(&mut self, packs: Vec<u32>) {
+        self.batches.push_front((Lease::default(), packs));
+    }
 }
 
 #[cfg(test)]

@@ -293,10 +293,14 @@ impl RepoFile {
         }
         let Some(_alone) = outside::keep_out(&self.data_dir) else { return Ok(false) };
         let free = self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()).retired.take_free();
-        // What fails here is swept when the file is opened next.
-        for batch in free.chunks(ROLL_DELETE_PACKS) {
+        for (nth, batch) in free.chunks(ROLL_DELETE_PACKS).enumerate() {
             let delete = |conn: &Connection| batch.iter().try_for_each(|id| schema::delete_staged(conn, *id));
-            self.write(Flush::Later, delete, |(), _| ())?;
+            if let Err(error) = self.write(Flush::Later, delete, |(), _| ()) {
+                // For the next try, at the latest that of the next open. What was deleted after all is not there then.
+                let left = free.iter().skip(nth * ROLL_DELETE_PACKS).copied().collect();
+                self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()).retired.put_back(left);
+                return Err(error);
+            }
         }
         Ok(self.packs().retired.is_empty())
     }
@@ -306,6 +310,10 @@ impl RepoFile {
     /// Holds the writer's turn and needs the size of the file on the disk, twice, for as long as it takes.
     pub(crate) fn compact(&self, free_share: u64) -> Result<bool, StoreError> {
         let mut writer = locked(&self.writer);
+        if self.access == Access::Write && writer.is_none() {
+            // An earlier try failed, for want of space as a rule: this one is to do what that one left.
+            *writer = Some(self.reopen()?);
+        }
         let Some(conn) = writer.as_ref() else { return Ok(false) };
         let count = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let (free, all) = (count("freelist_count")? as u64, count("page_count")? as u64);
