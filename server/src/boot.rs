@@ -31,7 +31,7 @@ use crate::ops::write::Turns;
 use crate::rate::Rates;
 use crate::rest::idempotency::Running;
 use crate::store::catalog::{Catalog, CatalogError};
-use crate::store::disk::{Disk, System};
+use crate::store::disk::{self, Disk, System};
 use crate::store::{Files, maintain};
 use crate::tls::{Tls, TlsError};
 use crate::{descriptors, jobs, random};
@@ -123,10 +123,19 @@ pub fn make_folder(data: &Path) -> Result<(), BootError> {
     Ok(())
 }
 
+/// Makes the folder where packs are received and SQLite puts what it does not keep.
+pub fn temporary_files(data: &Path) -> Result<(), BootError> {
+    let folder = data.join("tmp");
+    let made = fs::create_dir_all(&folder).and_then(|()| std::path::absolute(&folder));
+    let folder = doing(format!("make {}", folder.display()), made)?;
+    disk::temporary_files_in(&folder).map_err(|error| BootError::Catalog(CatalogError::from(error)))
+}
+
 /// Runs the server until it is told to stop.
 pub async fn serve(given: Given) -> Result<(), BootError> {
     make_folder(&given.data)?;
     let _lock = lock(&given.data)?;
+    temporary_files(&given.data)?;
     let (api_token, is_new) = api_token(&given)?;
     let listener = doing(format!("listen on {}", given.listen), TcpListener::bind(given.listen).await)?;
     let address = doing("read the address", listener.local_addr())?;

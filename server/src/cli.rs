@@ -184,6 +184,8 @@ impl Place {
     /// The data folder without a server.
     fn open(self) -> Result<App, Failure> {
         boot::make_folder(&self.data)?;
+        // A folder that can only be read leaves SQLite its usual places.
+        let _ = boot::temporary_files(&self.data);
         // The last server wrote down how clients reach it.
         let known = std::fs::read_to_string(self.data.join("url")).ok();
         let url = self.public_url.or(known).unwrap_or_else(|| "http://127.0.0.1:8787".into());

@@ -228,6 +228,14 @@ pub(crate) fn connect(disk: &dyn Disk, path: &Path, flags: OpenFlags) -> rusqlit
     }
 }
 
+/// Has this process's SQLite make its temporary files in a folder that is there. Rewriting a database makes one as large as
+/// the database: the disk that holds the one has room for the other, which `/tmp` may not have, or only in memory.
+pub fn temporary_files_in(folder: &Path) -> rusqlite::Result<()> {
+    // A setting of the whole process; SQLite guards it by a lock of its own.
+    let conn = Connection::open_in_memory()?;
+    conn.pragma_update(None, "temp_store_directory", folder.to_string_lossy())
+}
+
 /// The name of a file that SQLite keeps beside a database.
 pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);

@@ -105,6 +105,12 @@ impl Retired {
         }
         free
     }
+
+    /// Takes back what was taken out and could not be deleted. No snapshot can name it.
+    pub(crate) fn put_back(&mut self, packs: Vec<(Arc<PackMeta>, bool)>) {
+        self.batches.push_front((Lease::default(), packs.iter().map(|(pack, _)| pack.id).collect()));
+        self.metas.extend(packs.into_iter().map(|pack| (pack.0.id, pack)));
+    }
 }
 
 #[cfg(test)]

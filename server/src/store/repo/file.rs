@@ -306,7 +306,6 @@ impl RepoFile {
         }
         let Some(_alone) = outside::keep_out(&self.data_dir) else { return Ok(false) };
         let free = self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()).retired.take_free();
-        // What fails here is swept when the file is opened next.
         let mut rest = free.as_slice();
         while !rest.is_empty() {
             let mut objects = 0;
@@ -322,7 +321,12 @@ impl RepoFile {
                 };
                 batch.iter().try_for_each(one)
             };
-            self.write(Flush::Later, delete, |(), _| ())?;
+            if let Err(error) = self.write(Flush::Later, delete, |(), _| ()) {
+                // For the next try, at the latest that of the next open. What was deleted after all is not there then.
+                let mut packs = self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+                packs.retired.put_back(rest.to_vec());
+                return Err(error);
+            }
             rest = later;
         }
         Ok(self.packs().retired.is_empty())
@@ -333,6 +337,10 @@ impl RepoFile {
     /// Holds the writer's turn and needs the size of the file on the disk, twice, for as long as it takes.
     pub(crate) fn compact(&self, free_share: u64) -> Result<bool, StoreError> {
         let mut writer = locked(&self.writer);
+        if self.access == Access::Write && writer.is_none() {
+            // An earlier try failed, for want of space as a rule: this one is to do what that one left.
+            *writer = Some(self.reopen()?);
+        }
         let Some(conn) = writer.as_ref() else { return Ok(false) };
         let count = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let (free, all) = (count("freelist_count")? as u64, count("page_count")? as u64);
