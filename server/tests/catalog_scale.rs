@@ -9,6 +9,7 @@ use cairn_server::limits::SEARCH_SCAN_REPOS_MAX;
 use cairn_server::names::Name;
 use cairn_server::store::Pin;
 use cairn_server::store::catalog::{Catalog, Direction, NewRepo, RepoPage, RepoRow, Scope, Sort, Window};
+use cairn_server::store::disk::System;
 
 fn new(name: &str) -> NewRepo {
     let token = issue(Scope::Write, 1_700_000_000_000, 86_400);
@@ -42,7 +43,7 @@ async fn bytes_without_token(count: usize) -> u64 {
         fork.await.expect("no panic").expect("made");
     }
     let copy = folder.path().join("copy.sqlite");
-    catalog.copy_to(&copy).await.expect("a copy");
+    catalog.copy_to(&System, &copy).await.expect("a copy");
     std::fs::metadata(&copy).expect("a file").len() / count as u64
 }
 
