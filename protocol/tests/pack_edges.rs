@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "support/pack_repo.rs"]
-#[allow(dead_code, reason = "only its options are used")]
 mod support;
 
 use cairn_protocol::object::{HashAlgo, Hasher, Kind};

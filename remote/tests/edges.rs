@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "support/stock.rs"]
-#[allow(dead_code, reason = "only its options and its fetch are used")]
 mod stock;
 
 use cairn_conformance::front::{Asked, Authority, Deed, Front};

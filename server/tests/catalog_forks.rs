@@ -5,6 +5,7 @@ mod support;
 
 use cairn_server::limits::FORK_DEPTH_MAX;
 use cairn_server::store::catalog::{Catalog, RepoRow};
+use cairn_server::store::disk::System;
 use cairn_server::store::maintain;
 use support::{Answer, Server};
 
@@ -110,13 +111,10 @@ async fn a_copy_of_the_catalog_opens_and_two_processes_may_write() {
     second.touched(row(&server, "b").await.id, 1).await.expect("noted");
     server.repo("a", "c").await;
     let to = server.folder.path().join("copy.sqlite");
-    server.app.catalog.copy_to(&cairn_server::store::disk::System, &to).await.expect("a copy");
+    server.app.catalog.copy_to(&System, &to).await.expect("a copy");
     let copy = Catalog::open(&to).expect("the copy opens");
     assert!(copy.resolve("a", "c").await.expect("an answer").is_some());
     let report = maintain::fsck_all(&copy, |_| Ok(Vec::new())).await.expect("a report");
     assert_eq!((report.repo_count, report.findings), (2, Vec::new()));
-    assert!(
-        server.app.catalog.copy_to(&cairn_server::store::disk::System, &to).await.is_err(),
-        "no overwriting"
-    );
+    assert!(server.app.catalog.copy_to(&System, &to).await.is_err(), "no overwriting");
 }

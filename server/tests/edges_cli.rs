@@ -22,6 +22,7 @@ fn saying((start, blanks, end): Said) -> String {
         for stream in listener.incoming() {
             thread::spawn(move || {
                 let stream = stream.unwrap();
+                stream.set_nodelay(true).unwrap();
                 let mut head = BufReader::new(&stream);
                 while serve(&mut head, &stream, (start, blanks, end)).is_some() {}
             });

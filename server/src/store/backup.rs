@@ -14,13 +14,15 @@ mod restore;
 
 use std::path::{Path, PathBuf};
 
+use rusqlite::OpenFlags;
+
 pub use one::{Adopted, restore_one};
 pub use restore::restore;
 
 use self::manifest::{Kept, Manifest};
 use super::StoreError;
 use super::catalog::{Catalog, CatalogCopy, CatalogError};
-use super::disk::{Disk, Held, beside};
+use super::disk::{self, Disk, Held, beside};
 use super::files::path_in;
 use super::id::RepoId;
 use super::repo::copy::{self, Synced};
@@ -229,6 +231,16 @@ fn sweep(disk: &dyn Disk, manifest: &Manifest, to: &Path) -> Result<(), BackupEr
             false if disk.is_folder(&path) => disk.remove_folder(&path)?,
             false => disk.remove(&path)?,
         }
+    }
+    Ok(())
+}
+
+/// Rolls back what a run that was killed left half done in a file of a backup. On a medium that takes no writes there is
+/// nothing half done.
+fn recover(disk: &dyn Disk, path: &Path) -> Result<(), BackupError> {
+    if disk.exists(&beside(path, "-journal"))? {
+        let conn = disk::connect(disk, path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        conn.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
     }
     Ok(())
 }

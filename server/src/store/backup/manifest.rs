@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::BackupError;
+use super::{BackupError, recover};
 use crate::store::RepoId;
 use crate::store::disk::{self, Disk};
 
@@ -61,7 +61,13 @@ impl Manifest {
         if !disk.exists(&path)? {
             return Err(BackupError::NoBackup(folder.to_owned()));
         }
-        let manifest = Self::opened(disk::connect(disk, &path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)?;
+        recover(disk, &path)?;
+        let conn = disk::connect(disk, &path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        // A first run may have come no further than the file.
+        if version(&conn)? == 0 {
+            return Err(BackupError::Incomplete(folder.to_owned()));
+        }
+        let manifest = Self::opened(conn)?;
         match manifest.generation {
             0 => Err(BackupError::Incomplete(folder.to_owned())),
             _ => Ok(manifest),

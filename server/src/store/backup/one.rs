@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::manifest::Manifest;
-use super::{BackupError, catalog_name, place};
+use super::{BackupError, catalog_name, place, recover};
 use crate::names::Name;
 use crate::store::catalog::{Catalog, NewRepo, RepoRow};
 use crate::store::disk::System;
@@ -62,6 +62,7 @@ pub async fn restore_one(
     }
     let id = RepoId::random();
     if let Some(kept) = manifest.find(old.id)? {
+        recover(&System, &place(from, old.id, Some(kept.generation)))?;
         fsck::backup(&System, &place(from, old.id, Some(kept.generation)), &files.path(id))?;
     }
     let bad = || BackupError::Refused(format!("{namespace}/{name} is no name of a repository"));

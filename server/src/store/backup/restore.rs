@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::manifest::Manifest;
-use super::{BackupError, catalog_name, lock, place};
+use super::{BackupError, catalog_name, lock, place, recover};
 use crate::store::disk::{Disk, Draft};
 use crate::store::repo::{fsck, schema};
 
@@ -32,11 +32,14 @@ pub fn restore(disk: &dyn Disk, from: &Path, to: &Path) -> Result<u64, BackupErr
     let draft = made.path().join("data");
     disk.make_own_folder(&draft)?;
     let catalog = from.join(catalog_name(manifest.generation()));
+    recover(disk, &catalog)?;
     fsck::backup(disk, &catalog, &draft.join("catalog.sqlite"))?;
     let mut count = 0;
     manifest.each(|id, generation| {
         count += 1;
-        Ok(fsck::backup(disk, &place(from, id, Some(generation)), &place(&draft, id, None))?)
+        let copy = place(from, id, Some(generation));
+        recover(disk, &copy)?;
+        Ok(fsck::backup(disk, &copy, &place(&draft, id, None))?)
     })?;
     disk.sync_folder(&draft)?;
     disk.rename(&draft, &whole)?;
