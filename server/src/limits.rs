@@ -6,7 +6,6 @@ cairn_protocol::limits! {
 #[test_at = "server/tests/connections.rs::one_connection_past_the_ceiling_waits_until_another_ends"]
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// Descriptors that connections leave for repository files, uploads and the rest.
-#[inner = "kept back, so that connections alone meet their ceiling"]
 #[test_at = "server/src/descriptors.rs::connections_leave_descriptors_for_files"]
 pub const DESCRIPTORS_KEPT: u64 = 3_072;
 /// Wait for a request's complete header, and for the next request on an idle connection.
@@ -40,11 +39,9 @@ pub const REST_DEADLINE_MS: u64 = 600_000;
 #[test_at = "server/tests/deadlines.rs::a_fetch_past_its_deadline_is_told_so_and_its_work_stops"]
 pub const GIT_DEADLINE_MS: u64 = 3_600_000;
 /// How long work may take to stop when it is told to, before its request is answered without it.
-#[inner = "a time to wait"]
 #[test_at = "server/src/deadline.rs::work_that_does_not_hear_is_left_behind"]
 pub const DEADLINE_GRACE_MS: u64 = 5_000;
 /// How often a clock that stands is looked at.
-#[inner = "how often something is looked at"]
 #[inner = "how late a clock that stood may be seen to run; nobody outside can tell"]
 pub const DEADLINE_LOOK_MS: u64 = 100;
 /// Time in which a client takes nothing of an answer; then its connection is cut, or its stream of HTTP/2. Long, as
