@@ -210,7 +210,7 @@ pub const FETCH_REQUEST_BYTES_MAX: usize = 48 << 20;
 #[inner = "a buffer"]
 pub const GZIP_STEP_BYTES: usize = 1 << 10;
 /// Commands and push options in front of a pack.
-#[test_at = "server/tests/edges/bodies.rs::commands_in_front_of_a_pack_stop_at_their_limit_and_are_not_held_beyond"]
+#[test_at = "server/tests/edges/bodies.rs::commands_in_front_of_a_pack_stop_at_their_limit"]
 pub const PUSH_HEADER_BYTES_MAX: usize = 64 << 20;
 /// One pushed pack, before inflation.
 #[test_at = "server/src/ops/spool.rs::an_upload_stops_at_its_limit"]
@@ -583,29 +583,6 @@ pub const TRACE_ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// How long a stopping server waits for the last traces to be sent.
 #[inner = "a time to wait"]
 pub const TRACE_STOP_MS_MAX: u64 = 5_000;
-/// Repository files that `cairn maintain` keeps open.
-#[inner = "how many files are kept open; more are opened anew"]
-pub const MAINTAIN_FILES_MAX: usize = 8;
-/// `cairn maintain` rewrites a file of which more than one page in so many is free.
-#[inner = "when maintenance is due; what is read is the same"]
-pub const COMPACT_FREE_SHARE: u64 = 10;
-/// Without a push for so long, a repository is maintained as a whole, in milliseconds.
-#[inner = "when maintenance is due; what is read is the same"]
-pub const MAINTAIN_QUIET_MS: u64 = 600_000;
-/// Between two looks at what is to be maintained, in milliseconds; half the quiet time where that is less.
-#[inner = "how often something is looked at"]
-pub const MAINTAIN_LOOK_MS: u64 = 10_000;
-/// Quiet repositories that one question to the catalog names.
-#[inner = "a batch"]
-pub const MAINTAIN_BATCH_REPOS: u32 = 64;
-/// Longest rest between two steps of the server's own maintenance, in milliseconds: as long as the step took, so that
-/// requests have at least half of the time.
-#[inner = "how often something is looked at"]
-pub const MAINTAIN_REST_MS_MAX: u64 = 2_000;
-/// A larger file is not rewritten by the server of itself, since pushes to the repository wait meanwhile; in bytes.
-#[inner = "when maintenance is due; what is read is the same"]
-pub const COMPACT_FILE_BYTES_MAX: u64 = 128 << 20;
-/// Repositories whose rolled packs are kept for clones under way and looked at again.
-#[inner = "a list; what has no room in it is found again by its age"]
-pub const MAINTAIN_LATER_MAX: usize = 10_000;
 }
+
+pub use crate::jobs::limits::*;

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Files of limits whose tables `docs/limits.md` prints.
-const PRINTED: [&str; 5] = [
+const PRINTED: [&str; 6] = [
     "server/src/limits.rs",
+    "server/src/jobs/limits.rs",
     "server/src/store/repo/limits.rs",
     "protocol/src/limits.rs",
     "protocol/src/pack/limits.rs",
@@ -35,7 +36,7 @@ fn every_constant_of_the_files_of_limits_is_in_the_printed_table() {
     let page = read("docs/limits.md");
     for path in PRINTED {
         let names = constants(&read(path));
-        assert!(names.len() > 10, "{path} has {} limits", names.len());
+        assert!(names.len() > 5, "{path} has {} limits", names.len());
         for name in names {
             assert!(page.contains(&format!("| `{name}` |")), "{path}: {name} stands outside of `limits!`");
         }

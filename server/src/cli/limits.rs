@@ -15,8 +15,9 @@ pub(super) struct LimitsArgs {
 }
 
 /// The tables, each under the name of what it bounds.
-const TABLES: [(&str, &[Limit]); 5] = [
+const TABLES: [(&str, &[Limit]); 6] = [
     ("server", crate::limits::ALL),
+    ("upkeep", crate::jobs::limits::ALL),
     ("store", crate::store::repo::limits::ALL),
     ("git", cairn_protocol::limits::ALL),
     ("packs", cairn_protocol::pack::limits::ALL),
@@ -128,8 +129,9 @@ pub fn markdown() -> String {
          the program alone. The last column names the tests that try a limit and one past it, or says why there is no \
          edge that anybody meets.\n",
     );
-    let titles = [
+    let titles: [&str; TABLES.len()] = [
         "The server",
+        "What the server does of itself",
         "Files of repositories",
         "The git protocol",
         "Packs",

@@ -36,6 +36,7 @@ pub const PACK_BYTES_MAX: u64 = SECTION_ROWS_MAX * CHUNK_BYTES as u64;
 pub const SOURCES_MAX: usize = 1_000;
 /// Commits of packs that are kept in memory, some 40 bytes each, all repositories together; those used longest ago go
 /// first. A single pack's may be more.
+#[inner = "a cache"]
 pub const COMMIT_GRAPH_BYTES: usize = 48 << 20;
 /// Idle read connections kept for one file.
 #[inner = "how many connections are kept; more are opened anew"]
@@ -69,6 +70,7 @@ pub const ROLL_DELTA_DEPTH_MAX: u32 = 50;
 #[inner = "how well packs are compressed; what is read is the same"]
 pub const ROLL_WINDOW_OBJECTS: usize = 10;
 /// Bytes of the last versions of files and folders that are kept at hand as bases while packs are rolled.
+#[inner = "how well packs are compressed; what is read is the same"]
 pub const ROLL_NAMED_BYTES_MAX: usize = 8 << 20;
 /// Objects that are tried as deltas, in bytes: smaller ones save nothing, larger ones would hold up memory and time.
 #[inner = "how well packs are compressed; what is read is the same"]
@@ -81,11 +83,13 @@ pub const ROLL_TIER_PACKS: usize = 64;
 #[inner = "a queue; what has no room is found again by its age"]
 pub const DUE_REPOS_MAX: usize = 10_000;
 /// Packs with an index of their own up to which rolled ones get one: each is asked by every lookup.
+#[inner = "chooses one of two forms, which read the same"]
 pub const ROLL_SHARDED_PACKS_MAX: usize = 32;
 /// Retired packs deleted in one transaction.
 #[inner = "a batch"]
 pub const ROLL_DELETE_PACKS: usize = 1_000;
 /// Objects of retired packs deleted in one transaction, but for the last pack.
+#[inner = "how maintenance is cut into steps; what is read is the same"]
 pub const ROLL_DELETE_OBJECTS: u32 = 8_192;
 
 const _: () = assert!(ROLL_STEP_BYTES_MAX < PACK_BYTES_MAX);
