@@ -261,39 +261,6 @@ pub const PUSH_COMMANDS_COPIES: u64 = 3;
 /// Pushes at once whose commands do not fit an upload in memory. They are whole on disk before that.
 #[inner = "how many are at work at once; others wait"]
 pub const PUSH_COMMANDS_LARGE_MAX: usize = 1;
-/// Imports that run at once; others wait without a connection.
-#[test_at = "server/tests/rest_import.rs::more_imports_than_allowed_wait_for_their_turn"]
-pub const IMPORTS_MAX: usize = 4;
-/// Imports that run or wait; further ones are refused.
-#[test_at = "server/tests/rest_import.rs::so_many_imports_may_wait_and_no_more_however_they_come"]
-pub const IMPORTS_WAITING_MAX: usize = 256;
-/// Remotes that are asked for their refs at once, before an import is one. Each may take some 100 MiB for a moment.
-#[inner = "how many are at work at once; others wait"]
-pub const IMPORT_PROBES_MAX: usize = 4;
-/// Wait for a remote to tell its refs.
-#[inner = "a time to wait"]
-pub const IMPORT_PROBE_MS_MAX: u64 = 30_000;
-/// Wait for an import to end, before the answer is that it is under way.
-#[inner = "a time to wait"]
-pub const IMPORT_WAIT_MS: u64 = 5_000;
-/// One try to fetch the pack of an import.
-#[inner = "a time to wait"]
-pub const IMPORT_FETCH_MS_MAX: u64 = 4 * 3_600_000;
-/// Tries to fetch the pack of an import, where the remote breaks off or cannot answer.
-#[test_at = "server/tests/rest_import.rs::an_import_that_breaks_off_is_tried_again_and_given_up"]
-pub const IMPORT_TRIES_MAX: u32 = 3;
-/// Pause before the second try; before each further one it is twice as long.
-#[inner = "a time to wait"]
-pub const IMPORT_PAUSE_MS: u64 = 500;
-/// Between two looks whether the repository of a running import was deleted.
-#[inner = "how often something is looked at"]
-pub const IMPORT_LOOK_MS: u64 = 2_000;
-/// Branches and tags of one import, as many as one push may bring.
-#[test_at = "server/src/ops/import.rs::refs_stop_at_their_limit"]
-pub const IMPORT_REFS_MAX: usize = cairn_protocol::limits::COMMANDS_MAX;
-/// Wait for running imports after SIGTERM or SIGINT; then they are left to the next start.
-#[inner = "a time to wait"]
-pub const IMPORT_DRAIN_MS_MAX: u64 = 3_000;
 /// Wait for work that blocks, at the very end.
 #[inner = "a time to wait"]
 pub const BLOCKING_STOP_MS_MAX: u64 = 3_000;
