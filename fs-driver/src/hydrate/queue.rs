@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use cairn_protocol::object::ObjectId;
 
-use super::background::{Line, Pace};
+use super::background::Pace;
+use super::line::Line;
 use super::upstream::Failure;
 use crate::limits::{
     DISK_LOOK_PAUSE, FAILURES_UNTIL_DEAD, WAITING_MAX, WANT_DEADLINE, WANT_DEADLINE_DEAD, WANTS_BATCH,
