@@ -13,6 +13,8 @@ pub const INDEX_CACHE_BYTES: u64 = 32 << 20;
 pub const DELTA_DEPTH_MAX: usize = 4_096;
 /// Files that the prepared index names. A larger tree mounts without a prepared index.
 pub const INDEX_ENTRIES_MAX: usize = 2_000_000;
+/// Bytes of their paths and of the names of their objects together.
+pub const INDEX_TEXT_BYTES_MAX: usize = 512 << 20;
 /// Folders within folders that the prepared index and the background order follow.
 pub const TREE_DEPTH_MAX: usize = 512;
 /// Sizes that are asked for before the mount is ready; those of a larger tree come when they are needed.

@@ -22,8 +22,8 @@ use crate::cache::blobs::Blobs;
 use crate::cache::sizes::Sizes;
 use crate::gitdir::receive::receive;
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, CONNECTIONS_MAX, NEIGHBOUR_BYTES_MAX, NEIGHBOURS_MAX, SCAN_BLOBS_MAX,
-    TREE_DEPTH_MAX, UNKNOWN_BLOB_BYTES,
+    BACKGROUND_BATCH, BACKOFF_MAX, BACKOFF_MIN, CONNECTIONS_MAX, NEIGHBOUR_BYTES_MAX, NEIGHBOURS_MAX,
+    SCAN_BLOBS_MAX, TREE_DEPTH_MAX, UNKNOWN_BLOB_BYTES,
 };
 use crate::port::{Blob, Done};
 
@@ -216,9 +216,22 @@ impl Hydrator {
         }
     }
 
-    /// Gives the background more to do.
-    pub fn push_background(&self, ids: Vec<ObjectId>, in_front: bool) {
-        self.inner.lock().push_background(ids.into_iter(), in_front);
+    /// Gives the background more to do, after all else.
+    pub fn append_background(&self, mut ids: impl Iterator<Item = ObjectId>) {
+        // Others must not wait for the lock while a million come in.
+        loop {
+            let some: Vec<_> = ids.by_ref().take(BACKGROUND_BATCH).collect();
+            if some.is_empty() {
+                return;
+            }
+            self.inner.lock().push_background(some.into_iter(), false);
+            self.inner.changed.notify_all();
+        }
+    }
+
+    /// Gives the background something to do before all else.
+    pub fn hurry_background(&self, ids: Vec<ObjectId>) {
+        self.inner.lock().push_background(ids.into_iter(), true);
         self.inner.changed.notify_all();
     }
 
