@@ -1,6 +1,8 @@
 //! What is kept of each inode that the kernel knows. The kernel gives one back only when memory runs short: there may be as many
 //! as there are files, so that each byte here counts a million times.
 
+use std::collections::HashMap;
+
 use cairn_protocol::object::{HashAlgo, ObjectId};
 
 use super::state::Open;
@@ -43,6 +45,19 @@ impl Live {
     /// Whether anything needs it.
     pub fn is_used(&self) -> bool {
         self.lookups > 0 || self.kids > 0 || self.open.is_some()
+    }
+}
+
+/// Below so many the room for them is kept: at 41 bytes each.
+const ROOM_KEPT: usize = 1 << 16;
+
+/// Gives back the room of those that are gone, once they are most of all: so that it costs little for each. `most` is how
+/// many there were at most since the last time.
+pub(super) fn give_back_room(all: &mut HashMap<Ino, Live>, most: &mut usize) {
+    *most = all.len().max(*most);
+    if *most > ROOM_KEPT && all.len() < *most / 8 {
+        all.shrink_to(all.len() * 2);
+        *most = all.len();
     }
 }
 
@@ -109,6 +124,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_room_of_those_that_are_gone_is_given_back() {
+        let mut all: HashMap<Ino, Live> = (0..200_000).map(|ino| (ino, Live::default())).collect();
+        let mut most = 0;
+        let mut times = 0;
+        for ino in 0..199_000 {
+            let before = most;
+            all.remove(&ino);
+            give_back_room(&mut all, &mut most);
+            times += u32::from(before > most);
+        }
+        assert_eq!(times, 1, "it takes a walk over all that are left");
+        // What was there is counted as room only once it was given back.
+        assert!(all.capacity() < 4 * 200_000 / 8, "{} rows for {}", all.capacity(), all.len());
+        all.extend((0..1_000).map(|ino| (ino, Live::default())));
+        assert!(all.capacity() < 4 * 200_000 / 8, "{} rows for {}", all.capacity(), all.len());
+        assert!((199_000..200_000).all(|ino| all.contains_key(&ino)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use siphasher::sip::SipHasher13;
 
 use super::changes::ChangeLog;
 use super::data::Handle;
-use super::live::{BaseAt, Live};
+use super::live::{BaseAt, Live, give_back_room};
 use super::{DotGit, Options, Res, stamp};
 use crate::limits::{DOOMED_BYTES_MAX, DOOMED_FILES_MAX, FOLD_WAITING_MAX, NAME_BYTES_MAX};
 use crate::overlay::journal::Journal;
@@ -39,6 +39,8 @@ pub(super) struct State {
     pub live: HashMap<Ino, Live>,
     /// Those of them that have no record.
     unchanged: u64,
+    /// How many there were at most since their room was given back.
+    live_most: usize,
     pub handles: HashMap<u64, Arc<Handle>>,
     pub changes: ChangeLog,
     /// Being copied into the state directory.
@@ -112,6 +114,7 @@ impl State {
             trees: Arc::new(trees),
             live: HashMap::new(),
             unchanged: 0,
+            live_most: 0,
             handles: HashMap::new(),
             changes: ChangeLog::take(dir)?,
             copying: HashSet::new(),
@@ -299,6 +302,7 @@ impl State {
             return;
         }
         let base = self.live.remove(&ino).and_then(|live| live.base);
+        give_back_room(&mut self.live, &mut self.live_most);
         if self.overlay.inodes.get(&ino).is_some_and(|inode| inode.links.is_empty()) {
             let gone = self.overlay.inodes.remove(&ino);
             if gone.is_some_and(|inode| inode.facts.kind == Kind::Upper) {
