@@ -13,6 +13,8 @@ pub const INDEX_CACHE_BYTES: u64 = 32 << 20;
 pub const DELTA_DEPTH_MAX: usize = 4_096;
 /// Files that the prepared index names. A larger tree mounts without a prepared index.
 pub const INDEX_ENTRIES_MAX: usize = 2_000_000;
+/// Bytes of their paths and of the names of their objects together.
+pub const INDEX_TEXT_BYTES_MAX: usize = 512 << 20;
 /// Folders within folders that the prepared index and the background order follow.
 pub const TREE_DEPTH_MAX: usize = 512;
 /// Sizes that are asked for before the mount is ready; those of a larger tree come when they are needed.
@@ -71,6 +73,13 @@ pub const CONNECTIONS_MAX: usize = 4;
 pub const WANT_DEADLINE: Duration = Duration::from_secs(60);
 /// The longest wait for a blob while the remote is thought to be dead.
 pub const WANT_DEADLINE_DEAD: Duration = Duration::from_secs(5);
+/// The longest wait for what somebody has just waited for in vain: readers of one file come one after the other, and must
+/// not each wait as long.
+pub const WANT_DEADLINE_AGAIN: Duration = Duration::from_millis(250);
+/// How long after that end a wait counts as one for the same again.
+pub const LATE_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// Blobs that were waited for in vain, which are remembered for that.
+pub const LATE_MAX: usize = 65_536;
 /// The longest deadline that can be set, in seconds.
 pub const DEADLINE_SECONDS_MAX: u64 = 86_400;
 /// Failures one after the other, after which a remote is thought to be dead.
