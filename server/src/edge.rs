@@ -24,6 +24,7 @@ use crate::deadline::{Answer, Clock, Deadline};
 use crate::error::code::Code;
 use crate::error::{Error, code, http};
 use crate::limits::DEADLINE_GRACE_MS;
+use crate::linger::Unread;
 use crate::patience::{Stalled, Upload};
 use crate::peer::{self, Peer};
 use crate::stop::{Gone, Stop, Stopped};
@@ -36,17 +37,19 @@ pub struct Edge {
     router: Router,
     /// The other end of the connection; none in process.
     socket: Option<IpAddr>,
+    /// Whether the connection's client still sends what nobody reads.
+    unread: Unread,
 }
 
 impl Edge {
     /// Around the routes of `router`.
     pub fn new(app: App) -> Self {
-        Self { router: router::router(app.clone()), app, socket: None }
+        Self { router: router::router(app.clone()), app, socket: None, unread: Unread::default() }
     }
 
     /// For the requests of one connection.
-    pub fn for_connection(&self, socket: SocketAddr) -> Self {
-        Self { socket: Some(socket.ip()), ..self.clone() }
+    pub fn for_connection(&self, socket: SocketAddr, unread: Unread) -> Self {
+        Self { socket: Some(socket.ip()), unread, ..self.clone() }
     }
 
     /// How long clients are waited for, and how many there may be.
@@ -82,14 +85,15 @@ where
             let peer = peer::client(socket, request.headers(), &self.app.config.trusted_proxies);
             request.extensions_mut().insert(peer);
         }
-        let (mut router, app) = (self.router.clone(), self.app.clone());
+        let (mut router, app, unread) = (self.router.clone(), self.app.clone(), self.unread.clone());
+        unread.begin();
         Box::pin(async move {
             let (method, path, start) =
                 (request.method().clone(), request.uri().path().to_owned(), Instant::now());
             let (metrics, held) = (&app.metrics, app.metrics.request());
             let peer = request.extensions().get::<Peer>().map(|peer| peer.0.to_string());
             let terms = Terms::of(&app, &request);
-            let request = terms.taken(&app, request);
+            let request = terms.taken(&app, request, unread);
             let work = caught(Service::call(&mut router, request)).instrument(span.clone());
             let mut response = match terms.deadline.hold(terms.stop.clone().around(work)).await {
                 Some(Some(Ok(response))) => terms.judged(response),
@@ -161,12 +165,12 @@ impl Terms {
     }
 
     /// The request with its body under these terms.
-    fn taken(&self, app: &App, request: Request<Body>) -> Request<Body> {
+    fn taken(&self, app: &App, request: Request<Body>, unread: Unread) -> Request<Body> {
         let patience = &app.config.patience;
         let rate = (Duration::from_millis(patience.body_idle_ms), patience.body_bytes_per_second_min);
         let bytes_in = app.metrics.bytes_in();
         request.map(|body| {
-            let body = Upload::new(body, rate, self.clock.clone(), self.stalled.clone());
+            let body = Upload::new(body, rate, self.clock.clone(), self.stalled.clone(), unread);
             counted(Body::new(body), move |bytes| {
                 bytes_in.inc_by(bytes);
             })

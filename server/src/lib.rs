@@ -15,6 +15,7 @@ pub mod edge;
 pub mod error;
 pub mod jobs;
 pub mod limits;
+pub mod linger;
 pub mod listen;
 pub mod metrics;
 pub mod names;

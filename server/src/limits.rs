@@ -218,6 +218,12 @@ pub const PUSH_PACK_BYTES_MAX: u64 = 4 << 30;
 /// What is taken and dropped behind a pack that is too large, so that the client gets to read why.
 #[test_at = "server/src/smart_http/receive_pack.rs::what_is_taken_and_dropped_has_an_end"]
 pub const PUSH_DRAIN_BYTES_MAX: u64 = 1 << 30;
+/// What is taken and dropped of a body that was refused, once the answer is sent, so that the client gets to read it.
+#[test_at = "server/src/linger.rs::what_comes_after_a_refusal_is_dropped_within_bounds"]
+pub const LINGER_BYTES_MAX: u64 = 128 << 20;
+/// How long that is done.
+#[test_at = "server/src/linger.rs::what_comes_after_a_refusal_is_dropped_within_bounds"]
+pub const LINGER_MS_MAX: u64 = 5_000;
 /// Objects in one pushed pack.
 #[test_at = "protocol/tests/pack_hostile.rs::a_count_that_lies_allocates_nothing"]
 pub const PUSH_OBJECTS_MAX: u32 = 20_000_000;
