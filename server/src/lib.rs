@@ -27,6 +27,7 @@ pub mod random;
 pub mod rate;
 pub mod rest;
 pub mod router;
+pub mod seats;
 pub mod smart_http;
 pub mod stop;
 pub mod store;

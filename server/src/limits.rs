@@ -5,6 +5,12 @@ cairn_protocol::limits! {
 #[set = "--connections-max"]
 #[test_at = "server/tests/connections.rs::one_connection_past_the_ceiling_waits_until_another_ends"]
 pub const CONNECTIONS_MAX: usize = 16_384;
+/// Connections of one client, an IPv4 address or an IPv6 /64; further ones are closed at once. Of trusted proxies, requests
+/// under way for one client that they name; further ones get 429. Three quarters of `--connections-max` where that is less.
+#[set = "--connections-per-address-max"]
+#[test_at = "server/tests/connections.rs::one_address_has_so_many_connections_and_no_more"]
+#[test_at = "server/tests/connections.rs::behind_a_trusted_proxy_each_client_has_so_many_requests_and_no_more"]
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX - CONNECTIONS_MAX / 4;
 /// Descriptors that connections leave for repository files, uploads and the rest.
 #[test_at = "server/src/descriptors.rs::connections_leave_descriptors_for_files"]
 pub const DESCRIPTORS_KEPT: u64 = 3_072;

@@ -83,6 +83,11 @@ pub async fn serve(door: Door, edge: Edge, stop: impl Future<Output = ()>) -> bo
                 continue;
             }
         };
+        let Some(seat) = edge.seat(peer.ip()) else {
+            metrics.connections_refused().inc();
+            tracing::debug!(%peer, "a connection too many of one client");
+            continue;
+        };
         // Answers are small or in large writes: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
         let unread = Unread::default();
@@ -91,7 +96,7 @@ pub async fn serve(door: Door, edge: Edge, stop: impl Future<Output = ()>) -> bo
         let open = metrics.connection();
         let acceptor = tls.as_ref().map(Tls::acceptor);
         tokio::spawn(async move {
-            let _held = (slot, open);
+            let _held = (slot, seat, open);
             let Some(stream) = shake_hands(stream, acceptor).await else { return };
             let stream = Writes::new(Linger::new(FirstBytes::new(stream), unread), write_idle);
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
