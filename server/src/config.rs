@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::limits::{
-    BODY_IDLE_MS_MAX, BODY_MIN_BYTES_PER_SECOND, CONNECTIONS_MAX, GIT_DEADLINE_MS, HTTP2_PING_MS,
-    MAINTAIN_QUIET_MS, MEMORY_BUDGET_BYTES, MEMORY_UPLOAD_WAIT_MS_MAX, MEMORY_WAIT_MS_MAX,
-    MEMORY_WAITING_MAX, REST_DEADLINE_MS, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX,
+    BODY_IDLE_MS_MAX, BODY_MIN_BYTES_PER_SECOND, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
+    GIT_DEADLINE_MS, HTTP2_PING_MS, MAINTAIN_QUIET_MS, MEMORY_BUDGET_BYTES, MEMORY_UPLOAD_WAIT_MS_MAX,
+    MEMORY_WAIT_MS_MAX, MEMORY_WAITING_MAX, REST_DEADLINE_MS, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX,
 };
 use crate::ops::quota::Allowed;
 use crate::peer::Network;
@@ -40,6 +40,15 @@ pub struct Patience {
     pub git_deadline_ms: u64,
     /// Connections at once.
     pub connections_max: usize,
+    /// Those of one client, as far as some are left for others.
+    pub connections_per_address_max: usize,
+}
+
+impl Patience {
+    /// Connections of one client: three quarters of all at the most.
+    pub fn connections_per_address(&self) -> usize {
+        self.connections_per_address_max.min(self.connections_max - self.connections_max / 4)
+    }
 }
 
 impl Default for Patience {
@@ -52,6 +61,7 @@ impl Default for Patience {
             rest_deadline_ms: REST_DEADLINE_MS,
             git_deadline_ms: GIT_DEADLINE_MS,
             connections_max: CONNECTIONS_MAX,
+            connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
         }
     }
 }

@@ -3,3 +3,4 @@
 pub mod import;
 pub mod limits;
 pub mod maintenance;
+mod retry;

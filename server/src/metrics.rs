@@ -95,6 +95,7 @@ pub struct Metrics {
     in_flight: Gauge,
     work: WorkCounts,
     connections: Gauge,
+    connections_refused: Counter,
     caches: Family<Cached, Counter>,
     repo_commit: Histogram,
     catalog_commit: Histogram,
@@ -123,6 +124,7 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             work: WorkCounts::default(),
             connections: Gauge::default(),
+            connections_refused: Counter::default(),
             caches: Family::default(),
             repo_commit: seconds(),
             catalog_commit: seconds(),
@@ -139,6 +141,8 @@ pub struct WorkCounts {
     pub working: Gauge<i64, AtomicI64>,
     /// Requests that passed their deadline.
     pub late: Counter<u64, AtomicU64>,
+    /// Requests whose work heard at a read that it is to stop.
+    pub stopped: Counter<u64, AtomicU64>,
 }
 
 /// Lowers a gauge when it is dropped.
@@ -167,6 +171,11 @@ impl Metrics {
     /// An open connection, until what is returned is dropped.
     pub fn connection(&self) -> Held {
         Held::of(&self.connections)
+    }
+
+    /// Connections, and requests behind trusted proxies, of clients that had as many as they may.
+    pub fn connections_refused(&self) -> &Counter {
+        &self.connections_refused
     }
 
     /// The work for requests.
@@ -250,7 +259,12 @@ impl Metrics {
         let help = "Work of requests on blocking threads, or that waits for one";
         all.register("requests_working", help, self.work.working.clone());
         all.register("requests_late", "Requests that passed their deadline", self.work.late.clone());
+        let help = "Requests whose work stopped early: their deadline had passed or their client had left";
+        all.register("requests_stopped", help, self.work.stopped.clone());
         all.register("connections", "Open connections", self.connections.clone());
+        let help =
+            "Connections, and requests behind trusted proxies, of clients that had as many as they may";
+        all.register("connections_refused", help, self.connections_refused.clone());
         all.register("cache_asks", "Questions to caches", self.caches.clone());
         let help = "Seconds of a commit of a repository file, flush included";
         all.register("repo_commit_seconds", help, self.repo_commit.clone());

@@ -47,8 +47,8 @@ codes! {
     QUOTA_EXCEEDED 10403 422 false "A named limit would be exceeded.";
     NOT_READY 10404 503 true "The server cannot take work now.";
     STORAGE_FULL 10405 507 true "The server's disk is full; nothing was stored. Reading and deleting still work.";
-    DEADLINE_EXCEEDED 10408 504 true "The work took too long and was given up. Whether a change was made is not known: \
-        look, or ask again with the same Idempotency-Key.";
+    DEADLINE_EXCEEDED 10408 504 true "The work took too long and was given up. meta.changed of a change says whether it was \
+        made: no, yes or unknown; then look, or ask again with the same Idempotency-Key.";
     RATE_LIMITED 10429 429 true "Too many requests; Retry-After says when to come back.";
 }
 

@@ -59,4 +59,13 @@ pub const COMPACT_FILE_BYTES_MAX: u64 = 128 << 20;
 /// Repositories whose rolled packs are kept for clones under way and looked at again.
 #[inner = "a list; what has no room in it is found again by its age"]
 pub const MAINTAIN_LATER_MAX: usize = 10_000;
+/// Repositories whose maintenance failed and is tried again; others wait for their next push.
+#[test_at = "server/src/jobs/retry.rs::so_many_are_known_and_no_more"]
+pub const MAINTAIN_RETRIES_MAX: usize = 10_000;
+/// Pause before maintenance that failed is tried again, in milliseconds; after each further failure it is twice as long.
+#[test_at = "server/tests/maintenance.rs::what_failed_is_tried_again_without_a_push"]
+pub const MAINTAIN_RETRY_MS: i64 = 60_000;
+/// The longest such pause, in milliseconds.
+#[test_at = "server/src/jobs/retry.rs::a_pause_doubles_up_to_its_limit_and_begins_anew_after_success"]
+pub const MAINTAIN_RETRY_MS_MAX: i64 = 6 * 3_600_000;
 }

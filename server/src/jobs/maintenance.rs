@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
+use super::retry::Retries;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::limits::{
@@ -33,11 +34,16 @@ struct Inner {
     turn: Semaphore,
     /// Repositories that keep what was rolled away for clones under way. Leaf lock.
     later: Mutex<BTreeSet<RepoId>>,
+    retries: Retries,
 }
 
 impl Default for Maintenance {
     fn default() -> Self {
-        Self(Arc::new(Inner { turn: Semaphore::new(1), later: Mutex::default() }))
+        Self(Arc::new(Inner {
+            turn: Semaphore::new(1),
+            later: Mutex::default(),
+            retries: Retries::default(),
+        }))
     }
 }
 
@@ -100,11 +106,13 @@ pub async fn look(app: &App) -> Looked {
         app.files.take_due().into_iter().map(|id| (id, Reach::Tiers)).collect();
     let later = std::mem::take(&mut *app.maintenance.later());
     named.extend(later.into_iter().map(|id| (id, Reach::Whole)));
+    let retries = app.maintenance.0.retries.due(app.clock.now_ms());
+    named.extend(retries.into_iter().map(|id| (id, Reach::Whole)));
     for (id, reach) in named {
         match app.catalog.repo_by_id(id).await {
             Ok(Some(row)) => looked.count(&cared(app, &row, reach).await),
             // Deleted meanwhile.
-            Ok(None) => {}
+            Ok(None) => app.maintenance.0.retries.settled(id),
             Err(error) => tracing::error!(%error, "maintenance cannot read the catalog"),
         }
     }
@@ -130,7 +138,7 @@ async fn quiet(app: &App, looked: &mut Looked) -> Option<()> {
     let mut done = Vec::new();
     for row in rows.iter().filter(|row| !row.importing) {
         looked.count(&cared(app, row, Reach::Whole).await);
-        // Where it failed, too: it is not tried again and again before the next push.
+        // Where it failed, too: when that is tried again is not for the catalog to say.
         done.push(Maintained { id: row.id, last_push_at_ms: row.last_push_at_ms.unwrap_or_default() });
     }
     let is_idle = done.is_empty();
@@ -144,8 +152,12 @@ async fn quiet(app: &App, looked: &mut Looked) -> Option<()> {
 /// What was done; `None` where it failed, which is told to the log.
 async fn cared(app: &App, row: &RepoRow, reach: Reach) -> Option<Done> {
     match one(app, row, reach).await {
-        Ok(done) => Some(done),
+        Ok(done) => {
+            app.maintenance.0.retries.settled(row.id);
+            Some(done)
+        }
         Err(error) => {
+            app.maintenance.0.retries.failed(row.id, app.clock.now_ms());
             tracing::error!(%error, repo = %row.id, "maintenance of a repository failed");
             None
         }

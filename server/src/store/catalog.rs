@@ -27,6 +27,7 @@ use std::sync::Arc;
 use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::Connection;
 
+use crate::stop::Stop;
 pub use api_tokens::{ApiTokenRow, Right};
 pub(crate) use backup::CatalogCopy;
 pub use idempotency::KeptAnswer;
@@ -179,6 +180,7 @@ impl Catalog {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
+        Stop::current().writes();
         self.writer.submit(work).await
     }
 

@@ -39,6 +39,7 @@ pub use stage::Staged;
 
 use super::StoreError;
 use super::files::{Files, Pin, RepoId};
+use crate::stop::Stop;
 use facts::{PackBytes, PackFacts};
 use file::Flush;
 
@@ -90,7 +91,13 @@ impl Repo {
     /// Updates are judged one by one against the refs at this moment; where none succeeds, and where one
     /// fails in an atomic entry, nothing is written.
     pub fn commit_entry(&self, entry: NewEntry) -> Result<Committed, StoreError> {
-        commit::commit_entry(self, entry)
+        let stop = Stop::current();
+        stop.begin_entry()?;
+        let done = commit::commit_entry(self, entry)?;
+        if done.seq.is_some() {
+            stop.made_entry();
+        }
+        Ok(done)
     }
 
     /// Rolls runs of at least `packs_min` small packs of the own log into larger ones, beside whatever else goes on.
