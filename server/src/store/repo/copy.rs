@@ -9,8 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use roaring::RoaringBitmap;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use super::drops::Drops;
 use super::fsck;
 use super::limits::BUSY_MS_MAX;
 use super::schema::{self, Use};
@@ -203,6 +205,11 @@ fn take_over(conn: &Connection, table: &str) -> Result<(), StoreError> {
         [],
     )?;
     Ok(())
+}
+
+/// Ordinals of a log that were dropped.
+pub fn dropped_at(path: &Path) -> Result<RoaringBitmap, StoreError> {
+    Ok(Drops::load(&schema::connect(path, Use::ReadOnly)?)?.places)
 }
 
 /// What tells an entry of a log from every other; `None` where the log does not have it.
