@@ -342,3 +342,102 @@ async fn where_everything_is_kept_nothing_is_dropped_and_clean_logs_are_passed_o
         assert_eq!(look(&server.app).await.repos, 0);
     }
 }
+
+/// One number after another, for places in lists.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        let bytes = noise(8, self.0);
+        self.0 += 1;
+        usize::from(bytes[3]) % sides
+    }
+}
+
+/// Commits to `x`, moves its branches to any commit that there ever was, and forks it at any entry; answers the forks.
+async fn busy(server: Server, seed: u64) -> Vec<String> {
+    let (mut dice, mut commits, mut forks): (_, Vec<String>, _) =
+        (Dice(seed * 1_000), Vec::new(), Vec::new());
+    for nth in 0..120 {
+        let branch = format!("b{}", dice.roll(3));
+        match dice.roll(8) {
+            0..4 => {
+                let content = format!("{} of {seed}", dice.roll(12));
+                let body = json!({ "branch": branch, "message": format!("{seed} {nth}"),
+                    "changes": [{ "path": format!("f{}", dice.roll(3)), "content": content }] });
+                let made = server.post("/namespaces/t/repos/x/commits", &body.to_string()).await;
+                assert!(matches!(made.status, 201 | 404 | 409), "{}", made.body);
+                commits.extend((made.status == 201).then(|| made.text("hash")));
+            }
+            4..6 if !commits.is_empty() => {
+                let oid = json!({ "oid": commits[dice.roll(commits.len())], "force": true }).to_string();
+                let path = format!("/namespaces/t/repos/x/refs/heads/{branch}");
+                let moved = server.ask("PUT", &path, &oid).await;
+                // It may be dropped by now, or another may move the branch at the same time.
+                assert!(matches!(moved.status, 200 | 400 | 409), "{}", moved.body);
+            }
+            6 => {
+                let name = format!("f{seed}-{nth}");
+                let last = repo(&server, "x").await.snapshot(None).expect("a snapshot").seq();
+                let at = (dice.roll(2) == 0)
+                    .then(|| usize::try_from(last).expect("few").saturating_sub(dice.roll(6)));
+                let body = json!({ "name": name, "at": at.map(|at| at.to_string()) }).to_string();
+                let made = server.post("/namespaces/t/repos/x/fork", &body).await;
+                assert!(matches!(made.status, 201 | 410), "{}", made.body);
+                forks.extend((made.status == 201).then_some(name));
+            }
+            _ => {
+                if let Some(gone) = forks.pop() {
+                    let path = format!("/namespaces/t/repos/{gone}");
+                    assert_eq!(server.ask("DELETE", &path, "").await.status, 202);
+                }
+            }
+        }
+    }
+    forks
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn commits_forced_moves_and_forks_go_on_while_things_are_dropped_and_all_that_is_shown_is_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = tempfile::tempdir().expect("a folder");
+    let keep = |config| Config { keep_unreachable_ms: Some(0), ..config };
+    let server = Server::with_on(data, keep);
+    server.repo("t", "x").await;
+    // Each with a door of its own to the same server.
+    let handle = || Server {
+        app: server.app.clone(),
+        edge: server.edge.clone(),
+        now: server.now.clone(),
+        folder: tempfile::tempdir().expect("a folder"),
+    };
+    let work: Vec<_> = (1..=3).map(|seed| tokio::spawn(busy(handle(), seed))).collect();
+    let mut dropped = 0;
+    while !work.iter().all(tokio::task::JoinHandle::is_finished) {
+        let done = server.maintain("t", "x").await;
+        assert_eq!(done.status, 200, "{}", done.body);
+        dropped += done.result()["dropped_objects"].as_u64().expect("a number");
+        pass(&server, 1_000);
+    }
+    let mut names = vec!["x".to_owned()];
+    for forks in work {
+        names.extend(forks.await.expect("it ends"));
+    }
+    for name in &names[1..] {
+        if server.maintain("t", "x").await.result()["dropped_objects"] != json!(0) {
+            dropped += 1;
+        }
+        assert_sound(&server, name).await;
+    }
+    let origin = server.listen().await;
+    for name in names {
+        let token = json!({ "repo": name, "ttl": 31_536_000 }).to_string();
+        let token = server.post("/namespaces/t/tokens", &token).await.text("plaintext");
+        let bare = token.split('?').next().expect("a token").to_owned();
+        let remote = format!("{}/git/t/{name}.git", origin.replace("http://", &format!("http://x:{bare}@")));
+        git(folder.path(), &["clone", "-q", "--mirror", &remote, &name]).await;
+        git(&folder.path().join(&name), &["fsck", "--full", "--strict"]).await;
+        assert_sound(&server, &name).await;
+    }
+    println!("{dropped} dropped");
+}

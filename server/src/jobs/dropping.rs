@@ -50,6 +50,11 @@ pub async fn pass(
         // Forks may be gone by then.
         outcome.again_in_ms = Some(keep.ms.max(STEADY_STEP_MS_MAX));
     }
+    let quiet = repo.clone();
+    if ops::blocking(move || Ok(quiet.hush()?)).await?.is_none() {
+        // Not worth the walk.
+        return Ok(Outcome { again_in_ms: Some(DROP_RETRY_MS), is_busy: true, ..outcome });
+    }
     let planned = repo.clone();
     let plan = ops::blocking(move || plan(&planned, aged.floor, pinned)).await?;
     if plan.objects() == 0 || plan.bytes < keep.bytes {

@@ -78,6 +78,9 @@ pub const DROP_OBJECT_BYTES_MAX: u64 = 64 << 20;
 /// Until what could not be dropped, since somebody read or pushed, is tried again, in milliseconds.
 #[inner = "how often something is looked at"]
 pub const DROP_RETRY_MS: u64 = 600_000;
+/// Until a repository of which nothing could be dropped, since that failed, is tried again, in milliseconds.
+#[inner = "how often something is looked at"]
+pub const DROP_FAILED_RETRY_MS: u64 = 86_400_000;
 /// Time between two looks that counts as passed, in milliseconds: what goes beyond may be a clock that was set.
 #[inner = "how ages are told; nothing is dropped before its time"]
 pub const STEADY_STEP_MS_MAX: u64 = 86_400_000;

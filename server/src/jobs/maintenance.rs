@@ -16,7 +16,7 @@ use super::dropping::{self, Keep};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::limits::{
-    COMPACT_FILE_BYTES_MAX, COMPACT_FREE_SHARE, DROP_BYTES_MIN, DROP_RETRY_MS, DROP_ROLL_SHARE,
+    COMPACT_FILE_BYTES_MAX, COMPACT_FREE_SHARE, DROP_BYTES_MIN, DROP_FAILED_RETRY_MS, DROP_ROLL_SHARE,
     MAINTAIN_AGAIN_MS_MIN, MAINTAIN_BATCH_REPOS, MAINTAIN_LATER_MAX, MAINTAIN_LOOK_MS, MAINTAIN_REST_MS_MAX,
 };
 use crate::ops;
@@ -159,11 +159,14 @@ async fn quiet(app: &App, looked: &mut Looked) -> Option<()> {
 /// Repositories without a push since `since_ms` that were pushed to since they were maintained, then those of which something
 /// comes of age.
 async fn due(app: &App, since_ms: i64, now_ms: i64) -> std::result::Result<Vec<RepoRow>, CatalogError> {
-    let rows = app.catalog.to_maintain(since_ms, MAINTAIN_BATCH_REPOS).await?;
-    match rows.is_empty() && app.config.keep_unreachable_ms.is_some() {
-        true => app.catalog.to_look_again(now_ms, MAINTAIN_BATCH_REPOS).await,
-        false => Ok(rows),
+    let mut rows = app.catalog.to_maintain(since_ms, MAINTAIN_BATCH_REPOS).await?;
+    let room = MAINTAIN_BATCH_REPOS.saturating_sub(rows.len() as u32);
+    if app.config.keep_unreachable_ms.is_some() && room > 0 {
+        let known: BTreeSet<RepoId> = rows.iter().map(|row| row.id).collect();
+        let again = app.catalog.to_look_again(now_ms, room).await?;
+        rows.extend(again.into_iter().filter(|row| !known.contains(&row.id)));
     }
+    Ok(rows)
 }
 
 /// What was done; `None` where it failed, which is told to the log.
@@ -243,7 +246,7 @@ async fn drop_unreachable(app: &App, row: &RepoRow, reach: Reach, done: &mut Don
             }
         }
         Err(error) => {
-            done.again_in_ms = Some(DROP_RETRY_MS);
+            done.again_in_ms = Some(DROP_FAILED_RETRY_MS);
             tracing::error!(%error, cause = error.cause, repo = %row.id, "nothing of a repository was dropped");
         }
     }
