@@ -111,6 +111,7 @@ struct Maintained {
     packs_in: Counter,
     packs_out: Counter,
     bytes_given_back: Counter,
+    objects_dropped: Counter,
 }
 
 impl Default for Metrics {
@@ -237,6 +238,7 @@ impl Metrics {
                 counts.packs_out.inc_by(done.rolled.packs_out);
                 let given_back = done.file_bytes_before.saturating_sub(done.file_bytes_after);
                 counts.bytes_given_back.inc_by(given_back);
+                counts.objects_dropped.inc_by(done.dropped.objects);
             }
         }
     }
@@ -275,7 +277,8 @@ impl Metrics {
             "Seconds from a push's last byte to its report",
             self.push_work.clone(),
         );
-        let Maintained { runs, errors, packs_in, packs_out, bytes_given_back } = &self.maintenance;
+        let Maintained { runs, errors, packs_in, packs_out, bytes_given_back, objects_dropped } =
+            &self.maintenance;
         for (name, help, counter) in [
             ("maintenance_runs", "Repositories that were maintained", runs),
             ("maintenance_errors", "Repositories whose maintenance failed", errors),
@@ -285,6 +288,11 @@ impl Metrics {
                 "maintenance_given_back_bytes",
                 "Bytes that files gave back to the file system",
                 bytes_given_back,
+            ),
+            (
+                "maintenance_dropped_objects",
+                "Objects that were dropped, since no ref named them",
+                objects_dropped,
             ),
         ] {
             all.register(name, help, counter.clone());

@@ -71,6 +71,35 @@ async fn a_failed_folder_sync_fails_the_creation_of_a_file() {
     one_fault_and_on(Call::SyncFolder, Harm::Error, &[Op::Create], Op::Commit).await;
 }
 
+/// A drop of which it is not known whether it was done is settled before anybody reads: nobody builds upon what is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_failed_sync_or_write_while_something_is_dropped_leaves_it_done_or_not() {
+    for (call, harm) in [(Call::Sync, Harm::Error), (Call::Write, Harm::Error), (Call::Write, Harm::Short)] {
+        let mut hit = 0;
+        for n in 1..=PLACES {
+            let mut history = History::keeping(7, Some(0));
+            for op in [&[Op::Create][..], &[Op::Commit; 6], &[Op::SetRef; 3], &[Op::DeleteRef; 2]].concat() {
+                assert!(history.act(op).await, "a healthy disk");
+            }
+            history.harm(vec![Fault::new(Some(call), When::Nth(n), harm)]);
+            history.act(Op::Maintain).await;
+            let was_hit = history.disk.harmed() > 0;
+            history.harm(Vec::new());
+            history.judge().await;
+            history.act(Op::SetRef).await;
+            history.act(Op::Commit).await;
+            assert!(history.act(Op::Commit).await, "{call:?} {n}: the server takes up its work again");
+            history.crash(Loss::All);
+            history.judge().await;
+            hit += u64::from(was_hit);
+            if !was_hit {
+                break;
+            }
+        }
+        assert!(hit > 0, "something must fail");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_slow_disk_and_a_busy_one_are_waited_for() {
     let mut history = begun(TWO_COMMITS).await;

@@ -35,6 +35,7 @@ codes! {
     FORBIDDEN 10107 403 false "The credentials are good, but do not open this.";
     NOT_FOUND 10200 404 false "There is no such thing.";
     ALREADY_EXISTS 10201 409 false "The name is taken.";
+    NO_LONGER_KEPT 10202 410 false "What was asked for is of a moment of which something was dropped since; meta.floor is the first entry that can be read.";
     CREATE_IN_PROGRESS 10301 409 true "The repository is being made.";
     IMPORT_IN_PROGRESS 10302 409 true "The repository is being imported.";
     FORK_IN_PROGRESS 10303 409 true "The repository is being forked.";

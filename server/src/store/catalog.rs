@@ -18,6 +18,7 @@ mod readers;
 mod repos;
 mod schema;
 mod search;
+mod steady;
 mod tokens;
 mod writer;
 

@@ -6,6 +6,8 @@
 pub(crate) mod commit;
 pub mod copy;
 mod cuts;
+pub mod dropping;
+mod drops;
 pub mod facts;
 pub(crate) mod file;
 pub mod fsck;
@@ -113,6 +115,12 @@ impl Repo {
     /// Rolls the first run of packs that is worth it; `None` where there is none. Bounded in memory and in what it writes.
     pub fn roll_step(&self, want: Want) -> Result<Option<Rolled>, StoreError> {
         roll::step(self, want)
+    }
+
+    /// Rolls packs in which something leans on an object of `avoid`, ordinals of the own log, so that it leans on that no
+    /// longer, where it is not too large.
+    pub fn loosen(&self, avoid: &roaring::RoaringBitmap) -> Result<Rolled, StoreError> {
+        roll::loosen(self, avoid)
     }
 
     /// Deletes what was rolled away and is no longer read. True where nothing of it is left.

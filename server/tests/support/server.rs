@@ -161,7 +161,11 @@ impl Server {
 
     /// On an empty folder, with other settings than the usual ones.
     pub fn with(change: impl FnOnce(Config) -> Config) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::with_on(tempfile::tempdir().expect("a folder"), change)
+    }
+
+    /// The same on a folder of the caller's.
+    pub fn with_on(folder: TempDir, change: impl FnOnce(Config) -> Config) -> Self {
         let now = Arc::new(AtomicI64::new(1_700_000_000_000));
         let config = Config {
             data: folder.path().to_owned(),
@@ -256,7 +260,18 @@ impl Server {
         folder: TempDir,
         now: &Arc<AtomicI64>,
     ) -> Result<Self, boot::BootError> {
+        Self::over_keeping(disk, folder, now, Config::default().keep_unreachable_ms)
+    }
+
+    /// The same that keeps what no ref names for so long.
+    pub fn over_keeping(
+        disk: Arc<dyn cairn_server::store::disk::Disk>,
+        folder: TempDir,
+        now: &Arc<AtomicI64>,
+        keep_unreachable_ms: Option<u64>,
+    ) -> Result<Self, boot::BootError> {
         let config = Config {
+            keep_unreachable_ms,
             data: folder.path().to_owned(),
             account: "local".into(),
             public_url: "http://cairn.test".into(),

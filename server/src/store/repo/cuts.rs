@@ -92,6 +92,11 @@ impl Retired {
         self.batches.is_empty()
     }
 
+    /// Whether a snapshot holds one of the leases.
+    pub(crate) fn is_read(&self) -> bool {
+        self.batches.iter().any(|(lease, _)| Arc::strong_count(lease) > 1)
+    }
+
     pub(crate) fn by_id(&self, id: u32) -> Option<&Arc<PackMeta>> {
         self.metas.get(&id).map(|(pack, _)| pack)
     }
