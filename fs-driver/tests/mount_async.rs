@@ -9,42 +9,19 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use cairn_conformance::fixture::Script;
-use cairn_conformance::front::{Asked, Deed};
-use remotes::{DEADLINE, World};
+use cairn_conformance::front::Deed;
+use remotes::{DEADLINE, World, held, held_from};
 use tempfile::TempDir;
 
 fn script() -> Script {
     let mut script = Script::default();
     script.commit("main", &[], &[("README", "first\n"), ("a/b", "b\n")]);
     script
-}
-
-/// A rule that holds the first fetch until the sender is dropped.
-fn held() -> (Sender<()>, impl Fn(&Asked) -> Deed + Send + Sync) {
-    held_from(0)
-}
-
-/// The same after so many fetches.
-fn held_from(first: usize) -> (Sender<()>, impl Fn(&Asked) -> Deed + Send + Sync) {
-    let seen = AtomicUsize::new(0);
-    let (open, wait): (_, Receiver<()>) = channel();
-    let wait = Arc::new(Mutex::new(wait));
-    let rule = move |asked: &Asked| {
-        if asked.is_command("fetch") && seen.fetch_add(1, Ordering::SeqCst) >= first {
-            // Ends with an error once the sender is gone.
-            let _ = wait.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        }
-        Deed::Pass
-    };
-    (open, rule)
 }
 
 #[test]

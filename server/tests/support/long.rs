@@ -26,7 +26,7 @@ pub fn pack(algo: HashAlgo, count: u32) -> (Vec<u8>, ObjectId) {
 pub async fn place(server: &Server, namespace: &str, name: &str, count: u32) -> ObjectId {
     let repo = server.repository(namespace, name).await;
     let (bytes, tip) = pack(repo.algo(), count);
-    append_pack(&repo, &bytes, "refs/heads/main", tip);
+    append_pack(&repo, bytes, "refs/heads/main", tip);
     tip
 }
 
@@ -44,5 +44,5 @@ pub async fn place_files(server: &Server, namespace: &str, name: &str, count: u3
     let who = "A <a@x> 1600000000 +0000";
     let text = format!("tree {tree}\nauthor {who}\ncommitter {who}\n\nmany\n");
     let tip = writer.add(Kind::Commit, text.as_bytes()).expect("no collision");
-    append_pack(&repo, &writer.finish().expect("no collision"), "refs/heads/main", tip);
+    append_pack(&repo, writer.finish().expect("no collision"), "refs/heads/main", tip);
 }

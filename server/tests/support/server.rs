@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -91,7 +92,7 @@ impl Server {
             let mut writer = PackWriter::new(repo.algo());
             let blob = writer.add(Kind::Blob, format!("{name} {seq}").as_bytes()).expect("no collision");
             let bytes = writer.finish().expect("no collision");
-            append_pack(&repo, &bytes, &format!("refs/tags/{name}-{seq}"), blob);
+            append_pack(&repo, bytes, &format!("refs/tags/{name}-{seq}"), blob);
         }
     }
 
@@ -180,7 +181,7 @@ impl Server {
 }
 
 /// Appends an entry with a pack, past all requests, that makes a new ref stand at `tip`.
-pub fn append_pack(repo: &Repo, bytes: &Vec<u8>, name: &str, tip: ObjectId) {
+pub fn append_pack(repo: &Repo, bytes: Vec<u8>, name: &str, tip: ObjectId) {
     let options = IndexOptions {
         algo: tip.algo(),
         cache_bytes: 1 << 20,
@@ -188,10 +189,10 @@ pub fn append_pack(repo: &Repo, bytes: &Vec<u8>, name: &str, tip: ObjectId) {
         objects_max: u32::MAX,
         fsck: false,
     };
-    let scanned = scan(bytes, &options, &mut |_, _| {}).expect("a pack");
-    let resolver = scanned.resolver(bytes, &NothingKnown, &LinksOnly).expect("a pack");
+    let scanned = scan(&bytes, &options, &mut |_, _| {}).expect("a pack");
+    let resolver = scanned.resolver(&bytes, &NothingKnown, &LinksOnly).expect("a pack");
     resolver.work().expect("resolves");
-    let staged = repo.stage(&resolver.finish().expect("a pack"), bytes, true).expect("staged");
+    let staged = repo.stage(&resolver.finish().expect("a pack"), &bytes, true).expect("staged");
     let (name, expected) = (name.as_bytes().to_vec(), Expected::Absent);
     let entry = NewEntry {
         kind: EntryKind::Push,
@@ -236,16 +237,28 @@ impl Server {
     }
 }
 
+/// Stock git that sees nothing of the machine but `PATH`: no user or system settings, fixed people and dates, no upkeep.
+pub fn stock_git(dir: &Path, (name, email): (&str, &str), date: &str) -> Command {
+    let mut git = Command::new("git");
+    git.current_dir(dir)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", dir);
+    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_TERMINAL_PROMPT", "0");
+    git.env("LC_ALL", "C").env("TZ", "UTC");
+    for who in ["AUTHOR", "COMMITTER"] {
+        git.env(format!("GIT_{who}_NAME"), name).env(format!("GIT_{who}_EMAIL"), email);
+        git.env(format!("GIT_{who}_DATE"), date);
+    }
+    git.args(["-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsync=none"])
+        .stdin(Stdio::null());
+    git
+}
+
 /// Stock git with an environment of its own. Answers what it printed; panics where it fails.
 pub async fn git(dir: &Path, args: &[&str]) -> String {
-    let mut command = std::process::Command::new("git");
-    command.args(args).current_dir(dir).env_clear().env("PATH", std::env::var_os("PATH").expect("a path"));
-    command.env("HOME", dir).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
-    command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
-    for role in ["AUTHOR", "COMMITTER"] {
-        command.env(format!("GIT_{role}_NAME"), "A").env(format!("GIT_{role}_EMAIL"), "a@x");
-        command.env(format!("GIT_{role}_DATE"), "1700000000 +0000");
-    }
+    let mut command = stock_git(dir, ("A", "a@x"), "1700000000 +0000");
+    command.args(args);
     let said = format!("git {args:?}");
     let out =
         tokio::task::spawn_blocking(move || command.output()).await.expect("it ends").expect("git runs");
