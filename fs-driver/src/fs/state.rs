@@ -394,8 +394,9 @@ impl State {
     }
 
     pub(super) fn record_open_for_write(&mut self) {
-        let written = self.live.iter().filter(|(_, live)| live.open.as_ref().is_some_and(|o| o.writers > 0));
-        let written: Vec<Ino> = written.map(|(ino, _)| *ino).collect();
+        // Not by inodes: each `git status` would walk a million of them.
+        let written = self.handles.values().filter(|handle| handle.write);
+        let written: HashSet<Ino> = written.map(|handle| handle.ino).collect();
         written.into_iter().for_each(|ino| self.record(ino));
     }
 }

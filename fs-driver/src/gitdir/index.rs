@@ -12,6 +12,7 @@ use cairn_protocol::object::{HashAlgo, Kind, ObjectId, TreeEntry, TreeIter};
 
 use super::idx::{Hashed, finished};
 use super::pack::broken;
+use super::text::{PIECE_BYTES, Text};
 use super::untracked::{self, Folder};
 use crate::limits::{INDEX_ENTRIES_MAX, INDEX_TEXT_BYTES_MAX, TREE_DEPTH_MAX};
 use crate::tree::{is_refused, looks_odd};
@@ -50,7 +51,7 @@ pub struct Listed<'a> {
 /// The files of a tree, and what the index says about its folders. A file takes 12 bytes, its path and its id.
 pub struct Listing {
     items: Vec<Item>,
-    text: Vec<u8>,
+    text: Text,
     cache_tree: Vec<u8>,
     folders: Vec<Folder>,
     /// Whether the index is as git would make it: no folder is out of order or has a name twice.
@@ -58,9 +59,8 @@ pub struct Listing {
     algo: HashAlgo,
 }
 
-fn path_in(text: &[u8], item: Item) -> &[u8] {
-    let (at, len) = (item.at as usize, item.path_bytes as usize);
-    text.get(at..at + len).unwrap_or_default()
+fn path_in(text: &Text, item: Item) -> &[u8] {
+    text.get(item.at, item.path_bytes as usize)
 }
 
 /// Answers the bytes of a tree.
@@ -84,8 +84,8 @@ pub fn list(read: &mut ReadTree<'_>, root: &ObjectId) -> io::Result<Option<Listi
 
 impl Listing {
     fn listed(&self, item: Item, place: u32) -> Listed<'_> {
-        let id_at = item.at as usize + item.path_bytes as usize;
-        let id = self.text.get(id_at..id_at + self.algo.bytes());
+        let path_bytes = item.path_bytes as usize;
+        let id = self.text.get(item.at, path_bytes + self.algo.bytes()).get(path_bytes..);
         let id = id.and_then(|id| ObjectId::from_bytes(self.algo, id)).unwrap_or(ObjectId::null(self.algo));
         Listed { path: path_in(&self.text, item), id, place }
     }
@@ -127,14 +127,11 @@ impl Listing {
 
     /// Adds a file. `false` where there is no room for it.
     fn add(&mut self, path: &[u8], id: &ObjectId, mode: u32) -> bool {
-        let bytes = self.text.len() + path.len() + id.as_bytes().len();
-        if self.items.len() >= INDEX_ENTRIES_MAX || bytes > INDEX_TEXT_BYTES_MAX {
+        if self.items.len() >= INDEX_ENTRIES_MAX || self.text.bytes() + PIECE_BYTES > INDEX_TEXT_BYTES_MAX {
             return false;
         }
-        let (at, path_bytes) = (self.text.len() as u32, path.len() as u32);
-        self.items.push(Item { at, path_bytes, mode });
-        self.text.extend_from_slice(path);
-        self.text.extend_from_slice(id.as_bytes());
+        let Some(at) = self.text.add(path, id.as_bytes()) else { return false };
+        self.items.push(Item { at, path_bytes: path.len() as u32, mode });
         true
     }
 
