@@ -135,8 +135,10 @@ pub fn run(
         history_error: Mutex::default(),
         stop: Mutex::new(stop),
     });
+    // From here on there is more to be taken away than the gate: a signal ends it as it ends who serves.
+    let gate = opening.serve();
     let folder = show_objects(&repo, listing.as_ref(), how.fsname.as_str())?;
-    let session = Arc::new(match opening.serve() {
+    let session = Arc::new(match gate {
         Some(gate) => fuse::serve_behind(gate, fs, how)?,
         None => fuse::serve(fs, &record.dir, how)?,
     });
