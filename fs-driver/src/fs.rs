@@ -11,6 +11,7 @@ mod changes;
 mod data;
 mod fold;
 mod list;
+mod live;
 mod names;
 mod state;
 

@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use cairn_fs::hydrate::background::Pace;
+use cairn_fs::hydrate::queue::SizesWant;
 use cairn_fs::hydrate::queue::{Job, Queue, Waiter};
 use cairn_fs::limits::{
     BACKGROUND_BATCH_BYTES, BACKGROUND_BATCH_FIRST, BACKGROUND_MAX, DISK_LOOK_PAUSE, FAILURES_UNTIL_DEAD,
-    WAITING_MAX, WANT_DEADLINE, WANT_DEADLINE_DEAD, WANTS_BATCH,
+    LATE_AGAIN_MAX, WAITING_MAX, WANT_DEADLINE, WANT_DEADLINE_AGAIN, WANT_DEADLINE_DEAD, WANTS_BATCH,
 };
 use cairn_protocol::object::{HashAlgo, ObjectId};
 
@@ -164,4 +165,38 @@ fn a_remote_is_thought_dead_after_so_many_failures_and_waited_for_less() {
     assert_eq!(queue.patience(), WANT_DEADLINE_DEAD);
     queue.read_deadline = WANT_DEADLINE_DEAD / 2;
     assert_eq!(queue.patience(), WANT_DEADLINE_DEAD / 2, "who would wait less anyway");
+}
+
+#[test]
+fn who_asks_for_what_was_just_waited_for_in_vain_does_not_wait_as_long_again() {
+    let start = Instant::now();
+    let mut queue = Queue::new(Pace::new(None));
+    let want = |queue: &mut Queue, nth: u32, now: Instant| {
+        let deadline = queue.begin_wait(&id(nth), now);
+        let waiter = Waiter { deadline, done: Box::new(|_| {}) };
+        assert!(queue.want(id(nth), b"path", waiter).is_ok());
+        deadline
+    };
+    let mut now = want(&mut queue, 1, start);
+    assert_eq!(now, start + WANT_DEADLINE);
+    assert_eq!(want(&mut queue, 1, start + WANT_DEADLINE / 2), start + WANT_DEADLINE * 3 / 2);
+    // Each of those who come one after the other finds that the one before was late.
+    for _ in 0..20 {
+        assert!(!queue.expire(now).0.is_empty());
+        let deadline = want(&mut queue, 1, now);
+        assert_eq!(deadline, now + WANT_DEADLINE_AGAIN);
+        now = deadline;
+    }
+    queue.expire(now);
+    assert_eq!(queue.begin_wait(&id(2), now), now + WANT_DEADLINE, "another one");
+    let later = now + LATE_AGAIN_MAX;
+    assert_eq!(queue.begin_wait(&id(1), later), later + WANT_DEADLINE, "a while later");
+    assert_eq!(queue.begin_wait(&id(1), now), now + WANT_DEADLINE_AGAIN);
+    queue.succeeded();
+    assert_eq!(queue.begin_wait(&id(1), now), now + WANT_DEADLINE, "the remote answers again");
+
+    let waiter = Waiter { deadline: now, done: Box::new(|_| {}) };
+    queue.want_sizes(SizesWant { ids: vec![id(7), id(8)], near: Vec::new(), waiter });
+    assert_eq!(queue.expire(now).1.len(), 1);
+    assert_eq!(queue.begin_wait(&id(7), now), now + WANT_DEADLINE_AGAIN, "for a size, too");
 }

@@ -32,7 +32,7 @@ impl Repo {
             let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
             name == b".gitattributes" || name == b".gitignore"
         };
-        let rules = listing.files().filter(|file| is_rule(&file.path) && !self.blobs.has(&file.id));
+        let rules = listing.blobs().filter(|file| is_rule(file.path) && !self.blobs.has(&file.id));
         let mut ids: Vec<_> = rules.map(|file| file.id).take(RULES_AT_MOUNT_MAX).collect();
         ids.sort_unstable();
         ids.dedup();

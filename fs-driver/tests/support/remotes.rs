@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -36,10 +37,16 @@ pub struct World {
 
 /// A rule that holds the first fetch until the sender is dropped.
 pub fn held() -> (Sender<()>, impl Fn(&Asked) -> Deed + Send + Sync) {
+    held_from(0)
+}
+
+/// The same after so many fetches.
+pub fn held_from(first: usize) -> (Sender<()>, impl Fn(&Asked) -> Deed + Send + Sync) {
+    let seen = AtomicUsize::new(0);
     let (open, wait): (_, Receiver<()>) = channel();
     let wait = Mutex::new(wait);
     let rule = move |asked: &Asked| {
-        if asked.is_command("fetch") {
+        if asked.is_command("fetch") && seen.fetch_add(1, Ordering::SeqCst) >= first {
             // Ends with an error once the sender is gone.
             let _ = wait.lock().unwrap_or_else(PoisonError::into_inner).recv();
         }
