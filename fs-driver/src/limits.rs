@@ -19,6 +19,7 @@ pub const DELTA_DEPTH_MAX: usize = 4_096;
 #[test_at = "fs-driver/tests/limits.rs::a_tree_of_too_many_files_or_too_deep_folders_has_no_prepared_index"]
 pub const INDEX_ENTRIES_MAX: usize = 2_000_000;
 /// Bytes of their paths and of the names of their objects together.
+#[test_at = "fs-driver/tests/limits.rs::paths_of_too_many_bytes_have_no_prepared_index"]
 pub const INDEX_TEXT_BYTES_MAX: usize = 512 << 20;
 /// Folders within folders that the prepared index and the background order follow.
 #[test_at = "fs-driver/tests/limits.rs::a_tree_of_too_many_files_or_too_deep_folders_has_no_prepared_index"]
@@ -110,10 +111,13 @@ pub const WANT_DEADLINE: Duration = Duration::from_secs(60);
 pub const WANT_DEADLINE_DEAD: Duration = Duration::from_secs(5);
 /// The longest wait for what somebody has just waited for in vain: readers of one file come one after the other, and must
 /// not each wait as long.
+#[test_at = "fs-driver/tests/hydrate_queue.rs::who_asks_for_what_was_just_waited_for_in_vain_does_not_wait_as_long_again"]
 pub const WANT_DEADLINE_AGAIN: Duration = Duration::from_millis(250);
 /// How long after that end a wait counts as one for the same again.
+#[test_at = "fs-driver/tests/hydrate_queue.rs::who_asks_for_what_was_just_waited_for_in_vain_does_not_wait_as_long_again"]
 pub const LATE_AGAIN_MAX: Duration = Duration::from_secs(1);
 /// Blobs that were waited for in vain, which are remembered for that.
+#[inner = "a list; who finds no room in it waits as long as anyone"]
 pub const LATE_MAX: usize = 65_536;
 /// The longest deadline that can be set, in seconds.
 #[test_at = "fs-driver/tests/limits.rs::deadlines_of_the_command_line_stop_at_their_limit"]

@@ -25,9 +25,9 @@ use cairn_fs::gitdir::pack::read_object;
 use cairn_fs::gitdir::receive::receive;
 use cairn_fs::limits::{
     CHANGED_PATHS_MAX, CONTROL_CLIENTS_MAX, CONTROL_REQUEST_BYTES_MAX, DEADLINE_SECONDS_MAX, DELTA_DEPTH_MAX,
-    INDEX_ENTRIES_MAX, JOURNAL_BYTES_MAX, JOURNAL_FRAME_BYTES_MAX, LINK_TARGET_BYTES_MAX, NAME_BYTES_MAX,
-    OBJECT_BYTES_MAX, PACK_OBJECTS_MAX, SOCKET_PATH_BYTES_MAX, SYMREFS_MAX, TOKEN_FILE_BYTES_MAX,
-    TREE_DEPTH_MAX, WARNINGS_MAX, XATTR_BYTES_MAX,
+    INDEX_ENTRIES_MAX, INDEX_TEXT_BYTES_MAX, JOURNAL_BYTES_MAX, JOURNAL_FRAME_BYTES_MAX,
+    LINK_TARGET_BYTES_MAX, NAME_BYTES_MAX, OBJECT_BYTES_MAX, PACK_OBJECTS_MAX, SOCKET_PATH_BYTES_MAX,
+    SYMREFS_MAX, TOKEN_FILE_BYTES_MAX, TREE_DEPTH_MAX, WARNINGS_MAX, XATTR_BYTES_MAX,
 };
 use cairn_fs::overlay::journal::Journal;
 use cairn_fs::overlay::{Meta, Op, Overlay, ROOT, Stamp};
@@ -310,6 +310,24 @@ fn a_tree_of_too_many_files_or_too_deep_folders_has_no_prepared_index() {
     assert_eq!(forest.listed(&at), Some(1));
     let past = deep(TREE_DEPTH_MAX + 1, &mut |raw| forest.add(raw));
     assert_eq!(forest.listed(&past), None, "one folder past it");
+}
+
+#[test]
+fn paths_of_too_many_bytes_have_no_prepared_index() {
+    const FILES: usize = 1_000;
+    const NAME: usize = 250;
+    let (mut forest, blob) = (Forest::default(), fake::id_of(b""));
+    let files = (0..FILES).flat_map(|nth| entry("100644", &format!("{nth:0NAME$}"), &blob)).collect();
+    let folder = forest.add(files);
+    // Each file has its path, which begins with five bytes of its folder, and a name of its object.
+    let folder_bytes = FILES * (5 + NAME + blob.as_bytes().len());
+    let count = INDEX_TEXT_BYTES_MAX / folder_bytes - 1;
+    let folders: Vec<u8> = (0..count).flat_map(|nth| entry("40000", &format!("{nth:04}"), &folder)).collect();
+    let left = INDEX_TEXT_BYTES_MAX - count * folder_bytes - blob.as_bytes().len();
+    let last = |bytes: usize| [folders.clone(), entry("100644", &"z".repeat(bytes), &blob)].concat();
+    let (at, past) = (forest.add(last(left)), forest.add(last(left + 1)));
+    assert_eq!(forest.listed(&at), Some(count * FILES + 1));
+    assert_eq!(forest.listed(&past), None, "one byte past it");
 }
 
 #[test]
