@@ -363,7 +363,7 @@ async fn busy(server: Server, seed: u64) -> Vec<String> {
         match dice.roll(8) {
             0..4 => {
                 let content = format!("{} of {seed}", dice.roll(12));
-                let body = json!({ "branch": branch, "message": format!("{seed} {nth}"),
+                let body = json!({ "branch": branch, "allow_empty": true, "message": format!("{seed} {nth}"),
                     "changes": [{ "path": format!("f{}", dice.roll(3)), "content": content }] });
                 let made = server.post("/namespaces/t/repos/x/commits", &body.to_string()).await;
                 assert!(matches!(made.status, 201 | 404 | 409), "{}", made.body);
