@@ -11,18 +11,16 @@ use std::time::Instant;
 use cairn_protocol::object::HashAlgo;
 use prometheus_client::metrics::histogram::Histogram;
 use roaring::RoaringBitmap;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
-use super::cuts::{Cut, Lease, Retired, decode_cuts};
+use super::cuts::{Cut, Lease, Retired, decode_cuts, delete_retired, sweep};
 use super::drops::{Drops, Hush};
 use super::graph::{Graphs, Serial};
-use super::index::read_row;
 use super::kinds::KindSets;
-use super::limits::RECORDS_PER_ROW;
 use super::limits::{READERS_IDLE_MAX, ROLL_DELETE_OBJECTS, ROLL_DELETE_PACKS};
 use super::pick::is_loose;
-use super::record::{RawRecord, bitmap_from, record_bytes};
-use super::schema::{self, Section, Use, row_id};
+use super::record::bitmap_from;
+use super::schema::{self, Use};
 use crate::store::StoreError;
 use crate::store::disk::{self, Disk};
 use crate::store::outside;
@@ -139,7 +137,7 @@ impl Packs {
     }
 
     /// Whether the pack that holds an ordinal has an index of its own.
-    fn is_sharded(&self, ordinal: u32) -> bool {
+    pub(crate) fn is_sharded(&self, ordinal: u32) -> bool {
         self.at(ordinal).is_some_and(|pack| !pack.fanout.is_empty())
     }
 
@@ -540,55 +538,4 @@ impl RepoFile {
 
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// Deletes the packs that were staged when an earlier process ended, and those that it had rolled away, unless another
-/// process reads: it may name those, and the next open sweeps them.
-fn sweep(conn: &Connection, data_dir: &Path, algo: HashAlgo, packs: &Packs) -> Result<(), StoreError> {
-    let left: Vec<(u32, bool)> = conn
-        .prepare("SELECT id, base_ordinal IS NOT NULL FROM pack WHERE live = 0")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    let was_live = left.iter().any(|(_, was_live)| *was_live);
-    let alone = if was_live { outside::keep_out(data_dir) } else { None };
-    for (pack, _) in left.into_iter().filter(|(_, was_live)| !was_live || alone.is_some()) {
-        conn.execute_batch("BEGIN IMMEDIATE")?;
-        delete_retired(conn, algo, pack, &packs.drops, |ordinal| packs.is_sharded(ordinal))?;
-        conn.execute_batch("COMMIT")?;
-    }
-    Ok(())
-}
-
-/// Deletes a pack that is not live, and the ids in `object` where the index of the pack that it was rolled into holds
-/// them (`is_indexed`, which is given its first ordinal) or where they were dropped: not before, since a lookup that began
-/// with the list of packs as it was must find them.
-fn delete_retired(
-    conn: &Connection,
-    algo: HashAlgo,
-    pack: u32,
-    drops: &Drops,
-    is_indexed: impl FnOnce(u32) -> bool,
-) -> Result<(), StoreError> {
-    let base =
-        "SELECT base_ordinal, object_count FROM pack WHERE id = ?1 AND live = 0 AND base_ordinal IS NOT NULL
-        AND fanout = x''";
-    let mut select = conn.prepare_cached(base)?;
-    let found: Option<(u32, u32)> =
-        select.query_row([pack], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    if let Some((base, object_count)) = found {
-        let all = is_indexed(base);
-        let goes = |ordinal: &u32| all || drops.places.contains(*ordinal);
-        let holds = all || drops.places.range_cardinality(base..base.saturating_add(object_count)) > 0;
-        let rows = if holds { object_count.div_ceil(RECORDS_PER_ROW) } else { 0 };
-        let mut delete = conn.prepare_cached("DELETE FROM object WHERE id = ?1 AND ordinal = ?2")?;
-        let mut row = Vec::new();
-        for n in 0..rows {
-            read_row(conn, row_id(pack, Section::Records, n), &mut row)?;
-            let places = (base + n * RECORDS_PER_ROW..).zip(row.chunks_exact(record_bytes(algo)));
-            for (ordinal, raw) in places.filter(|(ordinal, _)| goes(ordinal)) {
-                delete.execute((RawRecord::decode(algo, raw)?.id.as_bytes(), ordinal))?;
-            }
-        }
-    }
-    schema::delete_staged(conn, pack)
 }
