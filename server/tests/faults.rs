@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use cairn_faults::fault::When;
 use cairn_faults::{Call, Fault, Harm, Loss};
+use cairn_protocol::object::ObjectId;
+use cairn_protocol::source::ObjectSource;
 use history::{History, Op};
 
 /// Calls in which a fault is tried at each place.
@@ -117,12 +119,23 @@ async fn nobody_sees_what_a_drop_in_doubt_may_have_taken() {
         history.harm(Vec::new());
         let repo = format!("/namespaces/t/repos/{name}");
         let mut named = Vec::new();
+        // Who looks now sees the same for as long as they look.
+        let row = history.server.app.catalog.resolve("t", &name).await.expect("read").expect("there");
+        let held = history.server.app.files.repo(row.object_format, &row.pins).expect("a repository");
+        let held = held.snapshot(None).expect("the disk is healthy again");
+        let shown = || -> Vec<bool> {
+            let id = |id: &String| ObjectId::from_hex(row.object_format, id.as_bytes()).expect("an id");
+            ids.iter().map(|hex| held.lookup(&id(hex)).expect("a look").is_some()).collect()
+        };
+        let before = shown();
         for (nth, id) in ids.iter().enumerate() {
             let oid = serde_json::json!({ "oid": id, "force": true }).to_string();
             let put = history.server.ask("PUT", &format!("{repo}/refs/heads/again-{nth}"), &oid).await;
             assert!(matches!(put.status, 200 | 400), "{n}: {}", put.body);
             named.extend((put.status == 200).then_some(id));
         }
+        assert_eq!(shown(), before, "{n}");
+        drop(held);
         refused += ids.len() - named.len();
         history.crash(Loss::All);
         for id in named {
