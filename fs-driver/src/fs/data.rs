@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::state::State;
 use super::{Fs, Need, Res, later_than};
 use crate::limits::{LINK_TARGET_BYTES_MAX, PASSTHROUGH_BYTES_MIN};
-use crate::overlay::{DOTGIT, Ino, Kind, Op};
+use crate::overlay::{DOTGIT, Ino, Inode, Kind, Op};
 use crate::port::Blob;
 
 /// What is no handle of any open file.
@@ -392,12 +392,20 @@ impl Fs {
             state.doomed.extend(doomed);
             return Err(error);
         }
-        for ino in doomed {
-            if let Err(error) = fs::remove_file(self.upper_path(ino)) {
-                log::warn!("cannot remove the content of a removed file: {error}");
-            }
-        }
+        doomed.into_iter().for_each(|ino| self.remove_doomed(ino));
         Ok(())
+    }
+
+    /// Removes a content that nothing names, unless its inode was written again meanwhile: then it is what was written.
+    fn remove_doomed(&self, ino: Ino) {
+        let state = self.lock();
+        let is_upper = |inode: &Inode| inode.facts.kind == Kind::Upper;
+        if state.copying.contains(&ino) || state.overlay.inodes.get(&ino).is_some_and(is_upper) {
+            return;
+        }
+        if let Err(error) = fs::remove_file(self.upper_path(ino)) {
+            log::warn!("cannot remove the content of a removed file: {error}");
+        }
     }
 
     /// Frees what removed files still take up; `false` where there is nothing.
