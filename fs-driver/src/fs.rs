@@ -7,12 +7,15 @@
 //! One lock guards all state. Reading, writing, copying and syncing of contents happen without it.
 
 mod attr;
+mod by_inode;
 mod changes;
 mod data;
 mod fold;
+mod lately;
 mod list;
 mod names;
 mod state;
+mod writes;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -24,18 +27,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cairn_protocol::object::ObjectId;
 use rustix::io::Errno;
 
+use crate::limits::{CACHE_TOUCH_AFTER, READ_LATELY_BLOBS_MAX, WRITES_WAIT_MAX};
 use crate::overlay::journal::Journal;
 use crate::overlay::{Facts, Ino, Inode, Kind, Meta, Overlay, ROOT, Stamp};
 use crate::port::{Blob, Objects};
 use crate::tree::Trees;
 
 pub use attr::{Attr, FileKind, SetAttr, XATTR_PREFIX};
+pub use by_inode::Written;
 pub use changes::Changes;
 pub use data::{NO_HANDLE, Opened, Source};
+use lately::Lately;
 use list::Listings;
 pub use list::{InodeFacts, Listed, ListedFrom, PLACE_RESERVED_MAX, WhilePath};
 pub use names::{New, Rename};
 use state::State;
+use writes::Writes;
+pub use writes::Writing;
 
 /// What the entry `.git` of the root is.
 #[derive(Clone, Debug)]
@@ -118,6 +126,9 @@ pub struct Fs {
     listings: Listings,
     /// Told when a copy of a blob into the state directory ends.
     copied: Condvar,
+    writes: Arc<Writes>,
+    /// Blobs that were read lately without being opened: they are kept from eviction.
+    read_lately: Mutex<Lately<ObjectId, Blob>>,
     /// Locked: one process at a time has a state open.
     _lock: File,
 }
@@ -157,6 +168,8 @@ impl Fs {
             state,
             listings: Listings::default(),
             copied: Condvar::new(),
+            writes: Arc::default(),
+            read_lately: Mutex::new(Lately::new(READ_LATELY_BLOBS_MAX, CACHE_TOUCH_AFTER)),
             _lock: lock,
         }))
     }
@@ -198,8 +211,14 @@ impl Fs {
         }
     }
 
-    /// Paths that changed after `token`, and the token for the next question.
+    /// Paths that changed after `token`, and the token for the next question. Waits for the writes that are under way, so
+    /// that whoever looks at those paths sees them changed; never for the network.
     pub fn changes_since(&self, token: u64) -> Changes {
+        if !self.writes.wait(WRITES_WAIT_MAX) {
+            log::warn!(
+                "a write takes more than {WRITES_WAIT_MAX:?}: who asks now what changed may not see it"
+            );
+        }
         let mut state = self.lock();
         state.record_open_for_write();
         state.changes.since(token)

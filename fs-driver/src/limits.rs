@@ -182,6 +182,19 @@ pub const LOG_BYTES_MAX: u64 = 1 << 20;
 pub const FOLD_WAITING_MAX: usize = 65_536;
 /// Bytes of a written file that is compared with the base; a larger one stays as it is.
 pub const FOLD_BYTES_MAX: u64 = 16 << 20;
+/// After the last write into a file of whose close nobody is told, before it is compared with the base.
+pub const FOLD_AFTER: Duration = Duration::from_secs(2);
+/// Files of the state directory that are left open after a read or a write; one of another inode is opened by its path.
+pub const UPPERS_OPEN_MAX: usize = 256;
+/// Blobs that are left open, and kept from eviction, for a minute after a read that no open announced.
+pub const READ_LATELY_BLOBS_MAX: usize = 128;
+/// To wait for writes that are under way, before it is told what changed.
+pub const WRITES_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Bytes of writes that wait for the content of the files that they go into; more are refused with `EIO`.
+pub const PARKED_WRITE_BYTES_MAX: usize = 256 << 20;
+/// Requests that the kernel sends before it has answers, of those that nobody waits for: reads ahead, and writes of mapped
+/// pages. What changed is asked for behind all of them.
+pub const BACKGROUND_REQUESTS_MAX: u16 = 4_096;
 /// Between two looks at what was written.
 pub const FOLD_PAUSE: Duration = Duration::from_secs(10);
 /// Bytes of all trees of one commit that are kept as one file for its next mount; larger ones are read from packs again.
