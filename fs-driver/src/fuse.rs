@@ -3,6 +3,7 @@
 mod adapter;
 mod convert;
 pub mod device;
+mod features;
 pub mod gate;
 pub mod objects;
 mod park;

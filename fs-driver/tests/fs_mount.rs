@@ -49,7 +49,6 @@ impl Mount {
     fn new(deadline: Duration) -> Self {
         Self::with(deadline, false)
     }
-
     /// With `passthrough` the kernel asks for each open file, without it for none.
     fn with(deadline: Duration, passthrough: bool) -> Self {
         let (fake, dir) = (Arc::new(Fake::default()), tempfile::tempdir().unwrap());
@@ -434,7 +433,7 @@ fn a_large_file_that_is_being_read_can_be_written_and_keeps_its_old_bytes_for_th
     OpenOptions::new().write(true).open(&path).unwrap().write_all_at(b"changed!", 1000).unwrap();
     assert_eq!(fs::read(&path).unwrap()[1000..1008], *b"changed!");
     reader.read_exact_at(&mut before, 1000).unwrap();
-    // Where the kernel reads the file by itself, the name got an inode of its own and the reader keeps the old one.
+    // Where the kernel reads it by itself, the name got an inode of its own and the reader keeps the old one.
     let apart = reader.metadata().unwrap().ino() != fs::metadata(&path).unwrap().ino();
     println!("read by the kernel itself: {apart}");
     assert_eq!(before, if apart { big()[1000..1008].try_into().unwrap() } else { *b"changed!" });

@@ -13,21 +13,22 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    BsdFileFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, KernelConfig, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
     ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
     WriteFlags,
 };
 use rustix::io::Errno as Code;
 
 use super::convert::{attr, errno, kind, nothing, set_time};
+use super::features;
 use super::park::Lot;
 use super::shared::{ATTEMPTS, Notices, Shared, lock, run};
 use crate::errno as errnos;
 use crate::fs::{
     Attr, Fail, FileKind, Fs, NO_HANDLE, New, PLACE_RESERVED_MAX, Rename, Res, SetAttr, Source, XATTR_PREFIX,
 };
-use crate::limits::{BACKGROUND_REQUESTS_MAX, NAME_BYTES_MAX, WRITE_BYTES_MAX};
+use crate::limits::NAME_BYTES_MAX;
 use crate::overlay::Ino;
 
 /// The kernel keeps what it was told for a day: all changes go through it.
@@ -134,39 +135,7 @@ fn send_xattr(reply: ReplyXattr, size: u32, result: Result<Vec<u8>, i32>) {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let wanted = [
-            InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_READDIRPLUS_AUTO,
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_CACHE_SYMLINKS,
-            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-            InitFlags::FUSE_EXPLICIT_INVAL_DATA,
-            // No file has an access list, and none can be given one: the kernel then remembers that of each.
-            InitFlags::FUSE_POSIX_ACL,
-        ];
-        for flag in wanted {
-            if config.add_capabilities(flag).is_err() {
-                log::info!("the kernel does not offer {flag:?}");
-            }
-        }
-        // An open file is its inode: the kernel need not tell of it, and keeps what it read. Only a file that it reads past
-        // us has to be asked for.
-        let asks = self.0.wants_passthrough && !self.0.fs.options().read_only;
-        let stateless_files = !asks && config.add_capabilities(InitFlags::FUSE_NO_OPEN_SUPPORT).is_ok();
-        // An open that is not told of cannot cut a file to nothing by itself.
-        if !stateless_files && config.add_capabilities(InitFlags::FUSE_ATOMIC_O_TRUNC).is_err() {
-            log::info!("the kernel does not offer to cut files to nothing as it opens them");
-        }
-        self.0.stateless_files.store(stateless_files, Ordering::Relaxed);
-        let passthrough = asks
-            && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
-            && config.set_max_stack_depth(1).is_ok();
-        self.0.passthrough.store(passthrough, Ordering::Relaxed);
-        let stateless_dirs = config.add_capabilities(InitFlags::FUSE_NO_OPENDIR_SUPPORT).is_ok();
-        self.0.stateless_dirs.store(stateless_dirs, Ordering::Relaxed);
-        // A kernel that allows less says so; less is what it then gets.
-        let _ = config.set_max_write(WRITE_BYTES_MAX);
-        let _ = config.set_max_background(BACKGROUND_REQUESTS_MAX);
+        features::ask(&self.0, config);
         Ok(())
     }
 
