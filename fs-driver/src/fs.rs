@@ -22,12 +22,14 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cairn_protocol::object::ObjectId;
 use rustix::io::Errno;
 
-use crate::limits::{CACHE_TOUCH_AFTER, READ_LATELY_BLOBS_MAX, WRITES_WAIT_MAX};
+use crate::limits::{
+    READ_LATELY_AGE_MAX, READ_LATELY_BLOBS_MAX, STATE_LOCK_LOOK, STATE_LOCK_WAIT_MAX, WRITES_WAIT_MAX,
+};
 use crate::overlay::journal::Journal;
 use crate::overlay::{Facts, Ino, Inode, Kind, Meta, Overlay, ROOT, Stamp};
 use crate::port::{Blob, Objects};
@@ -169,7 +171,7 @@ impl Fs {
             listings: Listings::default(),
             copied: Condvar::new(),
             writes: Arc::default(),
-            read_lately: Mutex::new(Lately::new(READ_LATELY_BLOBS_MAX, CACHE_TOUCH_AFTER)),
+            read_lately: Mutex::new(Lately::new(READ_LATELY_BLOBS_MAX, READ_LATELY_AGE_MAX)),
             _lock: lock,
         }))
     }
@@ -295,13 +297,18 @@ fn random_key() -> [u64; 2] {
 
 fn lock_state(state_dir: &Path) -> io::Result<File> {
     let file = File::create(state_dir.join("lock"))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => {
-            let text = format!("{}: another process has this state open", state_dir.display());
-            Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
+    let deadline = Instant::now() + STATE_LOCK_WAIT_MAX;
+    loop {
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            // A daemon that was unmounted may still be closing its files.
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(STATE_LOCK_LOOK),
+            Err(Errno::WOULDBLOCK) => {
+                let text = format!("{}: another process has this state open", state_dir.display());
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+            }
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -182,12 +182,18 @@ pub const LOG_BYTES_MAX: u64 = 1 << 20;
 pub const FOLD_WAITING_MAX: usize = 65_536;
 /// Bytes of a written file that is compared with the base; a larger one stays as it is.
 pub const FOLD_BYTES_MAX: u64 = 16 << 20;
+/// To wait until the daemon before has closed the state of a mount: it is told of as unmounted a moment earlier.
+pub const STATE_LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Between two looks whether it has.
+pub const STATE_LOCK_LOOK: Duration = Duration::from_millis(10);
 /// After the last write into a file of whose close nobody is told, before it is compared with the base.
 pub const FOLD_AFTER: Duration = Duration::from_secs(2);
 /// Files of the state directory that are left open after a read or a write; one of another inode is opened by its path.
 pub const UPPERS_OPEN_MAX: usize = 256;
-/// Blobs that are left open, and kept from eviction, for a minute after a read that no open announced.
+/// Blobs that are left open, and kept from eviction, after a read that no open announced.
 pub const READ_LATELY_BLOBS_MAX: usize = 128;
+/// After this they are opened anew, or closed by the next look that `FOLD_PAUSE` makes.
+pub const READ_LATELY_AGE_MAX: Duration = Duration::from_secs(20);
 /// To wait for writes that are under way, before it is told what changed.
 pub const WRITES_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Bytes of writes that wait for the content of the files that they go into; more are refused with `EIO`.
