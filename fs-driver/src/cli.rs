@@ -16,6 +16,7 @@ use crate::daemon;
 use crate::limits::{CACHE_BYTES_DEFAULT, DEADLINE_SECONDS_MAX, UNMOUNT_DEADLINE};
 use crate::mount::clear_stale;
 use crate::registry::{self, Phase};
+use crate::repo::Mounted;
 
 /// Mounts any git remote as a working tree.
 #[derive(Parser)]
@@ -258,13 +259,15 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
     registry::set_gate(&state, false)?;
     registry::enter(&record.dir, &record.cache)?;
     if args.foreground {
-        return crate::mount::run(record, program, &mut |mounted| {
+        let mut ready = |mounted: &Mounted| {
             eprintln!("mounted {}", mounted.commit);
             // Where systemd started this process, and asked to be told (`Type=notify`).
             if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
                 eprintln!("the service manager could not be told: {error}");
             }
-        });
+        };
+        let ended = |error: &io::Error| eprintln!("cairn-fs: {error}");
+        return crate::mount::run(record, program, &mut ready, Box::new(ended));
     }
     let mut supervisor = daemon::start(program, &state)?;
     if args.is_async {
@@ -409,7 +412,7 @@ fn unmount(place: &Place) -> io::Result<()> {
 fn stop_preparing(state: &Path, dir: &Path, supervisor: u32) -> io::Result<()> {
     daemon::pass_on(supervisor);
     let deadline = Instant::now() + UNMOUNT_DEADLINE;
-    while matches!(registry::phase(state), Some(Phase::Preparing(_))) {
+    while registry::is_supervisor(supervisor, state) {
         if Instant::now() > deadline {
             return Err(io::Error::other(format!("{}: its preparation does not end", dir.display())));
         }

@@ -227,7 +227,15 @@ fn login_of_token(token: &str) -> Option<Login> {
 fn read_token(path: &Path) -> io::Result<Option<Login>> {
     let mut text = String::new();
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    File::open(path).map_err(named)?.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(named)?;
+    File::open(path)
+        .map_err(named)?
+        .take(TOKEN_FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(named)?;
+    if text.len() as u64 > TOKEN_FILE_BYTES_MAX {
+        let text = format!("larger than the {TOKEN_FILE_BYTES_MAX} bytes of a file with a token");
+        return Err(named(io::Error::new(io::ErrorKind::FileTooLarge, text)));
+    }
     Ok(login_of_token(&text))
 }
 

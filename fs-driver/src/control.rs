@@ -135,7 +135,9 @@ fn talk(stream: &UnixStream, answer: &Answer) -> io::Result<()> {
     stream.set_write_timeout(Some(CONTROL_TIMEOUT))?;
     let mut line = Vec::new();
     BufReader::new(stream).take(CONTROL_REQUEST_BYTES_MAX).read_until(b'\n', &mut line)?;
+    let is_cut = line.len() as u64 == CONTROL_REQUEST_BYTES_MAX && line.last() != Some(&b'\n');
     let reply = match serde_json::from_slice(&line) {
+        _ if is_cut => Reply::Error(format!("the request is larger than {CONTROL_REQUEST_BYTES_MAX} bytes")),
         Ok(request) => answer(request),
         Err(error) => Reply::Error(format!("malformed request: {error}")),
     };

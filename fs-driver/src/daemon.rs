@@ -66,14 +66,16 @@ pub fn serve(program: &Path, state: &Path) -> io::Result<()> {
         let _ = registry::set_phase(state, None);
         tell(&Event::Ready(mounted.commit.clone()));
     };
+    let about = state.to_owned();
+    let failed = move |error: &io::Error| {
+        // Without it, what is known is that the processes ended.
+        let _ = registry::set_phase(&about, Some(&Phase::Failed(error.to_string())));
+        tell(&Event::Failed(error.to_string()));
+    };
     let outcome = mount_log::install(state)
         .and_then(|()| Record::load(state))
-        .and_then(|record| run(record, program, &mut is_ready));
-    if let Err(error) = &outcome {
-        registry::set_phase(state, Some(&Phase::Failed(error.to_string())))?;
-        tell(&Event::Failed(error.to_string()));
-    }
-    outcome
+        .and_then(|record| run(record, program, &mut is_ready, Box::new(failed.clone())));
+    outcome.inspect_err(failed)
 }
 
 /// Keeps a daemon running until it ends well.

@@ -13,6 +13,7 @@ mod data;
 mod fold;
 mod lately;
 mod list;
+mod live;
 mod names;
 mod state;
 mod writes;

@@ -4,6 +4,7 @@ pub mod ahead;
 pub mod background;
 pub mod hydrator;
 pub mod learnt;
+pub mod line;
 pub mod order;
 pub mod queue;
 pub mod scan;

@@ -11,6 +11,7 @@ pub mod fs;
 pub mod fuse;
 pub mod gitdir;
 pub mod hydrate;
+pub mod ids;
 pub mod limits;
 pub mod mount;
 mod mount_log;

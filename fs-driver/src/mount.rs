@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,8 +43,51 @@ struct Shared {
     stop: Mutex<Sender<()>>,
 }
 
-/// Mounts, calls `ready`, and serves until the mount is unmounted by whomever, or a signal asks for it.
-pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> io::Result<()> {
+/// How far a mount has come.
+enum Stage {
+    /// Nobody serves it. Who looks into it waits at the gate, if there is one.
+    Preparing(Option<Gate>),
+    /// Somebody serves it, and ends it.
+    Serving,
+}
+
+/// A mount that is being made. The gate goes, and with it all who wait there, unless somebody serves.
+struct Opening(Arc<Mutex<Stage>>);
+
+impl Opening {
+    fn of(gate: Option<Gate>) -> Self {
+        Self(Arc::new(Mutex::new(Stage::Preparing(gate))))
+    }
+
+    /// The gate, for who serves from now on.
+    fn serve(&self) -> Option<Gate> {
+        match std::mem::replace(&mut *lock(&self.0), Stage::Serving) {
+            Stage::Preparing(gate) => gate,
+            Stage::Serving => None,
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Stage::Preparing(gate) = &mut *lock(&self.0) {
+            drop(gate.take());
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Mounts, calls `ready`, and serves until the mount is unmounted by whomever, or a signal asks for it. A signal that comes
+/// before it is ready ends the process, once `ended` was told why.
+pub fn run(
+    record: Record,
+    program: &Path,
+    ready: &mut dyn FnMut(&Mounted),
+    ended: Box<dyn Fn(&io::Error) + Send>,
+) -> io::Result<()> {
     clear_stale(&record.dir)?;
     private_folder(&record.cache)?;
     private_folder(&record.state())?;
@@ -58,6 +101,9 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
         true => Gate::shut(&record.dir, &how, record.read_only)?,
         false => None,
     };
+    let (stop, stopped) = channel();
+    let opening = Opening::of(gate);
+    stop_on_signals(stop.clone(), Arc::clone(&opening.0), ended)?;
     registry::set_gate(&record.state(), true)?;
     let mounted = prepare_in_time(&record, program)?;
     let repo = Repo::open(record.clone(), mounted.clone(), dial_to_read(&record))?;
@@ -83,14 +129,15 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     if !mounted.is_partial {
         warnings.push("the remote offers no filters: all contents were fetched at once".to_owned());
     }
-    let (stop, stopped) = channel();
     let shared = Arc::new(Shared {
         repo: Arc::clone(&repo),
         fs: Arc::clone(&fs),
         warnings: Mutex::new(warnings),
         history_error: Mutex::default(),
-        stop: Mutex::new(stop.clone()),
+        stop: Mutex::new(stop),
     });
+    // From here on there is more to be taken away than the gate: a signal ends it as it ends who serves.
+    let gate = opening.serve();
     let folder = show_objects(&repo, listing.as_ref(), how.fsname.as_str())?;
     let session = Arc::new(match gate {
         Some(gate) => fuse::serve_behind(gate, fs, how)?,
@@ -99,7 +146,6 @@ pub fn run(record: Record, program: &Path, ready: &mut dyn FnMut(&Mounted)) -> i
     // Who is answered finds the tree. Until then git's hook fails, and git looks at everything.
     let answering = Arc::clone(&shared);
     control::serve(&record.state(), Arc::new(move |request| answering.answer(request)))?;
-    stop_on_signals(stop)?;
     let unmounting = Arc::clone(&session);
     thread::spawn(move || unmount_when_told(&stopped, &unmounting));
     ready(&mounted);
@@ -203,10 +249,23 @@ fn prepare_patiently(record: &Record, program: &Path) -> Result<Mounted, Failure
     }
 }
 
-fn stop_on_signals(stop: Sender<()>) -> io::Result<()> {
+/// A signal asks who serves to unmount. While nobody serves it takes the gate away, which answers all who wait there, and
+/// ends the process: whatever it waits for.
+fn stop_on_signals(
+    stop: Sender<()>,
+    stage: Arc<Mutex<Stage>>,
+    ended: Box<dyn Fn(&io::Error) + Send>,
+) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     thread::spawn(move || {
         for _ in signals.forever() {
+            // Held until the end: nobody begins to serve meanwhile.
+            let mut stage = lock(&stage);
+            if let Stage::Preparing(gate) = &mut *stage {
+                drop(gate.take());
+                ended(&io::Error::new(io::ErrorKind::Interrupted, "it was ended before it was ready"));
+                std::process::exit(1);
+            }
             // Gone only when the process ends anyway.
             let _ = stop.send(());
         }

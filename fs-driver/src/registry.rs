@@ -118,8 +118,8 @@ pub fn phase(state: &Path) -> Option<Phase> {
     }
 }
 
-/// Ids of processes are used again, so its arguments have to fit, too.
-fn is_supervisor(id: u32, state: &Path) -> bool {
+/// Whether a process is the supervisor of a mount. Ids of processes are used again, so its arguments have to fit, too.
+pub fn is_supervisor(id: u32, state: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt;
     let arguments = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
     arguments.split(|byte| *byte == 0).skip(1).eq([b"supervise", state.as_os_str().as_bytes(), b""])

@@ -4,7 +4,6 @@ pub mod hydrated;
 mod listed;
 mod shown;
 
-use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -29,9 +28,10 @@ use crate::gitdir::staging;
 use crate::gitdir::store::{Store, write_loose};
 use crate::hydrate::hydrator::{Hydrator, Parts, Progress};
 use crate::hydrate::learnt::Learnt;
-use crate::hydrate::order::{Candidate, order};
+use crate::hydrate::order::order;
 use crate::hydrate::scan::Tree;
 use crate::hydrate::upstream::{Dial, Failure, Upstream};
+use crate::ids::Ids;
 use crate::limits::{BACKGROUND_MAX, SIZES_AT_MOUNT_MAX};
 use crate::port::{Blob, Done, Objects};
 
@@ -360,7 +360,8 @@ impl Repo {
     /// Asks for the sizes that the index is to have, where one or two requests tell them all. What is answered ends when
     /// they are known.
     pub fn ask_sizes(&self, listing: &Listing) -> Option<Receiver<io::Result<()>>> {
-        let ids: Vec<_> = listing.files().map(|file| file.id).filter(|id| self.size(id).is_none()).collect();
+        let unknown = listing.blobs().map(|file| file.id).filter(|id| self.size(id).is_none());
+        let ids: Vec<_> = unknown.take(SIZES_AT_MOUNT_MAX + 1).collect();
         if !self.mounted.has_sizes || ids.is_empty() || ids.len() > SIZES_AT_MOUNT_MAX {
             return None;
         }
@@ -383,10 +384,10 @@ impl Repo {
         let location = self.record.dir.as_os_str().as_encoded_bytes();
         // git compares contents where a size is 0: it may hold or not.
         let size = |path: &[u8], id: &ObjectId| if view.has(path) { None } else { self.size(id) };
-        let bytes = listing.encode(self.mounted.time, owner, token, location, &size, &|path, id| {
-            view.ignore_name(path, id)
-        })?;
-        layout::write_index(&self.gitdir(), &bytes)
+        let ignore = |path: &[u8], id: &ObjectId| view.ignore_name(path, id);
+        layout::write_index(&self.gitdir(), &|out| {
+            listing.encode(out, self.mounted.time, owner, token, location, &size, &ignore)
+        })
     }
 
     /// Tells the background what to bring, in order. A remote without filters sent everything with the commit.
@@ -394,19 +395,33 @@ impl Repo {
         if !self.mounted.is_partial {
             return;
         }
-        let size = |id: &ObjectId| self.size(id);
-        let mut missing: HashSet<_> = listing.blobs().map(|(id, _)| id).collect();
+        let mut wanted = Ids::default();
+        for file in listing.blobs() {
+            wanted.insert(&file.id);
+        }
+        let mut is_here = vec![false; wanted.len()];
         // One look at the cache tells of all of them.
-        if let Err(error) = self.blobs.look_at_each(&mut |id| _ = missing.remove(id)) {
+        let looked = self.blobs.look_at_each(&mut |id| {
+            if let Some(here) = wanted.find(id).and_then(|place| is_here.get_mut(place as usize)) {
+                *here = true;
+            }
+        });
+        if let Err(error) = looked {
             // It is counted again as it is filled.
             log::warn!("the cache of contents could not be counted: {error}");
-            missing.retain(|id| !self.blobs.has(id));
+            let each = is_here.iter_mut().zip(0..);
+            each.for_each(|(here, place)| *here |= wanted.get(place).is_some_and(|id| self.blobs.has(&id)));
         }
-        let missing = listing.files().filter(|file| missing.contains(&file.id)).take(BACKGROUND_MAX);
-        let mut files: Vec<_> = missing.map(|file| Candidate { size: size(&file.id), ..file }).collect();
+        let is_missing = |id: &ObjectId| {
+            wanted.find(id).and_then(|place| is_here.get(place as usize)).is_some_and(|here| !here)
+        };
+        let missing = listing.blobs().filter(|file| is_missing(&file.id)).map(|file| file.place);
+        let mut files: Vec<u32> = missing.take(BACKGROUND_MAX).collect();
         let ranks = self.learnt.ranks();
-        order(&mut files, &|file| ranks.get(&file.path).copied());
-        self.hydrator.push_background(files.into_iter().map(|file| file.id).collect(), false);
+        let size = |place| self.size(&listing.at(place)?.id);
+        order(&mut files, &|place| listing.path(place), &size, &|path| ranks.get(path).copied());
+        let ids = files.into_iter().filter_map(|place| listing.at(place)).map(|file| file.id);
+        self.hydrator.append_background(ids);
     }
 
     /// Closes files of the cache that were left open a while ago.
@@ -434,7 +449,7 @@ impl Repo {
         let files = tree.files(path, usize::MAX, BACKGROUND_MAX)?;
         let missing: Vec<_> = files.into_iter().map(|f| f.id).filter(|id| !self.blobs.has(id)).collect();
         let count = missing.len();
-        self.hydrator.push_background(missing, true);
+        self.hydrator.hurry_background(missing);
         Ok(count)
     }
 

@@ -11,6 +11,9 @@ use cairn_fs::fs::Fs;
 use cairn_fs::overlay::ROOT;
 use fake::{Fake, options};
 
+/// Bytes that one listed file may take: an inode, and its entry in a decoded tree.
+const FILE_BYTES_MAX: u64 = 256;
+
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -36,6 +39,7 @@ fn all_files_known_to_the_kernel_stay_within_the_budget_of_memory() {
     }
     let (dir, root) = (tempfile::tempdir().unwrap(), fake.add_tree(root));
     let fs = Fs::open(dir.path(), root, Arc::clone(&fake) as _, options(Duration::from_secs(60))).unwrap();
+    let before = resident_bytes();
     let mut files = 0;
     for listed in fs.list(ROOT).unwrap().iter().filter(|listed| &*listed.name != b".git") {
         let ino = fs.lookup(ROOT, &listed.name).unwrap().ino;
@@ -46,6 +50,8 @@ fn all_files_known_to_the_kernel_stay_within_the_budget_of_memory() {
     }
     assert_eq!(files, dirs * 1000);
     let resident = resident_bytes();
-    println!("{files} files: {} MiB resident", resident >> 20);
+    let each = resident.saturating_sub(before) / files;
+    println!("{files} files: {} MiB resident, {each} bytes for each file", resident >> 20);
+    assert!(each <= FILE_BYTES_MAX, "{each} bytes for each file, at most {FILE_BYTES_MAX} are allowed");
     assert!(resident < budget, "{resident} bytes are resident, at most {budget} are allowed");
 }

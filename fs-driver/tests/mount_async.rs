@@ -9,35 +9,19 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use cairn_conformance::fixture::Script;
-use cairn_conformance::front::{Asked, Deed};
-use remotes::{DEADLINE, World};
+use cairn_conformance::front::Deed;
+use remotes::{DEADLINE, World, held, held_from};
 use tempfile::TempDir;
 
 fn script() -> Script {
     let mut script = Script::default();
     script.commit("main", &[], &[("README", "first\n"), ("a/b", "b\n")]);
     script
-}
-
-/// A rule that holds the first fetch until the sender is dropped.
-fn held() -> (Sender<()>, impl Fn(&Asked) -> Deed + Send + Sync) {
-    let (open, wait): (_, Receiver<()>) = channel();
-    let wait = Arc::new(Mutex::new(wait));
-    let rule = move |asked: &Asked| {
-        if asked.is_command("fetch") {
-            // Ends with an error once the sender is gone.
-            let _ = wait.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        }
-        Deed::Pass
-    };
-    (open, rule)
 }
 
 #[test]
@@ -149,6 +133,48 @@ fn a_preparation_that_takes_too_long_fails_for_all_who_wait() {
     assert_eq!(world.read("README"), "first\n");
 }
 
+/// The one child of a process.
+fn child_of(pid: i32) -> i32 {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        if let Some(child) = children.split_whitespace().next() {
+            return child.parse().unwrap();
+        }
+        assert!(Instant::now() < deadline, "{pid} has no child");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_signal_before_it_is_ready_ends_it_for_all_who_wait_whatever_it_waits_for() {
+    let mut script = script();
+    script.commit("main", &[], &[(".gitignore", "x\n"), ("README", "first\n")]);
+    // The commit with its trees, then what git reads first.
+    for (fetches, to_supervisor) in [(0, true), (0, false), (1, true), (1, false)] {
+        let (open, rule) = held_from(fetches);
+        let world = World::stock(&script, rule);
+        world.mount(&["--async"]);
+        let fetched = || world.front.asked().iter().filter(|asked| asked.is_command("fetch")).count();
+        let deadline = Instant::now() + DEADLINE;
+        while fetched() <= fetches {
+            assert!(Instant::now() < deadline, "it asks for nothing");
+            thread::yield_now();
+        }
+        let supervisor = world.status().unwrap()["pid"].as_i64().unwrap() as i32;
+        let signalled = if to_supervisor { supervisor } else { child_of(supervisor) };
+        let signal = || {
+            let pid = rustix::process::Pid::from_raw(signalled).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        };
+        assert_all_are_told(&world, signal, "ended before it was ready");
+        drop(open);
+        world.mount(&[]);
+        assert_eq!(world.read("README"), "first\n", "{fetches} {to_supervisor}");
+        world.unmount();
+    }
+}
+
 #[test]
 fn a_mount_that_is_being_prepared_can_be_unmounted() {
     let (open, rule) = held();
@@ -160,7 +186,14 @@ fn a_mount_that_is_being_prepared_can_be_unmounted() {
         move || fs::symlink_metadata(dir.join("README"))
     });
     world.unmount();
-    assert!(waiting.join().unwrap().is_err(), "the wait has ended");
+    let told = code(waiting.join().unwrap());
+    // Whether it came to wait before the end or after is not known.
+    assert!(
+        [rustix::io::Errno::IO, rustix::io::Errno::NOENT]
+            .map(|errno| Some(errno.raw_os_error()))
+            .contains(&told),
+        "the wait has ended: {told:?}"
+    );
     assert!(world.status().is_none());
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
     drop(open);

@@ -11,10 +11,11 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use cairn_conformance::fixture::{Script, lines};
 use cairn_conformance::front::{Asked, Deed};
-use remotes::World;
+use remotes::{DEADLINE, World};
 
 const ALIVE: u8 = 0;
 const GONE: u8 = 1;
@@ -118,4 +119,28 @@ fn a_remote_that_was_dead_for_long_is_asked_by_the_first_read_after_it() {
     how.store(ALIVE, Ordering::SeqCst);
     assert_eq!(fs::read(&file).unwrap(), b"b\n");
     assert_eq!(world.status().unwrap()["hydration"]["is_remote_dead"], false);
+}
+
+#[test]
+fn many_readers_of_one_file_fail_and_later_ones_find_a_remote_that_is_back() {
+    let (world, how) = world();
+    world.mount(IMPATIENT);
+    for dead in [GONE, SILENT] {
+        how.store(dead, Ordering::SeqCst);
+        let file = world.mountpoint().join(if dead == GONE { "a/b" } else { "d/e" });
+        let readers: Vec<_> = (0..12)
+            .map(|_| {
+                let file = file.clone();
+                thread::spawn(move || fs::read(file))
+            })
+            .collect();
+        readers.into_iter().for_each(|reader| assert_eio(reader.join().unwrap()));
+        how.store(ALIVE, Ordering::SeqCst);
+        // What asked the silent one has to be given up first.
+        let deadline = Instant::now() + DEADLINE;
+        let is_refused = || fs::read(&file).map(|content| assert_ne!(content, b"")).is_err();
+        while is_refused() {
+            assert!(dead == SILENT && Instant::now() < deadline, "the first one asks the one that is back");
+        }
+    }
 }

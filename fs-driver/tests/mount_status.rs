@@ -9,12 +9,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::process::Stdio;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
 
 use cairn_conformance::fixture::{Script, lines};
-use cairn_conformance::front::{Asked, Deed};
-use remotes::World;
+use cairn_conformance::front::Deed;
+use remotes::{World, held};
 use serde_json::{Value, json};
 
 const ONLY_ASKED: &[&str] = &["--history", "lazy", "--hydrate-limit", "0"];
@@ -141,20 +139,6 @@ fn the_head_of_the_status_is_that_of_git_wherever_it_goes() {
     assert_eq!(world.status().unwrap()["head"], Value::Null, "what is no ref is not followed");
     fs::write(world.mountpoint().join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
     check("repaired", Some("main"));
-}
-
-/// A rule that holds the first fetch until the sender is dropped.
-fn held() -> (Sender<()>, impl Fn(&Asked) -> Deed + Send + Sync) {
-    let (open, wait): (_, Receiver<()>) = channel();
-    let wait = Mutex::new(wait);
-    let rule = move |asked: &Asked| {
-        if asked.is_command("fetch") {
-            // Ends with an error once the sender is gone.
-            let _ = wait.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        }
-        Deed::Pass
-    };
-    (open, rule)
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The words of receive-pack: the commands of a push in, the report out (gitprotocol-pack, "Reference Update
 //! Request and Packfile Transfer"). The advertisement is `upload_pack::advertise_v0`.
 
+mod front;
 mod parse;
 mod report;
 
+pub use front::Front;
 pub use parse::parse_push;
 pub use report::{Outcome, write_report};
 

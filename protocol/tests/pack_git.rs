@@ -7,9 +7,9 @@ mod support;
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId};
 use cairn_protocol::pack::{
-    Check, EntryBase, IndexOptions, LinksOnly, NothingKnown, PackError, PackWriter, ReadObject, RefBase,
+    EntryBase, IndexOptions, LinksOnly, NothingKnown, PackError, PackWriter, ReadObject, RefBase,
 };
-use support::{Has, Repo, facts, index, index_with, options, read};
+use support::{AtEnd, Has, Repo, facts, index, index_with, options, read};
 
 #[test]
 fn every_object_of_a_deep_pack_has_gits_id_kind_and_size() {
@@ -133,36 +133,23 @@ fn commits_and_tags_say_what_git_says() {
 
 #[test]
 fn checks_may_read_any_object_at_the_end() {
-    struct ReadAll(Vec<(ObjectId, Kind)>, std::sync::atomic::AtomicUsize);
-    impl Check for ReadAll {
-        fn object(
-            &self,
-            kind: Kind,
-            id: &ObjectId,
-            data: &[u8],
-            links: &mut dyn FnMut(&[u8], Kind),
-        ) -> Result<(), PackError> {
-            LinksOnly.object(kind, id, data, links)
-        }
-
-        fn finish(&self, read: &ReadObject<'_>) -> Result<(), PackError> {
-            for (id, kind) in &self.0 {
-                let data = read(id)?.expect("all are in the pack");
-                assert_eq!(cairn_protocol::object::hash_object(id.algo(), *kind, &data).unwrap(), *id);
-                self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            }
-            assert!(read(&ObjectId::null(HashAlgo::Sha1))?.is_none());
-            Ok(())
-        }
-    }
     let repo = Repo::with_history(HashAlgo::Sha1, 30);
     repo.repack(50);
     let objects: Vec<_> = repo.objects().into_iter().map(|(id, kind, _)| (id, kind)).collect();
-    let check = ReadAll(objects, Default::default());
+    let seen = std::sync::atomic::AtomicUsize::new(0);
+    let check = AtEnd(|read: &ReadObject<'_>| {
+        for (id, kind) in &objects {
+            let data = read(id)?.expect("all are in the pack");
+            assert_eq!(cairn_protocol::object::hash_object(id.algo(), *kind, &data).unwrap(), *id);
+            seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        assert!(read(&ObjectId::null(HashAlgo::Sha1))?.is_none());
+        Ok(())
+    });
     for bytes in [std::fs::read(repo.pack_file()).unwrap(), repo.pack_objects(&["--all"], "")] {
         index_with(&bytes, &options(HashAlgo::Sha1), &NothingKnown, &check, 1).unwrap();
     }
-    assert_eq!(check.1.into_inner(), 2 * check.0.len());
+    assert_eq!(seen.into_inner(), 2 * objects.len());
 }
 
 #[test]

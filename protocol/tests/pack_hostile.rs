@@ -12,7 +12,7 @@ use cairn_protocol::pack::{
     Check, Class, IndexOptions, LinksOnly, NothingKnown, PackBytes, PackError, PackWriter, ReadObject, scan,
 };
 use std::collections::HashMap;
-use support::{Has, Repo, index, index_with, options};
+use support::{AtEnd, Has, Repo, index, index_with, options};
 
 const SHA1: HashAlgo = HashAlgo::Sha1;
 
@@ -372,30 +372,16 @@ fn what_is_held_is_told_and_a_delta_that_lies_about_its_base_does_not_add_to_it(
 
 #[test]
 fn a_rule_reads_no_object_for_which_there_is_no_memory() {
-    struct Reads(ObjectId);
-    impl Check for Reads {
-        fn object(
-            &self,
-            kind: Kind,
-            id: &ObjectId,
-            data: &[u8],
-            links: &mut dyn FnMut(&[u8], Kind),
-        ) -> Result<(), PackError> {
-            LinksOnly.object(kind, id, data, links)
-        }
-
-        fn finish(&self, read: &ReadObject<'_>) -> Result<(), PackError> {
-            assert_eq!(read(&self.0)?.map(|data| data.len()), Some(1_000));
-            Ok(())
-        }
-    }
     let mut writer = PackWriter::new(SHA1);
     let id = writer.add(Kind::Blob, &[1; 1_000]).unwrap();
     let pack = writer.finish().unwrap();
     for (max, fits) in [(1_000, true), (999, false)] {
         let mut scanned = scan(&pack, &options(SHA1), &mut |_, _| ()).unwrap();
         scanned.set_memory(0, max);
-        let check = Reads(id);
+        let check = AtEnd(|read: &ReadObject<'_>| {
+            assert_eq!(read(&id)?.map(|data| data.len()), Some(1_000));
+            Ok(())
+        });
         let resolver = scanned.resolver(&pack, &NothingKnown, &check).unwrap();
         resolver.work().unwrap();
         let done = resolver.finish();

@@ -7,7 +7,7 @@ use cairn_protocol::{
         BAND_DATA_MAX, Decoded, Packet, Packets, decode, write_band, write_data, write_delim, write_flush,
         write_line, write_response_end,
     },
-    receive_pack::{Outcome, Parsed, parse_push, write_report},
+    receive_pack::{Front, Outcome, Parsed, parse_push, write_report},
     refs::RefName,
     upload_pack::{V2Request, parse_v0, parse_v2},
 };
@@ -159,6 +159,20 @@ proptest! {
                 }
                 Err(err) => prop_assert!(false, "a prefix is no worse than the whole: {err}"),
             }
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_front_is_seen_in_the_piece_that_holds_it(body in body(), piece in 1..80usize) {
+        let used = match parse_push(&body, HashAlgo::Sha1) {
+            Ok(Parsed::Done { used, .. }) => used,
+            Ok(Parsed::NeedMore) => usize::MAX,
+            Err(_) => return Ok(()),
+        };
+        let (mut front, mut taken) = (Front::default(), 0);
+        for bytes in body.chunks(piece) {
+            taken += bytes.len();
+            prop_assert_eq!(front.take(bytes), Ok(taken >= used), "{} of {}", taken, used);
         }
     }
 

@@ -9,7 +9,7 @@ use cairn_protocol::{
     },
     object::{HashAlgo, ObjectId},
     pktline::{write_data, write_delim, write_flush},
-    receive_pack::{Parsed, PushRequest, Report, parse_push},
+    receive_pack::{Front, Parsed, PushRequest, Report, parse_push},
     request::{Class, RequestError},
     upload_pack::{FetchRequest, LsRefs, MultiAck, ObjectInfo, SideBand, V2Request, parse_v0, parse_v2},
 };
@@ -290,8 +290,41 @@ fn push_limits_hold_at_the_limit_and_not_past_it() {
         write_data(&mut endless, &[b'x'; 65_516]);
     }
     assert_eq!(parse_push(&endless, HashAlgo::Sha1), Ok(Parsed::NeedMore));
+    let mut front = Front::default();
+    assert_eq!(front.take(&endless), Ok(false));
+    assert_eq!(front.take(b"fff0"), Err(RequestError::PushHeader));
     endless.extend_from_slice(b"fff0");
     assert_eq!(parse_push(&endless, HashAlgo::Sha1), Err(RequestError::PushHeader));
+}
+
+#[test]
+fn the_end_of_a_front_is_seen_whether_or_not_options_follow() {
+    let command = format!("{NULL} {ONE} refs/a\0report-status push-options");
+    let cases = [
+        ("no options", strings(&[&format!("{NULL} {ONE} refs/a\0atomic"), "0000"])),
+        (
+            "options behind a shallow line",
+            strings(&[&format!("shallow {ONE}"), &command, "0000", "o", "0000"]),
+        ),
+        ("no option at all", strings(&[&command, "0000", "0000"])),
+        ("nothing asked", strings(&["0000"])),
+        ("nothing asked but a cut", strings(&[&format!("shallow {ONE}\0push-options"), "0000"])),
+    ];
+    for (why, lines) in cases {
+        let front_bytes = packets(&lines);
+        let body = [front_bytes.as_slice(), b"PACK0000PACK"].concat();
+        for piece in 1..body.len() {
+            let (mut front, mut taken) = (Front::default(), 0);
+            for bytes in body.chunks(piece) {
+                taken += bytes.len();
+                assert_eq!(
+                    front.take(bytes),
+                    Ok(taken >= front_bytes.len()),
+                    "{why}: {taken} in pieces of {piece}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

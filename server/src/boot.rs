@@ -155,6 +155,7 @@ pub async fn serve(given: Given) -> Result<(), BootError> {
         memory: given.memory,
         bounds: given.bounds,
         maintenance_quiet_ms: given.maintenance_quiet_ms,
+        keep_unreachable_ms: given.keep_unreachable_ms,
     };
     let app = open(config, &api_token)?;
     doing("write the URL", fs::write(given.data.join("url"), &public_url))?;

@@ -154,6 +154,8 @@ struct Serve {
     #[arg(long, env = "CAIRN_MAINTENANCE", value_name = "SECONDS|off", default_value = "600")]
     maintenance: upkeep::Quiet,
     #[command(flatten)]
+    keep: upkeep::KeepArgs,
+    #[command(flatten)]
     patience: patience::PatienceArgs,
     #[command(flatten)]
     memory: memory::MemoryArgs,
@@ -293,6 +295,7 @@ async fn serve(args: Serve) -> Result<ExitCode, Failure> {
         imports: ImportConfig { allow_private: args.import_allow_private, ca_file: args.import_ca_file },
         bounds: args.bounds.into(),
         maintenance_quiet_ms: args.maintenance.0,
+        keep_unreachable_ms: args.keep.ms(),
     };
     boot::serve(given).await?;
     Ok(ExitCode::SUCCESS)

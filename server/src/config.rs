@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::limits::{
-    BODY_IDLE_MS_MAX, BODY_MIN_BYTES_PER_SECOND, CONNECTIONS_MAX, GIT_DEADLINE_MS, HTTP2_PING_MS,
-    MAINTAIN_QUIET_MS, MEMORY_BUDGET_BYTES, MEMORY_UPLOAD_WAIT_MS_MAX, MEMORY_WAIT_MS_MAX,
-    MEMORY_WAITING_MAX, REST_DEADLINE_MS, SLOW_REQUEST_MS, WRITE_IDLE_MS_MAX,
+    BODY_IDLE_MS_MAX, BODY_MIN_BYTES_PER_SECOND, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
+    GIT_DEADLINE_MS, HTTP2_PING_MS, KEEP_UNREACHABLE_DAYS, MAINTAIN_QUIET_MS, MEMORY_BUDGET_BYTES,
+    MEMORY_UPLOAD_WAIT_MS_MAX, MEMORY_WAIT_MS_MAX, MEMORY_WAITING_MAX, REST_DEADLINE_MS, SLOW_REQUEST_MS,
+    WRITE_IDLE_MS_MAX,
 };
 use crate::ops::quota::Allowed;
 use crate::peer::Network;
@@ -40,6 +41,15 @@ pub struct Patience {
     pub git_deadline_ms: u64,
     /// Connections at once.
     pub connections_max: usize,
+    /// Those of one client, as far as some are left for others.
+    pub connections_per_address_max: usize,
+}
+
+impl Patience {
+    /// Connections of one client: three quarters of all at the most.
+    pub fn connections_per_address(&self) -> usize {
+        self.connections_per_address_max.min(self.connections_max - self.connections_max / 4)
+    }
 }
 
 impl Default for Patience {
@@ -52,6 +62,7 @@ impl Default for Patience {
             rest_deadline_ms: REST_DEADLINE_MS,
             git_deadline_ms: GIT_DEADLINE_MS,
             connections_max: CONNECTIONS_MAX,
+            connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
         }
     }
 }
@@ -103,6 +114,8 @@ pub struct Config {
     pub imports: ImportConfig,
     /// Without a push for so long, a repository is maintained, in milliseconds; `None`: the server does nothing of itself.
     pub maintenance_quiet_ms: Option<u64>,
+    /// What no ref named for so long is dropped, in milliseconds; `None`: nothing is.
+    pub keep_unreachable_ms: Option<u64>,
 }
 
 /// Whence may be imported.
@@ -128,6 +141,7 @@ impl Default for Config {
             bounds: Bounds::default(),
             imports: ImportConfig::default(),
             maintenance_quiet_ms: Some(MAINTAIN_QUIET_MS),
+            keep_unreachable_ms: Some(KEEP_UNREACHABLE_DAYS * 86_400_000),
         }
     }
 }
@@ -161,6 +175,8 @@ pub struct Given {
     pub bounds: Bounds,
     /// Without a push for so long, a repository is maintained, in milliseconds; `None`: the server does nothing of itself.
     pub maintenance_quiet_ms: Option<u64>,
+    /// What no ref named for so long is dropped, in milliseconds; `None`: nothing is.
+    pub keep_unreachable_ms: Option<u64>,
 }
 
 /// Where a process on this machine reaches a server that listens there: one that listens everywhere is at loopback, too.

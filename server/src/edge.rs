@@ -14,6 +14,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::MatchedPath;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
+use serde_json::json;
 use tower_service::Service;
 use tracing::Instrument;
 use tracing::field::Empty;
@@ -24,10 +25,16 @@ use crate::deadline::{Answer, Clock, Deadline};
 use crate::error::code::Code;
 use crate::error::{Error, code, http};
 use crate::limits::DEADLINE_GRACE_MS;
+use crate::linger::Unread;
+use crate::metrics::Metrics;
 use crate::patience::{Stalled, Upload};
 use crate::peer::{self, Peer};
-use crate::stop::{Gone, Stop, Stopped};
+use crate::seats::{Seat, Seats};
+use crate::stop::{Changed, Gone, Stop, Stopped};
 use crate::{random, router, smart_http, trace};
+
+/// When a client that has too many requests under way may come back.
+const CROWDED_MS: u64 = 1_000;
 
 /// The whole server as a service.
 #[derive(Clone)]
@@ -36,17 +43,39 @@ pub struct Edge {
     router: Router,
     /// The other end of the connection; none in process.
     socket: Option<IpAddr>,
+    /// Whether the connection's client still sends what nobody reads.
+    unread: Unread,
+    seats: Seats,
 }
 
 impl Edge {
     /// Around the routes of `router`.
     pub fn new(app: App) -> Self {
-        Self { router: router::router(app.clone()), app, socket: None }
+        let seats = Seats::new(app.config.patience.connections_per_address());
+        Self { router: router::router(app.clone()), app, seats, socket: None, unread: Unread::default() }
+    }
+
+    /// A seat for a connection from `socket`: `Some(None)` where it needs none, since it is a trusted proxy's, `None` where
+    /// there is none for it.
+    pub fn seat(&self, socket: IpAddr) -> Option<Option<Seat>> {
+        match peer::is_trusted(socket, &self.app.config.trusted_proxies) {
+            true => Some(None),
+            false => self.seats.take(socket).map(Some),
+        }
+    }
+
+    /// The same for a request of `client` that came over a connection from `socket`.
+    fn seat_behind(&self, socket: IpAddr, client: Peer) -> Option<Option<Seat>> {
+        let trusted = &self.app.config.trusted_proxies;
+        match peer::is_trusted(socket, trusted) && !peer::is_trusted(client.0, trusted) {
+            true => self.seats.take(client.0).map(Some),
+            false => Some(None),
+        }
     }
 
     /// For the requests of one connection.
-    pub fn for_connection(&self, socket: SocketAddr) -> Self {
-        Self { socket: Some(socket.ip()), ..self.clone() }
+    pub fn for_connection(&self, socket: SocketAddr, unread: Unread) -> Self {
+        Self { socket: Some(socket.ip()), unread, ..self.clone() }
     }
 
     /// How long clients are waited for, and how many there may be.
@@ -75,27 +104,33 @@ where
         }
         let id = random::hex(&random::bytes::<12>());
         let span = span(&request, &id);
+        let mut seat = Some(None);
         if let Some(socket) = self.socket {
             if peer::is_trusted(socket, &self.app.config.trusted_proxies) {
                 trace::continue_trace(&span, request.headers());
             }
             let peer = peer::client(socket, request.headers(), &self.app.config.trusted_proxies);
+            seat = self.seat_behind(socket, peer);
             request.extensions_mut().insert(peer);
         }
-        let (mut router, app) = (self.router.clone(), self.app.clone());
+        let (mut router, app, unread) = (self.router.clone(), self.app.clone(), self.unread.clone());
+        unread.begin();
         Box::pin(async move {
             let (method, path, start) =
                 (request.method().clone(), request.uri().path().to_owned(), Instant::now());
             let (metrics, held) = (&app.metrics, app.metrics.request());
             let peer = request.extensions().get::<Peer>().map(|peer| peer.0.to_string());
             let terms = Terms::of(&app, &request);
-            let request = terms.taken(&app, request);
+            let request = terms.taken(&app, request, unread);
             let work = caught(Service::call(&mut router, request)).instrument(span.clone());
-            let mut response = match terms.deadline.hold(terms.stop.clone().around(work)).await {
-                Some(Some(Ok(response))) => terms.judged(response),
-                Some(Some(Err(never))) => match never {},
-                Some(None) => Error::internal("the handler panicked").into_response(),
-                None => terms.late(),
+            let mut response = match &seat {
+                None => terms.crowded(metrics),
+                Some(_) => match terms.deadline.hold(terms.stop.clone().around(work)).await {
+                    Some(Some(Ok(response))) => terms.judged(response),
+                    Some(Some(Err(never))) => match never {},
+                    Some(None) => Error::internal("the handler panicked").into_response(),
+                    None => terms.left_behind(),
+                },
             };
             if let Some(error) = response.extensions().get::<Error>() {
                 metrics.refused(error.code.number);
@@ -117,7 +152,7 @@ where
             let bytes_out = metrics.bytes_out();
             let mut response = response.map(|body| {
                 counted(Body::new(Answer::new(body, terms.deadline, terms.gone)), move |bytes| {
-                    let _held = (&held, &span); // until the body is done or given up
+                    let _held = (&held, &span, &seat); // until the body is done or given up
                     bytes_out.inc_by(bytes);
                 })
             });
@@ -132,6 +167,10 @@ where
 /// On what terms one request is served.
 struct Terms {
     is_git: bool,
+    /// Whether the request may change something.
+    is_change: bool,
+    /// Whether its work goes on when its answer is given up.
+    is_kept: bool,
     clock: Clock,
     stop: Stop,
     deadline: Deadline,
@@ -152,6 +191,8 @@ impl Terms {
         let is_safe = is_git || request.method().is_safe();
         Self {
             is_git,
+            is_change: !request.method().is_safe() && !path.ends_with("/git-upload-pack"),
+            is_kept: request.headers().contains_key("idempotency-key"),
             deadline: Deadline::new(clock.clone(), times, stop.clone()),
             stalled: Stalled::default(),
             gone: is_safe.then(|| Gone(stop.clone())),
@@ -161,12 +202,12 @@ impl Terms {
     }
 
     /// The request with its body under these terms.
-    fn taken(&self, app: &App, request: Request<Body>) -> Request<Body> {
+    fn taken(&self, app: &App, request: Request<Body>, unread: Unread) -> Request<Body> {
         let patience = &app.config.patience;
         let rate = (Duration::from_millis(patience.body_idle_ms), patience.body_bytes_per_second_min);
         let bytes_in = app.metrics.bytes_in();
         request.map(|body| {
-            let body = Upload::new(body, rate, self.clock.clone(), self.stalled.clone());
+            let body = Upload::new(body, rate, self.clock.clone(), self.stalled.clone(), unread);
             counted(Body::new(body), move |bytes| {
                 bytes_in.inc_by(bytes);
             })
@@ -183,9 +224,45 @@ impl Terms {
         }
     }
 
+    /// The answer for one request too many of a client behind a trusted proxy.
+    fn crowded(&self, metrics: &Metrics) -> Response<Body> {
+        metrics.connections_refused().inc();
+        match self.is_git {
+            true => smart_http::too_many(CROWDED_MS),
+            false => Error::rate_limited(CROWDED_MS).into_response(),
+        }
+    }
+
     fn late(&self) -> Response<Body> {
+        self.told(self.stop.changed())
+    }
+
+    /// The answer for work that did not stop. What was not begun is not begun later, unless a task of its own goes on.
+    fn left_behind(&self) -> Response<Body> {
+        match self.stop.changed() {
+            Changed::No if self.is_kept => self.told(Changed::Unknown),
+            changed => self.told(changed),
+        }
+    }
+
+    fn told(&self, changed: Changed) -> Response<Body> {
+        let (code, status) = (code::DEADLINE_EXCEEDED, StatusCode::GATEWAY_TIMEOUT);
         let why = self.stop.said().map(|why| why.to_string()).unwrap_or_default();
-        self.refused(code::DEADLINE_EXCEEDED, StatusCode::GATEWAY_TIMEOUT, &why)
+        if !self.is_change {
+            return self.refused(code, status, &why);
+        }
+        let text = match changed {
+            Changed::No => format!("{why}; nothing was changed"),
+            Changed::Yes => format!("{why}; the change was made"),
+            Changed::Unknown if self.is_git => format!("{why}; whether the change was made is not known"),
+            Changed::Unknown => format!(
+                "{why}; whether the change was made is not known: look, or ask again with the same Idempotency-Key"
+            ),
+        };
+        match self.is_git {
+            true => smart_http::refuse(status, text),
+            false => Error::new(code, text).with_meta(json!({ "changed": changed.word() })).into_response(),
+        }
     }
 
     fn refused(&self, code: Code, status: StatusCode, text: &str) -> Response<Body> {

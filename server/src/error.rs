@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use crate::budget::Busy;
 use crate::ops::OpError;
 use crate::ops::room::Wishes;
+use crate::store::StoreError;
 use crate::store::catalog::CatalogError;
 use cairn_protocol::walk::WalkError;
 use code::Code;
@@ -135,6 +136,10 @@ impl From<OpError> for Error {
             OpError::Walk(WalkError::TooLarge { bytes, max }) => {
                 let text = format!("an object of {bytes} bytes would be made in memory, at most {max} are");
                 Self::new(code::MEMORY_LIMIT, text)
+            }
+            OpError::Store(error @ StoreError::Dropped { seq, floor }) => {
+                let meta = serde_json::json!({ "seq": seq, "floor": floor });
+                Self::new(code::NO_LONGER_KEPT, error.to_string()).with_meta(meta)
             }
             OpError::Quota(text) => Self::new(code::QUOTA_EXCEEDED, text),
             OpError::Request(text) => Self::new(code::INVALID_INPUT, text),

@@ -5,6 +5,12 @@ cairn_protocol::limits! {
 #[set = "--connections-max"]
 #[test_at = "server/tests/connections.rs::one_connection_past_the_ceiling_waits_until_another_ends"]
 pub const CONNECTIONS_MAX: usize = 16_384;
+/// Connections of one client, an IPv4 address or an IPv6 /64; further ones are closed at once. Of trusted proxies, requests
+/// under way for one client that they name; further ones get 429. Three quarters of `--connections-max` where that is less.
+#[set = "--connections-per-address-max"]
+#[test_at = "server/tests/connections.rs::one_address_has_so_many_connections_and_no_more"]
+#[test_at = "server/tests/connections.rs::behind_a_trusted_proxy_each_client_has_so_many_requests_and_no_more"]
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX - CONNECTIONS_MAX / 4;
 /// Descriptors that connections leave for repository files, uploads and the rest.
 #[test_at = "server/src/descriptors.rs::connections_leave_descriptors_for_files"]
 pub const DESCRIPTORS_KEPT: u64 = 3_072;
@@ -218,6 +224,12 @@ pub const PUSH_PACK_BYTES_MAX: u64 = 4 << 30;
 /// What is taken and dropped behind a pack that is too large, so that the client gets to read why.
 #[test_at = "server/src/smart_http/receive_pack.rs::what_is_taken_and_dropped_has_an_end"]
 pub const PUSH_DRAIN_BYTES_MAX: u64 = 1 << 30;
+/// What is taken and dropped of a body that was refused, once the answer is sent, so that the client gets to read it.
+#[test_at = "server/src/linger.rs::what_comes_after_a_refusal_is_dropped_within_bounds"]
+pub const LINGER_BYTES_MAX: u64 = 128 << 20;
+/// How long that is done.
+#[test_at = "server/src/linger.rs::what_comes_after_a_refusal_is_dropped_within_bounds"]
+pub const LINGER_MS_MAX: u64 = 5_000;
 /// Objects in one pushed pack.
 #[test_at = "protocol/tests/pack_hostile.rs::a_count_that_lies_allocates_nothing"]
 pub const PUSH_OBJECTS_MAX: u32 = 20_000_000;

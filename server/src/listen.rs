@@ -25,6 +25,7 @@ use crate::limits::{
     ACCEPT_PAUSE_MS, DRAIN_MS_MAX, FIRST_BYTES, FIRST_BYTES_MS_MAX, HEADER_FIELDS_MAX, HEADER_READ_MS_MAX,
     HTTP1_BUFFER_BYTES_MAX, HTTP2_HEADER_BYTES_MAX, HTTP2_STREAMS_MAX, TLS_HANDSHAKE_MS_MAX,
 };
+use crate::linger::{Linger, Unread};
 use crate::metrics::Metrics;
 use crate::patience::Writes;
 use crate::streams::Streams;
@@ -82,16 +83,22 @@ pub async fn serve(door: Door, edge: Edge, stop: impl Future<Output = ()>) -> bo
                 continue;
             }
         };
+        let Some(seat) = edge.seat(peer.ip()) else {
+            metrics.connections_refused().inc();
+            tracing::debug!(%peer, "a connection too many of one client");
+            continue;
+        };
         // Answers are small or in large writes: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(edge.for_connection(peer));
+        let unread = Unread::default();
+        let service = TowerToHyperService::new(edge.for_connection(peer, unread.clone()));
         let (builder, watcher) = (builder.clone(), graceful.watcher());
         let open = metrics.connection();
         let acceptor = tls.as_ref().map(Tls::acceptor);
         tokio::spawn(async move {
-            let _held = (slot, open);
+            let _held = (slot, seat, open);
             let Some(stream) = shake_hands(stream, acceptor).await else { return };
-            let stream = Writes::new(FirstBytes::new(stream), write_idle);
+            let stream = Writes::new(Linger::new(FirstBytes::new(stream), unread), write_idle);
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%error, "connection ended");

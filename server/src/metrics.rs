@@ -95,6 +95,7 @@ pub struct Metrics {
     in_flight: Gauge,
     work: WorkCounts,
     connections: Gauge,
+    connections_refused: Counter,
     caches: Family<Cached, Counter>,
     repo_commit: Histogram,
     catalog_commit: Histogram,
@@ -110,6 +111,7 @@ struct Maintained {
     packs_in: Counter,
     packs_out: Counter,
     bytes_given_back: Counter,
+    objects_dropped: Counter,
 }
 
 impl Default for Metrics {
@@ -123,6 +125,7 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             work: WorkCounts::default(),
             connections: Gauge::default(),
+            connections_refused: Counter::default(),
             caches: Family::default(),
             repo_commit: seconds(),
             catalog_commit: seconds(),
@@ -139,6 +142,8 @@ pub struct WorkCounts {
     pub working: Gauge<i64, AtomicI64>,
     /// Requests that passed their deadline.
     pub late: Counter<u64, AtomicU64>,
+    /// Requests whose work heard at a read that it is to stop.
+    pub stopped: Counter<u64, AtomicU64>,
 }
 
 /// Lowers a gauge when it is dropped.
@@ -167,6 +172,11 @@ impl Metrics {
     /// An open connection, until what is returned is dropped.
     pub fn connection(&self) -> Held {
         Held::of(&self.connections)
+    }
+
+    /// Connections, and requests behind trusted proxies, of clients that had as many as they may.
+    pub fn connections_refused(&self) -> &Counter {
+        &self.connections_refused
     }
 
     /// The work for requests.
@@ -228,6 +238,7 @@ impl Metrics {
                 counts.packs_out.inc_by(done.rolled.packs_out);
                 let given_back = done.file_bytes_before.saturating_sub(done.file_bytes_after);
                 counts.bytes_given_back.inc_by(given_back);
+                counts.objects_dropped.inc_by(done.dropped.objects);
             }
         }
     }
@@ -250,7 +261,12 @@ impl Metrics {
         let help = "Work of requests on blocking threads, or that waits for one";
         all.register("requests_working", help, self.work.working.clone());
         all.register("requests_late", "Requests that passed their deadline", self.work.late.clone());
+        let help = "Requests whose work stopped early: their deadline had passed or their client had left";
+        all.register("requests_stopped", help, self.work.stopped.clone());
         all.register("connections", "Open connections", self.connections.clone());
+        let help =
+            "Connections, and requests behind trusted proxies, of clients that had as many as they may";
+        all.register("connections_refused", help, self.connections_refused.clone());
         all.register("cache_asks", "Questions to caches", self.caches.clone());
         let help = "Seconds of a commit of a repository file, flush included";
         all.register("repo_commit_seconds", help, self.repo_commit.clone());
@@ -261,7 +277,8 @@ impl Metrics {
             "Seconds from a push's last byte to its report",
             self.push_work.clone(),
         );
-        let Maintained { runs, errors, packs_in, packs_out, bytes_given_back } = &self.maintenance;
+        let Maintained { runs, errors, packs_in, packs_out, bytes_given_back, objects_dropped } =
+            &self.maintenance;
         for (name, help, counter) in [
             ("maintenance_runs", "Repositories that were maintained", runs),
             ("maintenance_errors", "Repositories whose maintenance failed", errors),
@@ -271,6 +288,11 @@ impl Metrics {
                 "maintenance_given_back_bytes",
                 "Bytes that files gave back to the file system",
                 bytes_given_back,
+            ),
+            (
+                "maintenance_dropped_objects",
+                "Objects that were dropped, since no ref named them",
+                objects_dropped,
             ),
         ] {
             all.register(name, help, counter.clone());

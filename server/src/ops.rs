@@ -9,6 +9,7 @@ pub mod commit_text;
 pub mod compare;
 pub mod create;
 pub mod delete;
+pub mod dropping;
 pub mod engine;
 pub mod export;
 pub mod export_files;

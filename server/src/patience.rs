@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use crate::deadline::Clock;
+use crate::linger::Unread;
 
 /// A wait that begins at the first `Pending` and is forgotten at the next progress.
 struct Wait {
@@ -147,6 +148,8 @@ pub struct Upload {
     /// Whether the clock stands for this.
     waits: bool,
     stalled: Stalled,
+    unread: Unread,
+    ended: bool,
 }
 
 /// Why a body was given up, if it was.
@@ -161,14 +164,16 @@ impl Stalled {
 }
 
 impl Upload {
-    /// `idle` is the longest silence; `stalled` is told when the body is given up.
+    /// `idle` is the longest silence; `stalled` is told when the client was too slow, `unread` when the rest is not read.
     pub fn new(
         body: Body,
         (idle, bytes_per_second): (Duration, u64),
         clock: Clock,
         stalled: Stalled,
+        unread: Unread,
     ) -> Self {
-        Self { body, credit: Credit::new(idle, bytes_per_second), clock, waits: false, stalled }
+        let credit = Credit::new(idle, bytes_per_second);
+        Self { body, credit, clock, waits: false, stalled, unread, ended: false }
     }
 }
 
@@ -176,6 +181,9 @@ impl Drop for Upload {
     fn drop(&mut self) {
         if self.waits {
             self.clock.run();
+        }
+        if !self.ended && !http_body::Body::is_end_stream(&self.body) {
+            self.unread.give_up();
         }
     }
 }
@@ -203,6 +211,7 @@ impl http_body::Body for Upload {
         if std::mem::take(&mut self.waits) {
             self.clock.run();
         }
+        self.ended |= frame.is_none();
         let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
         self.credit.came(data.map_or(0, Bytes::len));
         Poll::Ready(frame)

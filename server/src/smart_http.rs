@@ -45,7 +45,7 @@ pub(crate) fn refuse(status: StatusCode, text: impl Into<String>) -> Response {
 }
 
 /// One request too many of somebody who was let in.
-fn too_many(wait_ms: u64) -> Response {
+pub(crate) fn too_many(wait_ms: u64) -> Response {
     let mut answer =
         refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests; Retry-After says when to come back");
     answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1_000).max(1)));

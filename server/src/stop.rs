@@ -6,6 +6,7 @@
 //! by itself, soon; nothing is cut in the middle of a transaction.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,6 +27,28 @@ pub enum Stopped {
     Gone,
 }
 
+/// What is known of the change that a request was to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It was not made, and will not be.
+    No,
+    /// It was begun, or something beside it was changed.
+    Unknown,
+    /// It was made.
+    Yes,
+}
+
+impl Changed {
+    /// The word for it in `errors[0].meta.changed`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Unknown => "unknown",
+            Self::Yes => "yes",
+        }
+    }
+}
+
 /// The word to stop, shared by all who work for one request. The default never says it: work for nobody's request.
 #[derive(Clone, Default)]
 pub struct Stop(Option<Arc<Flag>>);
@@ -34,6 +57,9 @@ struct Flag {
     said: OnceLock<Stopped>,
     saying: Notify,
     counts: WorkCounts,
+    was_heard: AtomicBool,
+    /// A `Changed`; it only grows, except that an entry that is refused before it is begun was none.
+    changed: AtomicU8,
 }
 
 tokio::task_local! {
@@ -53,6 +79,8 @@ impl Stop {
             said: OnceLock::new(),
             saying: Notify::new(),
             counts: metrics.work().clone(),
+            was_heard: AtomicBool::new(false),
+            changed: AtomicU8::new(Changed::No as u8),
         })))
     }
 
@@ -78,6 +106,39 @@ impl Stop {
         self.0.as_ref()?.said.get().copied()
     }
 
+    /// What is known of the request's change.
+    pub fn changed(&self) -> Changed {
+        match self.0.as_ref().map(|flag| flag.changed.load(Ordering::SeqCst)) {
+            None | Some(0) => Changed::No,
+            Some(1) => Changed::Unknown,
+            Some(_) => Changed::Yes,
+        }
+    }
+
+    /// Something that may be the request's change is written now.
+    pub fn writes(&self) {
+        if let Some(flag) = &self.0 {
+            flag.changed.fetch_max(Changed::Unknown as u8, Ordering::SeqCst);
+        }
+    }
+
+    /// An entry is made now, unless the word was said before. So whoever said it and then finds nothing begun knows that
+    /// nothing will be: the mark is set before the word is looked for.
+    pub fn begin_entry(&self) -> Result<(), Stopped> {
+        let Some(flag) = &self.0 else { return Ok(()) };
+        let before = flag.changed.fetch_max(Changed::Unknown as u8, Ordering::SeqCst);
+        let Some(why) = self.said() else { return Ok(()) };
+        flag.changed.store(before, Ordering::SeqCst);
+        Err(why)
+    }
+
+    /// The entry is there.
+    pub fn made_entry(&self) {
+        if let Some(flag) = &self.0 {
+            flag.changed.fetch_max(Changed::Yes as u8, Ordering::SeqCst);
+        }
+    }
+
     /// For waits: ends once it is said.
     pub async fn heard(&self) -> Stopped {
         let Some(flag) = &self.0 else { return std::future::pending().await };
@@ -96,7 +157,13 @@ impl Stop {
 
     /// For loops: an error once it was said.
     pub fn check(&self) -> Result<(), Stopped> {
-        self.said().map_or(Ok(()), Err)
+        let Some(why) = self.said() else { return Ok(()) };
+        if let Some(flag) = &self.0
+            && !flag.was_heard.swap(true, Ordering::Relaxed)
+        {
+            flag.counts.stopped.inc();
+        }
+        Err(why)
     }
 
     /// Makes this the one of all that `future` does.
@@ -133,7 +200,7 @@ impl Drop for Gone {
 mod tests {
     use std::time::Duration;
 
-    use super::{Gone, Stop, Stopped, spawn};
+    use super::{Changed, Gone, Stop, Stopped, spawn};
     use crate::metrics::Metrics;
 
     #[tokio::test]
@@ -159,6 +226,9 @@ mod tests {
         let said = work.await.expect("no panic");
         assert_eq!(said, Some(Stopped::Deadline(Duration::from_millis(7))), "the first word counts");
         assert_eq!(metrics.work().late.get(), 1);
+        assert_eq!(metrics.work().stopped.get(), 1, "it was heard, once");
+        assert_eq!(stop.check(), Err(Stopped::Deadline(Duration::from_millis(7))));
+        assert_eq!(metrics.work().stopped.get(), 1);
         assert_eq!(metrics.work().working.get(), 0);
     }
 
@@ -173,6 +243,26 @@ mod tests {
         stop.say(Stopped::Gone);
         assert_eq!(waits.await.expect("no panic"), Stopped::Gone, "said while somebody waited");
         assert_eq!(stop.heard().await, Stopped::Gone, "said before");
+    }
+
+    #[test]
+    fn what_is_known_of_a_change_follows_its_entry() {
+        let stop = Stop::new(&Metrics::default());
+        assert_eq!(stop.changed(), Changed::No);
+        stop.begin_entry().expect("nothing was said");
+        assert_eq!(stop.changed(), Changed::Unknown, "under way");
+        stop.made_entry();
+        stop.writes();
+        assert_eq!(stop.changed(), Changed::Yes, "what is written beside it takes nothing back");
+
+        let late = Stop::new(&Metrics::default());
+        late.say(Stopped::Gone);
+        assert_eq!(late.begin_entry(), Err(Stopped::Gone));
+        assert_eq!(late.changed(), Changed::No, "and it will stay so");
+        late.writes();
+        assert_eq!(late.begin_entry(), Err(Stopped::Gone));
+        assert_eq!(late.changed(), Changed::Unknown, "something else was written");
+        assert_eq!(Stop::default().begin_entry(), Ok(()), "work for nobody's request");
     }
 
     #[test]

@@ -46,6 +46,14 @@ pub enum StoreError {
         /// The repository.
         repo: RepoId,
     },
+    /// A moment was asked for of which something was dropped since.
+    #[error("entry {seq} can no longer be read: what no ref named from entry {floor} on was dropped")]
+    Dropped {
+        /// The entry that was asked for.
+        seq: u64,
+        /// The first entry as of which everything is there.
+        floor: u64,
+    },
     /// Stored bytes contradict each other.
     #[error("corrupt: {0}")]
     Corrupt(String),

@@ -196,6 +196,32 @@ async fn a_crash_at_every_step_of_giving_space_back() {
     every_step("giving space back", ready, work).await;
 }
 
+/// A repository with commits that no ref names any more, and what maintenance does of it: all is dropped at once, or nothing,
+/// and the packs are rolled without it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_crash_at_every_step_of_dropping_what_no_ref_names() {
+    let ready = async || {
+        let mut history = History::keeping(SEED, Some(0));
+        for op in
+            [&[Op::Create][..], &[Op::Commit; 6], &[Op::LargeCommit], &[Op::SetRef; 3], &[Op::DeleteRef; 2]]
+                .concat()
+        {
+            assert!(history.act(op).await, "a healthy disk");
+        }
+        history
+    };
+    let dropped = async |history: &mut History| {
+        let name = history.truth.repos.keys().next().cloned().unwrap_or_default();
+        let done = history.server.maintain("t", &name).await;
+        (done.status == 200).then(|| done.result()["dropped_objects"].as_u64().unwrap_or(0))
+    };
+    assert!(
+        dropped(&mut ready().await).await.is_some_and(|objects| objects > 3),
+        "there is something to drop"
+    );
+    every_step("dropping", ready, async |history| dropped(history).await.is_some()).await;
+}
+
 /// So many objects that the pack they are rolled into has an index of its own, and the rows of their ids go.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_crash_at_every_step_of_rolling_packs_into_one_with_an_index() {

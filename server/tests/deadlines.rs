@@ -7,7 +7,6 @@ mod support;
 mod long;
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -17,18 +16,22 @@ use cairn_protocol::object::HashAlgo;
 use cairn_protocol::source::ObjectSource;
 use cairn_server::config::{Config, Patience};
 use cairn_server::metrics::Metrics;
+use cairn_server::names::Name;
 use cairn_server::ops::OpError;
 use cairn_server::ops::push::{By, push};
 use cairn_server::ops::spool::Spool;
-use cairn_server::stop::{Stop, Stopped};
+use cairn_server::stop::{Changed, Stop, Stopped};
 use cairn_server::store::StoreError;
 use cairn_server::store::repo::EntryKind;
 use http_body_util::BodyExt;
+use serde_json::Value;
 use support::{API_TOKEN, BASE, Server};
 use tower_service::Service;
 
 /// Commits of which nobody walks all in a millisecond.
 const COMMITS: u32 = 5_000;
+/// Files of an archive that takes far longer than its head.
+const FILES: u32 = 5_000;
 
 fn hasty() -> Server {
     let patience = Patience { rest_deadline_ms: 1, git_deadline_ms: 1, ..Patience::default() };
@@ -120,27 +123,99 @@ async fn a_push_past_its_deadline_is_told_so_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_past_its_deadline_breaks_off_and_its_work_stops() {
-    let server = hasty();
+async fn a_change_past_its_deadline_says_whether_it_was_made() {
+    // Time is up as soon as anything is waited for, so that whoever looks at a file is told to stop.
+    let patience = Patience { rest_deadline_ms: 0, ..Patience::default() };
+    let server = Server::with(|config| Config { patience, ..config });
     server.repo("a", "b").await;
-    // The head of an answer within a millisecond is a matter of luck; what follows is not read in one.
-    long::place(&server, "a", "b", COMMITS).await;
+    let row = server.app.catalog.resolve("a", "b").await.expect("an answer").expect("a repository");
+    let repo = server.app.files.repo(row.object_format, &row.pins).expect("a repository");
+    let body = r#"{"message":"m","changes":[{"path":"x","content":""}]}"#;
+    let answer = server.post("/namespaces/a/repos/b/commits", body).await;
+    assert_eq!(answer.error(), (504, 10_408, ""), "{}", answer.body);
+    let error = &answer.body["errors"][0];
+    assert_eq!(error["meta"]["changed"], "no", "{error}");
+    assert!(error["message"].as_str().unwrap_or_default().ends_with("; nothing was changed"), "{error}");
+    rest(&server).await;
+    assert_eq!(repo.snapshot(None).expect("a snapshot").seq(), 0);
+    let read = server.get("/namespaces/a/repos/b/log").await;
+    assert_eq!((read.status, &read.body["errors"][0]["meta"]), (504, &Value::Null), "a read changes nothing");
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_change_is_what_the_stores_were_asked_to_do() {
+    let server = Server::new();
+    server.repo("a", "b").await;
+    let known = |stop: &Stop| stop.changed();
+    let stop = Stop::new(&Metrics::default());
+    let made = stop.clone().around(async { server.append("a", "b", 1).await });
+    made.await;
+    assert_eq!(known(&stop), Changed::Yes, "an entry");
+    let stop = Stop::new(&Metrics::default());
+    stop.clone().around(async { server.app.catalog.resolve("a", "b").await }).await.expect("an answer");
+    assert_eq!(known(&stop), Changed::No, "a look at the catalog");
+    let stop = Stop::new(&Metrics::default());
+    stop.clone()
+        .around(async { server.app.catalog.create_namespace(Name::new("n").expect("a name"), 0).await })
+        .await
+        .expect("made");
+    assert_eq!(known(&stop), Changed::Unknown, "a change of the catalog, which may not be all of it");
+}
+
+/// How many requests' work has heard that it is to stop.
+fn stopped_works(server: &Server) -> u64 {
+    server.app.metrics.work().stopped.get()
+}
+
+/// Whether the archive broke off behind a head that was in time. What has the mark of an end must be whole.
+async fn breaks_off(server: &Server, whole_bytes: usize) -> bool {
     let request = Request::builder()
         .uri(format!("{BASE}/namespaces/a/repos/b/archive/main.tar"))
         .header("authorization", format!("Bearer {API_TOKEN}"))
         .body(Body::empty())
         .expect("a request");
     let response = server.edge.clone().call(request).await.expect("edges do not fail");
-    if response.status() == 200 {
-        // All of it was made in time, or the body ends with an error: never does a cut archive look whole.
-        let collected = response.into_body().collect().await;
-        if let Ok(body) = collected {
-            assert!(body.to_bytes().ends_with(&[0; 1_024]), "an archive that ends ends with its mark");
+    let status = response.status().as_u16();
+    let was_in_time = server.app.metrics.work().late.get() == 0;
+    let body = response.into_body().collect().await;
+    match (status, body) {
+        (504, _) => false,
+        (200, Err(_)) => was_in_time,
+        (200, Ok(body)) => {
+            assert_eq!(body.to_bytes().len(), whole_bytes, "never does a cut archive look whole");
+            false
         }
-    } else {
-        assert_eq!(response.status(), 504);
+        (other, body) => panic!("{other} {body:?}"),
     }
-    rest(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_past_its_deadline_breaks_off_and_its_work_stops() {
+    let mut server = Server::new();
+    server.repo("a", "b").await;
+    long::place_files(&server, "a", "b", FILES).await;
+    let whole_bytes = {
+        let path = format!("{BASE}/namespaces/a/repos/b/archive/main.tar");
+        let request = Request::builder().uri(path).header("authorization", format!("Bearer {API_TOKEN}"));
+        let request = request.body(Body::empty()).expect("a request");
+        let response = server.edge.clone().call(request).await.expect("edges do not fail");
+        assert_eq!(response.status(), 200);
+        response.into_body().collect().await.expect("a body").to_bytes().len()
+    };
+    assert!(whole_bytes > FILES as usize * 1_024, "{whole_bytes} bytes");
+    // Time must be up between the head and the end; how long those take is the machine's affair, so all times are tried.
+    let end = Instant::now() + Duration::from_secs(60);
+    for rest_deadline_ms in (0..8).map(|power| 1 << power).cycle() {
+        let patience = Patience { rest_deadline_ms, ..Patience::default() };
+        server = server.again(|config| Config { patience, ..config });
+        if breaks_off(&server, whole_bytes).await {
+            rest(&server).await;
+            assert!(stopped_works(&server) > 0, "the work heard that it is to stop");
+            return;
+        }
+        rest(&server).await;
+        assert!(Instant::now() < end, "no archive broke off");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,9 +223,11 @@ async fn a_read_whose_client_went_away_stops() {
     let server = Server::new();
     server.repo("a", "b").await;
     long::place(&server, "a", "b", COMMITS).await;
-    let mut edge = server.edge.clone();
-    {
-        let mut answer = pin!(edge.call(walk_request()));
+    // Where the walk is over before its client goes, another is begun.
+    let end = Instant::now() + Duration::from_secs(60);
+    while stopped_works(&server) == 0 {
+        assert!(Instant::now() < end, "no walk stopped when its client went away");
+        let mut answer = Box::pin(server.edge.clone().call(walk_request()));
         // Until a thread is at it; then the future is dropped, as it is when the connection ends.
         poll_fn(|cx| {
             let polled: Poll<Result<Response<Body>, _>> = answer.as_mut().poll(cx);
@@ -159,8 +236,9 @@ async fn a_read_whose_client_went_away_stops() {
             if works { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+        drop(answer);
+        rest(&server).await;
     }
-    rest(&server).await;
 }
 
 /// What was opened for a request that is to end.

@@ -71,6 +71,78 @@ async fn a_failed_folder_sync_fails_the_creation_of_a_file() {
     one_fault_and_on(Call::SyncFolder, Harm::Error, &[Op::Create], Op::Commit).await;
 }
 
+/// A drop of which it is not known whether it was done is settled before anybody reads: nobody builds upon what is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_failed_sync_or_write_while_something_is_dropped_leaves_it_done_or_not() {
+    for (call, harm) in [(Call::Sync, Harm::Error), (Call::Write, Harm::Error), (Call::Write, Harm::Short)] {
+        let mut hit = 0;
+        for n in 1..=PLACES {
+            let mut history = History::keeping(7, Some(0));
+            for op in [&[Op::Create][..], &[Op::Commit; 6], &[Op::SetRef; 3], &[Op::DeleteRef; 2]].concat() {
+                assert!(history.act(op).await, "a healthy disk");
+            }
+            history.harm(vec![Fault::new(Some(call), When::Nth(n), harm)]);
+            history.act(Op::Maintain).await;
+            let was_hit = history.disk.harmed() > 0;
+            history.harm(Vec::new());
+            history.judge().await;
+            history.act(Op::SetRef).await;
+            history.act(Op::Commit).await;
+            assert!(history.act(Op::Commit).await, "{call:?} {n}: the server takes up its work again");
+            history.crash(Loss::All);
+            history.judge().await;
+            hit += u64::from(was_hit);
+            if !was_hit {
+                break;
+            }
+        }
+        assert!(hit > 0, "something must fail");
+    }
+}
+
+/// What is named while it is not known whether it was dropped is named for good, or refused: both by one answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn nobody_sees_what_a_drop_in_doubt_may_have_taken() {
+    let (mut hit, mut refused) = (0, 0);
+    for n in 1..=PLACES {
+        let mut history = History::keeping(7, Some(0));
+        for op in [&[Op::Create][..], &[Op::Commit; 6], &[Op::SetRef; 3], &[Op::DeleteRef; 2]].concat() {
+            assert!(history.act(op).await, "a healthy disk");
+        }
+        let name = history.truth.repos.keys().next().cloned().expect("a repository");
+        let ids: Vec<String> = history.truth.files.keys().cloned().collect();
+        history.harm(vec![Fault::new(Some(Call::Sync), When::Nth(n), Harm::Error)]);
+        history.act(Op::Maintain).await;
+        let was_hit = history.disk.harmed() > 0;
+        history.harm(Vec::new());
+        let repo = format!("/namespaces/t/repos/{name}");
+        let mut named = Vec::new();
+        for (nth, id) in ids.iter().enumerate() {
+            let oid = serde_json::json!({ "oid": id, "force": true }).to_string();
+            let put = history.server.ask("PUT", &format!("{repo}/refs/heads/again-{nth}"), &oid).await;
+            assert!(matches!(put.status, 200 | 400), "{n}: {}", put.body);
+            named.extend((put.status == 200).then_some(id));
+        }
+        refused += ids.len() - named.len();
+        history.crash(Loss::All);
+        for id in named {
+            let read = history.server.get(&format!("{repo}/commit/{id}")).await;
+            assert_eq!(read.status, 200, "{n}: {}", read.body);
+        }
+        let app = &history.server.app;
+        let check = |row: &cairn_server::store::catalog::RepoRow| {
+            Ok(cairn_server::store::repo::fsck::fsck(&app.files, row.object_format, &row.pins))
+        };
+        let report = cairn_server::store::maintain::fsck_all(&app.catalog, check).await.expect("it is read");
+        assert!(report.findings.is_empty(), "{n}: {:#?}", report.findings);
+        hit += u64::from(was_hit);
+        if !was_hit {
+            break;
+        }
+    }
+    assert!(hit > 0 && refused > 0, "{hit} syncs failed, {refused} commits were gone");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_slow_disk_and_a_busy_one_are_waited_for() {
     let mut history = begun(TWO_COMMITS).await;

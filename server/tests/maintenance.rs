@@ -12,7 +12,7 @@ use cairn_conformance::pack::{DELIM, FLUSH, pkt, pkt_lines};
 use cairn_protocol::object::HashAlgo;
 use cairn_protocol::pack::{IndexOptions, LinksOnly, NothingKnown, scan};
 use cairn_server::jobs::maintenance::{Looked, look};
-use cairn_server::limits::MAINTAIN_QUIET_MS;
+use cairn_server::limits::{MAINTAIN_QUIET_MS, MAINTAIN_RETRY_MS};
 use cairn_server::store::Files;
 use cairn_server::store::repo::Repo;
 use cairn_server::store::repo::fsck::fsck;
@@ -109,6 +109,36 @@ async fn a_quiet_repository_is_maintained_once_for_each_time_that_it_was_pushed_
     commit(&server, "x", 9, 100).await;
     pass(&server, MAINTAIN_QUIET_MS);
     assert_eq!(look(&server.app).await, Looked { repos: 1, failed: 0 });
+    assert_sound(&server, "x").await;
+}
+
+#[tokio::test]
+async fn what_failed_is_tried_again_without_a_push() {
+    let server = Server::new();
+    server.repo("t", "x").await;
+    for nth in 0..3 {
+        commit(&server, "x", nth, 100).await;
+    }
+    let row = server.app.catalog.resolve("t", "x").await.expect("an answer").expect("a repository");
+    let (id, server) = (row.id.to_string(), server.restart());
+    let file = server.folder.path().join(format!("repos/{}/{}/{id}.sqlite", &id[..2], &id[2..4]));
+    let aside = file.with_extension("aside");
+    std::fs::rename(&file, &aside).expect("it is moved");
+    std::fs::write(&file, "no database at all").expect("written");
+    pass(&server, MAINTAIN_QUIET_MS);
+    assert_eq!(look(&server.app).await, Looked { repos: 1, failed: 1 });
+    assert_eq!(look(&server.app).await, Looked::default(), "not again and again");
+    let pause = MAINTAIN_RETRY_MS.unsigned_abs();
+    pass(&server, pause);
+    assert_eq!(look(&server.app).await, Looked { repos: 1, failed: 1 }, "it fails again");
+    std::fs::rename(&aside, &file).expect("it is put back");
+    pass(&server, 2 * pause - 1);
+    assert_eq!(look(&server.app).await, Looked::default(), "the second pause is twice as long");
+    pass(&server, 1);
+    assert_eq!(look(&server.app).await, Looked { repos: 1, failed: 0 });
+    assert_eq!(repo(&server, "x").await.loose_packs().expect("a file"), 0);
+    pass(&server, 100 * pause);
+    assert_eq!(look(&server.app).await, Looked::default(), "it is done");
     assert_sound(&server, "x").await;
 }
 

@@ -20,8 +20,8 @@ use world::{Random, World};
 const STEPS: usize = 60;
 
 /// How many steps went well, and what was wrong behind them.
-async fn run(history: &[u64]) -> Result<(), (usize, String)> {
-    let mut world = World::new();
+async fn run(history: &[u64], drops: bool) -> Result<(), (usize, String)> {
+    let mut world = World::new(drops);
     let mut trace = Vec::new();
     for (at, seed) in history.iter().enumerate() {
         let failed = |why: String, trace: &[String]| Err((at, format!("{}\n{why}", trace.join(", "))));
@@ -50,9 +50,9 @@ fn history(seed: u64) -> Vec<u64> {
 }
 
 /// Leaves out every step without which the history still fails.
-async fn shortest(mut history: Vec<u64>) -> (Vec<u64>, String) {
+async fn shortest(mut history: Vec<u64>, drops: bool) -> (Vec<u64>, String) {
     let mut why = String::new();
-    if let Err((last, first)) = run(&history).await {
+    if let Err((last, first)) = run(&history, drops).await {
         history.truncate(last + 1);
         why = first;
     }
@@ -62,7 +62,7 @@ async fn shortest(mut history: Vec<u64>) -> (Vec<u64>, String) {
         }
         let mut shorter = history.clone();
         shorter.remove(at);
-        if let Err((last, still)) = run(&shorter).await {
+        if let Err((last, still)) = run(&shorter, drops).await {
             shorter.truncate(last + 1);
             (history, why) = (shorter, still);
         }
@@ -70,9 +70,9 @@ async fn shortest(mut history: Vec<u64>) -> (Vec<u64>, String) {
     (history, why)
 }
 
-async fn holds(seed: u64) {
-    if run(&history(seed)).await.is_err() {
-        let (steps, why) = shortest(history(seed)).await;
+async fn holds(seed: u64, drops: bool) {
+    if run(&history(seed), drops).await.is_err() {
+        let (steps, why) = shortest(history(seed), drops).await;
         panic!("seed {seed}, cut down to {steps:?}: {why}");
     }
 }
@@ -80,14 +80,22 @@ async fn holds(seed: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn random_histories_show_what_the_model_shows() {
     for seed in 1..=3 {
-        holds(seed).await;
+        holds(seed, false).await;
+    }
+}
+
+/// What no ref names goes whenever a repository is maintained; moments before are refused, and everything else is as ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn random_histories_with_drops_show_what_the_model_shows() {
+    for seed in 11..=14 {
+        holds(seed, true).await;
     }
 }
 
 /// The judge must see a server that is wrong: here it is the model that forgets a ref, an entry or an object.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_difference_of_any_kind_is_seen() {
-    let mut world = World::new();
+    let mut world = World::new(false);
     for seed in history(1) {
         steps::step(&mut world, seed).await.expect("a step").1.expect("no difference");
     }
@@ -119,7 +127,7 @@ async fn many_random_histories_show_what_the_model_shows() {
     let (first, seconds) = (number("CAIRN_MODEL_SEED", 1_000), number("CAIRN_MODEL_SECONDS", 60));
     let (start, mut seed) = (Instant::now(), first);
     while start.elapsed() < Duration::from_secs(seconds) {
-        holds(seed).await;
+        holds(seed, seed % 2 == 1).await;
         seed += 1;
     }
     println!("{} histories of {STEPS} steps in {:?}", seed - first, start.elapsed());

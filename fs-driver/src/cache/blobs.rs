@@ -206,17 +206,18 @@ impl Blobs {
                 for file in entries(&folder)? {
                     let Ok(meta) = fs::symlink_metadata(&file) else { continue };
                     let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                    let is_stage =
-                        file.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"tmp_"));
-                    if is_stage {
+                    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+                    let Some(id) = ObjectId::from_hex(algo, name) else {
                         sweep(&file, used);
                         continue;
-                    }
-                    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
-                    ObjectId::from_hex(algo, name).iter().for_each(&mut *each);
+                    };
+                    each(&id);
                     done.kept += 1;
                     done.kept_bytes += meta.len();
-                    files.push((used, meta.len(), file));
+                    // There may be millions: ids take less than paths, and a mere look needs none.
+                    if bytes_max < u64::MAX {
+                        files.push((used, meta.len(), id));
+                    }
                 }
             }
         }
@@ -227,10 +228,11 @@ impl Blobs {
         self.recent.clear();
         files.sort_unstable();
         let aim = bytes_max / 100 * CACHE_KEPT_PERCENT;
-        for (_, bytes, path) in files {
+        for (_, bytes, id) in files {
             if done.kept_bytes <= aim {
                 break;
             }
+            let path = self.path(&id);
             let Ok(file) = File::open(&path) else { continue };
             if file.try_lock().is_err() || fs::remove_file(&path).is_err() {
                 continue; // in use, or gone already

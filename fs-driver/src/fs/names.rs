@@ -50,7 +50,7 @@ impl Fs {
         let ino = state.child(parent, name)?;
         let attr = self.attr(&mut state, ino);
         match &attr {
-            Ok(_) => state.live.entry(ino).or_default().lookups += 1,
+            Ok(_) => state.refer(ino),
             Err(_) => state.evict(ino),
         }
         attr
@@ -61,7 +61,7 @@ impl Fs {
         let mut state = self.lock();
         let ino = state.child(parent, name)?;
         let attr = self.attr_with_any_size(&mut state, ino)?;
-        state.live.entry(ino).or_default().lookups += 1;
+        state.refer(ino);
         Ok(attr)
     }
 
@@ -69,7 +69,7 @@ impl Fs {
     pub fn forget(&self, ino: Ino, count: u64) {
         let mut state = self.lock();
         if let Some(live) = state.live.get_mut(&ino) {
-            live.lookups = live.lookups.saturating_sub(count);
+            live.unrefer(count);
         }
         state.evict(ino);
         self.reap(state);
@@ -108,7 +108,7 @@ impl Fs {
             return Err(error);
         }
         state.record_name(parent, name, false);
-        state.live.entry(ino).or_default().lookups += 1;
+        state.refer(ino);
         self.attr(&mut state, ino)
     }
 
@@ -132,7 +132,7 @@ impl Fs {
         ops.push(Op::Link { parent, name: name.into(), ino, at: Some(at) });
         state.commit(&ops)?;
         state.record_name(parent, name, false);
-        state.live.entry(ino).or_default().lookups += 1;
+        state.refer(ino);
         self.attr(&mut state, ino)
     }
 

@@ -15,33 +15,13 @@ use siphasher::sip::SipHasher13;
 use super::changes::ChangeLog;
 use super::data::Handle;
 use super::lately::Lately;
+use super::live::{BaseAt, Live, give_back_room};
 use super::{DotGit, Options, Res, stamp};
 use crate::limits::{CACHE_TOUCH_AFTER, DOOMED_BYTES_MAX, DOOMED_FILES_MAX, FOLD_WAITING_MAX};
 use crate::limits::{NAME_BYTES_MAX, UPPERS_OPEN_MAX};
 use crate::overlay::journal::Journal;
-use crate::overlay::{DOTGIT, Facts, Ino, Kind, LOCAL_FIRST, Name, Op, Overlay, ROOT, Slot, Stamp};
+use crate::overlay::{DOTGIT, Facts, Ino, Kind, LOCAL_FIRST, Op, Overlay, ROOT, Slot, Stamp};
 use crate::tree::{Entry, EntryKind, Trees};
-
-/// Where an unchanged inode stands in the base.
-pub(super) struct BaseAt {
-    pub parent: Ino,
-    pub name: Name,
-    pub kind: EntryKind,
-    pub id: ObjectId,
-}
-
-/// What is known of an inode besides its record, while someone refers to it.
-#[derive(Default)]
-pub(super) struct Live {
-    /// References of the kernel.
-    pub lookups: u64,
-    /// Unchanged inodes below it that are known.
-    kids: u32,
-    /// Set while it has no record of its own.
-    pub base: Option<BaseAt>,
-    /// Set while it is open.
-    pub open: Option<Box<Open>>,
-}
 
 /// An inode's open files.
 #[derive(Default)]
@@ -59,6 +39,10 @@ pub(super) struct State {
     pub journal: Journal,
     pub trees: Arc<Trees>,
     pub live: HashMap<Ino, Live>,
+    /// Those of them that have no record.
+    unchanged: u64,
+    /// How many there were at most since their room was given back.
+    live_most: usize,
     pub handles: HashMap<u64, Arc<Handle>>,
     pub changes: ChangeLog,
     /// Being copied into the state directory.
@@ -133,6 +117,8 @@ impl State {
             journal,
             trees: Arc::new(trees),
             live: HashMap::new(),
+            unchanged: 0,
+            live_most: 0,
             handles: HashMap::new(),
             changes: ChangeLog::take(dir)?,
             copying: HashSet::new(),
@@ -150,8 +136,12 @@ impl State {
     }
 
     pub(super) fn inode_count(&self) -> u64 {
-        let without_record = self.live.keys().filter(|ino| !self.overlay.inodes.contains_key(ino));
-        (self.overlay.inodes.len() + without_record.count()) as u64
+        self.overlay.inodes.len() as u64 + self.unchanged
+    }
+
+    /// The kernel refers to an inode once more.
+    pub(super) fn refer(&mut self, ino: Ino) {
+        self.live.entry(ino).or_default().refer();
     }
 
     pub(super) fn next_ino(&mut self) -> Ino {
@@ -182,7 +172,7 @@ impl State {
             return Ok(facts(&self.options, self.commit_time(), kind, mode));
         }
         let base = self.live.get(&ino).and_then(|live| live.base.as_ref()).ok_or(Errno::STALE)?;
-        Ok(self.base_facts(base.kind, base.id))
+        Ok(self.base_facts(base.kind(), base.id()))
     }
 
     pub(super) fn base_facts(&self, kind: EntryKind, id: ObjectId) -> Facts {
@@ -235,7 +225,7 @@ impl State {
         let mut ino = self.base_ino(parent, entry.name);
         loop {
             match self.live.get(&ino) {
-                Some(Live { base: Some(at), .. }) if at.parent == parent && *at.name == *entry.name => {
+                Some(Live { base: Some(at), .. }) if at.parent() == parent && at.name() == entry.name => {
                     return ino;
                 }
                 None if !self.overlay.inodes.contains_key(&ino) => break,
@@ -243,8 +233,8 @@ impl State {
                 _ => ino += 1,
             }
         }
-        let base = BaseAt { parent, name: entry.name.into(), kind: entry.kind, id: entry.id };
-        self.live.insert(ino, Live { base: Some(base), ..Live::default() });
+        self.live.insert(ino, Live::unchanged(BaseAt::new(parent, entry)));
+        self.unchanged += 1;
         self.live.entry(parent).or_default().kids += 1;
         ino
     }
@@ -256,9 +246,9 @@ impl State {
             return Ok(());
         }
         let base = self.live.get(&ino).and_then(|live| live.base.as_ref()).ok_or(Errno::STALE)?;
-        self.make_explicit(base.parent, ops)?;
-        ops.push(Op::Put(ino, self.base_facts(base.kind, base.id)));
-        ops.push(Op::Link { parent: base.parent, name: base.name.clone(), ino, at: None });
+        self.make_explicit(base.parent(), ops)?;
+        ops.push(Op::Put(ino, self.base_facts(base.kind(), base.id())));
+        ops.push(Op::Link { parent: base.parent(), name: base.name().into(), ino, at: None });
         Ok(())
     }
 
@@ -299,7 +289,8 @@ impl State {
 
     fn forget_base(&mut self, ino: Ino) {
         if let Some(base) = self.live.get_mut(&ino).and_then(|live| live.base.take()) {
-            self.drop_kid(base.parent);
+            self.unchanged -= 1;
+            self.drop_kid(base.parent());
         }
     }
 
@@ -312,11 +303,11 @@ impl State {
 
     /// Drops what is known of an inode once nobody refers to it, and its content where it has no name.
     pub(super) fn evict(&mut self, ino: Ino) {
-        let in_use = |live: &Live| live.lookups > 0 || live.kids > 0 || live.open.is_some();
-        if ino == ROOT || self.live.get(&ino).is_some_and(in_use) {
+        if ino == ROOT || self.live.get(&ino).is_some_and(Live::is_used) {
             return;
         }
         let base = self.live.remove(&ino).and_then(|live| live.base);
+        give_back_room(&mut self.live, &mut self.live_most);
         if self.overlay.inodes.get(&ino).is_some_and(|inode| inode.links.is_empty()) {
             let gone = self.overlay.inodes.remove(&ino);
             if gone.is_some_and(|inode| inode.facts.kind == Kind::Upper) {
@@ -328,7 +319,8 @@ impl State {
             }
         }
         if let Some(base) = base {
-            self.drop_kid(base.parent);
+            self.unchanged -= 1;
+            self.drop_kid(base.parent());
         }
     }
 
@@ -369,7 +361,7 @@ impl State {
             return Some((*parent, name));
         }
         let base = self.live.get(&ino)?.base.as_ref()?;
-        Some((base.parent, &base.name))
+        Some((base.parent(), base.name()))
     }
 
     /// The path of an inode from the root; empty for the root, `None` for what has no name any more.
@@ -413,8 +405,9 @@ impl State {
     }
 
     pub(super) fn record_open_for_write(&mut self) {
-        let written = self.live.iter().filter(|(_, live)| live.open.as_ref().is_some_and(|o| o.writers > 0));
-        let written: Vec<Ino> = written.map(|(ino, _)| *ino).collect();
+        // Not by inodes: each `git status` would walk a million of them.
+        let written = self.handles.values().filter(|handle| handle.write);
+        let written: HashSet<Ino> = written.map(|handle| handle.ino).collect();
         written.into_iter().for_each(|ino| self.record(ino));
     }
 }

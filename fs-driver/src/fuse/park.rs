@@ -83,3 +83,34 @@ fn watch(lot: &Weak<Lot>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::{Lot, PARKED_REQUESTS_MAX};
+
+    #[test]
+    fn so_many_requests_wait_and_one_more_is_answered_at_once() {
+        let lot = Lot::new(Duration::from_secs(3_600)).expect("a thread");
+        let (told, tells) = channel();
+        let park = || {
+            let told = told.clone();
+            lot.park(Box::new(move |how| {
+                told.send(how.map_err(|error| error.kind())).expect("somebody listens")
+            }))
+        };
+        let first = park();
+        let others: Vec<_> = (1..PARKED_REQUESTS_MAX).map(|_| park()).collect();
+        assert!(tells.try_recv().is_err(), "all wait");
+        park();
+        assert_eq!(tells.try_recv(), Ok(Err(ErrorKind::Other)), "one past it");
+        first.end(Ok(()));
+        assert_eq!(tells.try_recv(), Ok(Ok(())));
+        let again = park();
+        assert!(tells.try_recv().is_err(), "its place is free again");
+        drop((others, again));
+    }
+}

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 
-use cairn_protocol::object::{Collision, Hasher, ObjectId};
+use cairn_protocol::object::{Collision, HashAlgo, Hasher, ObjectId};
 use cairn_protocol::pack::IndexedPack;
 
 /// Offsets from here on go to the table of 64-bit offsets.
@@ -59,13 +59,18 @@ pub(crate) fn finished(hasher: Hasher) -> io::Result<ObjectId> {
         .map_err(|Collision| io::Error::new(io::ErrorKind::InvalidData, "a SHA-1 collision attack"))
 }
 
-struct Hashed<W> {
-    hasher: Hasher,
-    out: W,
+/// Writes and hashes.
+pub(super) struct Hashed<W> {
+    pub hasher: Hasher,
+    pub out: W,
 }
 
 impl<W: Write> Hashed<W> {
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn new(algo: HashAlgo, out: W) -> Self {
+        Self { hasher: Hasher::new(algo), out }
+    }
+
+    pub fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hasher.update(bytes);
         self.out.write_all(bytes)
     }

@@ -164,9 +164,15 @@ fn config(plan: &Plan<'_>) -> io::Result<String> {
     Ok(text)
 }
 
-/// Writes the index, unless there is one.
-pub fn write_index(gitdir: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_whole(&gitdir.join("index"), bytes)
+/// Puts an index there, as `write` writes it.
+pub fn write_index(gitdir: &Path, write: &dyn Fn(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
+    let file = tempfile::Builder::new().prefix("tmp_").tempfile_in(gitdir)?;
+    let mut out = io::BufWriter::new(file);
+    write(&mut out)?;
+    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.as_file().sync_data()?;
+    file.persist(gitdir.join("index")).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// Adds refs of the remote that the git dir does not have. git itself does it, since others may write refs meanwhile.

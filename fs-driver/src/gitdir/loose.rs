@@ -25,39 +25,45 @@ const STREAM_TAIL_BYTES: u64 = 4;
 const ADLER_MODULUS: u32 = 65_521;
 const ADLER_RUN: usize = 5_552;
 
-/// Blobs in the order of their names, each with a place in the listing where it stands.
+/// Blobs in the order of their names, each as a place in the listing where it stands.
 pub struct Names {
     listing: std::sync::Arc<Listing>,
-    sorted: Vec<(ObjectId, u32)>,
+    sorted: Vec<u32>,
 }
 
 impl Names {
     /// The blobs of a listing.
     pub fn new(listing: std::sync::Arc<Listing>) -> Self {
-        let mut sorted: Vec<(ObjectId, u32)> = listing.blobs().collect();
-        sorted.sort_unstable();
-        sorted.dedup_by_key(|(id, _)| *id);
+        let mut all: Vec<(ObjectId, u32)> = listing.blobs().map(|file| (file.id, file.place)).collect();
+        all.sort_unstable();
+        all.dedup_by_key(|(id, _)| *id);
+        let sorted = all.into_iter().map(|(_, place)| place).collect::<Box<[u32]>>().into_vec();
         Self { listing, sorted }
+    }
+
+    fn id(&self, place: u32) -> Option<ObjectId> {
+        self.listing.at(place).map(|file| file.id)
     }
 
     /// The blob at a place.
     pub fn at(&self, place: usize) -> Option<ObjectId> {
-        self.sorted.get(place).map(|(id, _)| *id)
+        self.id(*self.sorted.get(place)?)
     }
 
     /// A path at which the blob at a place stands.
     pub fn path(&self, place: usize) -> &[u8] {
-        self.sorted.get(place).map_or(b"", |(_, item)| self.listing.path(*item))
+        self.sorted.get(place).map_or(b"", |item| self.listing.path(*item))
     }
 
     /// The place of a blob.
     pub fn find(&self, id: &ObjectId) -> Option<usize> {
-        self.sorted.binary_search_by_key(id, |(id, _)| *id).ok()
+        self.sorted.binary_search_by_key(&Some(*id), |place| self.id(*place)).ok()
     }
 
     /// The places of the blobs whose name begins with `first`.
     pub fn shelf(&self, first: u8) -> std::ops::Range<usize> {
-        let byte = |(id, _): &(ObjectId, u32)| id.as_bytes().first().copied().unwrap_or_default();
+        let byte =
+            |place: &u32| self.id(*place).and_then(|id| id.as_bytes().first().copied()).unwrap_or_default();
         let start = self.sorted.partition_point(|entry| byte(entry) < first);
         let len = self.sorted.get(start..).unwrap_or_default().partition_point(|entry| byte(entry) == first);
         start..start + len

@@ -1,82 +1,11 @@
-//! What the background brings, in order, and how fast. No clock, no I/O: times come as arguments.
+//! How fast the background goes. No clock, no I/O: times come as arguments.
 
-use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
-
-use cairn_protocol::object::ObjectId;
 
 use crate::limits::{
     BACKGROUND_BATCH, BACKGROUND_BATCH_BYTES, BACKGROUND_BATCH_FIRST, BACKGROUND_BATCH_GROWTH,
-    BACKGROUND_MAX, UNKNOWN_BLOB_BYTES,
+    UNKNOWN_BLOB_BYTES,
 };
-
-/// Blobs in the order in which they are to come, each of them once.
-#[derive(Default)]
-pub struct Line {
-    by_rank: BTreeMap<i64, ObjectId>,
-    ranks: HashMap<ObjectId, i64>,
-}
-
-impl Line {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.ranks.len()
-    }
-
-    /// Whether there is nothing to bring.
-    pub fn is_empty(&self) -> bool {
-        self.ranks.is_empty()
-    }
-
-    /// Puts blobs at the end; those that are here already keep their place. What is too much is left out.
-    pub fn append(&mut self, ids: impl Iterator<Item = ObjectId>) {
-        let mut rank = self.by_rank.last_key_value().map_or(0, |(rank, _)| *rank);
-        for id in ids {
-            if self.ranks.len() >= BACKGROUND_MAX {
-                return;
-            }
-            if !self.ranks.contains_key(&id) {
-                rank += 1;
-                self.by_rank.insert(rank, id);
-                self.ranks.insert(id, rank);
-            }
-        }
-    }
-
-    /// Puts blobs at the front, in their own order; those that are here already move there. Too much falls off the end.
-    pub fn prepend(&mut self, ids: impl DoubleEndedIterator<Item = ObjectId>) {
-        let mut rank = self.by_rank.first_key_value().map_or(0, |(rank, _)| *rank);
-        for id in ids.rev() {
-            rank -= 1;
-            if let Some(before) = self.ranks.insert(id, rank) {
-                self.by_rank.remove(&before);
-            }
-            self.by_rank.insert(rank, id);
-        }
-        while self.ranks.len() > BACKGROUND_MAX {
-            let Some((_, id)) = self.by_rank.pop_last() else { return };
-            self.ranks.remove(&id);
-        }
-    }
-
-    /// The first one, which stays.
-    pub fn first(&self) -> Option<ObjectId> {
-        self.by_rank.first_key_value().map(|(_, id)| *id)
-    }
-
-    /// Takes one out.
-    pub fn remove(&mut self, id: &ObjectId) {
-        if let Some(rank) = self.ranks.remove(id) {
-            self.by_rank.remove(&rank);
-        }
-    }
-
-    /// Takes all out.
-    pub fn clear(&mut self) {
-        self.by_rank.clear();
-        self.ranks.clear();
-    }
-}
 
 /// How much the background asks for at once, and when. It begins with little, so that what matters most is not kept
 /// waiting by what came along.
@@ -137,35 +66,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
     use super::*;
-    use cairn_protocol::object::HashAlgo;
-
-    fn id(nth: u8) -> ObjectId {
-        ObjectId::from_bytes(HashAlgo::Sha1, &[nth; 20]).unwrap()
-    }
-
-    fn drained(line: &mut Line) -> Vec<u8> {
-        let mut all = Vec::new();
-        while let Some(first) = line.first() {
-            line.remove(&first);
-            all.push(first.as_bytes()[0]);
-        }
-        all
-    }
-
-    #[test]
-    fn a_blob_stands_in_the_line_once_however_often_it_is_put_there() {
-        let mut line = Line::default();
-        line.append((1..=6).map(id));
-        line.append((4..=8).map(id));
-        for _ in 0..100 {
-            line.prepend((5..=7).map(id));
-        }
-        assert_eq!(line.len(), 8);
-        line.remove(&id(6));
-        line.remove(&id(6));
-        assert_eq!(drained(&mut line), [5, 7, 1, 2, 3, 4, 8]);
-        assert_eq!((line.len(), line.is_empty()), (0, true));
-    }
 
     #[test]
     fn a_bounded_rate_rests_as_long_as_its_bytes_may_take_since_the_request_began() {

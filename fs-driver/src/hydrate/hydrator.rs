@@ -22,8 +22,8 @@ use crate::cache::blobs::Blobs;
 use crate::cache::sizes::Sizes;
 use crate::gitdir::receive::receive;
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, CONNECTIONS_MAX, NEIGHBOUR_BYTES_MAX, NEIGHBOURS_MAX, SCAN_BLOBS_MAX,
-    TREE_DEPTH_MAX, UNKNOWN_BLOB_BYTES,
+    BACKGROUND_BATCH, BACKOFF_MAX, BACKOFF_MIN, CONNECTIONS_MAX, NEIGHBOUR_BYTES_MAX, NEIGHBOURS_MAX,
+    SCAN_BLOBS_MAX, TREE_DEPTH_MAX, UNKNOWN_BLOB_BYTES,
 };
 use crate::port::{Blob, Done};
 
@@ -140,7 +140,7 @@ impl Hydrator {
     /// Asks for a blob.
     pub fn want(&self, id: ObjectId, path: &[u8], done: Done<Blob>) {
         let mut queue = self.inner.lock();
-        let deadline = queue.begin_wait(Instant::now());
+        let deadline = queue.begin_wait(&id, Instant::now());
         let waiter = Waiter { deadline, done };
         let refused = match self.inner.is_stopping.load(Ordering::Relaxed) {
             true => Some(waiter),
@@ -167,14 +167,12 @@ impl Hydrator {
     /// Asks for sizes; where the remote tells none, for the contents. `near` is the path of one of them, if it is known.
     pub fn want_sizes(&self, ids: Vec<ObjectId>, near: &[u8], done: Done<()>) {
         let ids: Vec<_> = ids.into_iter().filter(|id| self.inner.parts.sizes.get(id).is_none()).collect();
-        if ids.is_empty() {
-            return done(Ok(()));
-        }
+        let Some(first) = ids.first().copied() else { return done(Ok(())) };
         if !self.inner.parts.has_sizes {
             return self.want_contents(&ids, near, done);
         }
         let mut queue = self.inner.lock();
-        let deadline = queue.begin_wait(Instant::now());
+        let deadline = queue.begin_wait(&first, Instant::now());
         queue.want_sizes(SizesWant { ids, near: near.to_vec(), waiter: Waiter { deadline, done } });
         drop(queue);
         self.inner.changed.notify_all();
@@ -182,15 +180,13 @@ impl Hydrator {
 
     /// Asks for contents. With the path of one of them, as in [`Hydrator::want_sizes`], what is around it may come along.
     pub fn want_contents(&self, ids: &[ObjectId], near: &[u8], done: Done<()>) {
-        if ids.is_empty() {
-            return done(Ok(()));
-        }
+        let Some(first) = ids.first() else { return done(Ok(())) };
         // The last one to come, or the first one to fail, tells.
         let left = Arc::new(Mutex::new((ids.len(), Some(done))));
         let mut refused = Vec::new();
         // Under one lock, so that they go into few requests.
         let mut queue = self.inner.lock();
-        let deadline = queue.begin_wait(Instant::now());
+        let deadline = queue.begin_wait(first, Instant::now());
         for (nth, id) in ids.iter().enumerate() {
             let left = Arc::clone(&left);
             let told = move |found: io::Result<Blob>| {
@@ -216,9 +212,22 @@ impl Hydrator {
         }
     }
 
-    /// Gives the background more to do.
-    pub fn push_background(&self, ids: Vec<ObjectId>, in_front: bool) {
-        self.inner.lock().push_background(ids.into_iter(), in_front);
+    /// Gives the background more to do, after all else.
+    pub fn append_background(&self, mut ids: impl Iterator<Item = ObjectId>) {
+        // Others must not wait for the lock while a million come in.
+        loop {
+            let some: Vec<_> = ids.by_ref().take(BACKGROUND_BATCH).collect();
+            if some.is_empty() {
+                return;
+            }
+            self.inner.lock().push_background(some.into_iter(), false);
+            self.inner.changed.notify_all();
+        }
+    }
+
+    /// Gives the background something to do before all else.
+    pub fn hurry_background(&self, ids: Vec<ObjectId>) {
+        self.inner.lock().push_background(ids.into_iter(), true);
         self.inner.changed.notify_all();
     }
 
@@ -551,8 +560,7 @@ impl Inner {
     }
 
     fn succeeded(&self) {
-        let mut queue = self.lock();
-        (queue.failures, queue.open_until) = (0, None);
+        self.lock().succeeded();
     }
 
     fn failed(&self, failure: &Failure) {

@@ -70,10 +70,10 @@ impl Learnt {
         };
         let places: HashMap<&ObjectId, usize> = order.iter().zip(0..).collect();
         let mut paths: Vec<Option<&[u8]>> = vec![None; order.len()];
-        for (id, place) in listing.blobs() {
-            let slot = places.get(&id).and_then(|at| paths.get_mut(*at));
+        for file in listing.blobs() {
+            let slot = places.get(&file.id).and_then(|at| paths.get_mut(*at));
             if let Some(slot) = slot.filter(|slot| slot.is_none()) {
-                *slot = Some(listing.path(place));
+                *slot = Some(file.path);
             }
         }
         // Another mount of the remote may have written meanwhile.

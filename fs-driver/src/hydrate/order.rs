@@ -149,35 +149,39 @@ fn language(path: &[u8]) -> String {
 }
 
 /// Puts files in order: those of `first` in its own order, then by class; manifests and the like from the root down, code
-/// of the languages with the most files first, small files before large ones.
-pub fn order(files: &mut [Candidate], first: &dyn Fn(&Candidate) -> Option<u32>) {
+/// of the languages with the most files first, small files before large ones. `path` and `size` tell of a file.
+pub fn order<'a, T: Copy>(
+    files: &mut [T],
+    path: &dyn Fn(T) -> &'a [u8],
+    size: &dyn Fn(T) -> Option<u64>,
+    first: &dyn Fn(&[u8]) -> Option<u32>,
+) {
     let mut languages: HashMap<String, u32> = HashMap::new();
-    for file in files.iter().filter(|file| Class::of(&file.path, file.size) == Class::Source) {
-        *languages.entry(language(&file.path)).or_default() += 1;
+    for file in files.iter().filter(|file| Class::of(path(**file), size(**file)) == Class::Source) {
+        *languages.entry(language(path(*file))).or_default() += 1;
     }
-    files.sort_by_cached_key(|file| {
-        let class = Class::of(&file.path, file.size);
+    let key = |file: T| {
+        let (path, size) = (path(file), size(file));
+        let class = Class::of(path, size);
         let depth = match class {
             Class::Git | Class::Manifest | Class::Readme | Class::Configuration => {
-                file.path.iter().filter(|byte| **byte == b'/').count()
+                path.iter().filter(|byte| **byte == b'/').count()
             }
             _ => 0,
         };
         let spoken = match class {
-            Class::Source | Class::TestSource => languages.get(&language(&file.path)).copied().unwrap_or(0),
+            Class::Source | Class::TestSource => languages.get(&language(path)).copied().unwrap_or(0),
             _ => 0,
         };
-        let size = file.size.unwrap_or(UNKNOWN_BLOB_BYTES);
-        (
-            first(file).unwrap_or(u32::MAX),
-            class,
-            depth,
-            u32::MAX - spoken,
-            // Folders stay together: sizes count in steps of powers of four.
-            size.max(1).ilog2() / 2,
-            file.path.clone(),
-        )
-    });
+        let size = size.unwrap_or(UNKNOWN_BLOB_BYTES);
+        // Folders stay together: sizes count in steps of powers of four.
+        let step = (size.max(1).ilog2() / 2) as u8;
+        (first(path).unwrap_or(u32::MAX), class, depth as u16, u32::MAX - spoken, step)
+    };
+    // Paths are compared where they are: a copy of each would take more than all else.
+    let mut keyed: Vec<_> = files.iter().map(|file| (key(*file), *file)).collect();
+    keyed.sort_by(|(a_key, a), (b_key, b)| a_key.cmp(b_key).then_with(|| path(*a).cmp(path(*b))));
+    files.iter_mut().zip(keyed).for_each(|(file, (_, sorted))| *file = sorted);
 }
 
 #[cfg(test)]
@@ -216,7 +220,7 @@ mod tests {
     fn the_main_language_and_small_files_come_first_and_what_was_read_before_all() {
         let id = ObjectId::from_bytes(HashAlgo::Sha1, &[1; 20]).unwrap();
         let file = |path: &str, size| Candidate { path: path.as_bytes().to_vec(), id, size: Some(size) };
-        let mut files = [
+        let files = [
             file("src/one.py", 10),
             file("src/large.rs", 100_000),
             file("src/small.rs", 100),
@@ -224,8 +228,10 @@ mod tests {
             file("deep/er/Cargo.toml", 10),
             file("Cargo.toml", 4_000),
         ];
-        order(&mut files, &|file| (file.path == b"src/read.bin").then_some(0));
-        let paths: Vec<_> = files.iter().map(|file| String::from_utf8_lossy(&file.path)).collect();
+        let mut places: Vec<usize> = (0..files.len()).collect();
+        let first = |path: &[u8]| (path == b"src/read.bin").then_some(0);
+        order(&mut places, &|at| &files[at].path, &|at| files[at].size, &first);
+        let paths: Vec<_> = places.iter().map(|at| String::from_utf8_lossy(&files[*at].path)).collect();
         let want = [
             "src/read.bin",
             "Cargo.toml",

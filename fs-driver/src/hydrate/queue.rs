@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use cairn_protocol::object::ObjectId;
 
-use super::background::{Line, Pace};
+use super::background::Pace;
+use super::line::Line;
 use super::upstream::Failure;
 use crate::limits::{
-    DISK_LOOK_PAUSE, FAILURES_UNTIL_DEAD, WAITING_MAX, WANT_DEADLINE, WANT_DEADLINE_DEAD, WANTS_BATCH,
+    DISK_LOOK_PAUSE, FAILURES_UNTIL_DEAD, LATE_AGAIN_MAX, LATE_MAX, WAITING_MAX, WANT_DEADLINE,
+    WANT_DEADLINE_AGAIN, WANT_DEADLINE_DEAD, WANTS_BATCH,
 };
 use crate::port::{Blob, Done};
 
@@ -64,6 +66,8 @@ pub struct Queue {
     pub open_until: Option<Instant>,
     /// Failures since the last success.
     pub failures: u32,
+    /// What was waited for in vain since the last success, and when that was.
+    late: HashMap<ObjectId, Instant>,
     /// How long who asks waits, while the remote is thought to be alive.
     pub read_deadline: Duration,
 }
@@ -79,10 +83,17 @@ impl Queue {
         if self.is_dead() { self.read_deadline.min(WANT_DEADLINE_DEAD) } else { self.read_deadline }
     }
 
-    /// Somebody begins to wait: the remote is asked again while that one has patience, however long the pause was to be.
-    /// Answers when the patience ends.
-    pub fn begin_wait(&mut self, now: Instant) -> Instant {
-        let patience = self.patience();
+    /// Somebody begins to wait for a blob or its size: the remote is asked again while that one has patience, however long
+    /// the pause was to be. Answers when the patience ends.
+    ///
+    /// The kernel lets one reader of a page ask, and the next one only after that: who asks for what was waited for in vain
+    /// a moment ago has waited all the while, and the remote is asked once more for all of them.
+    pub fn begin_wait(&mut self, id: &ObjectId, now: Instant) -> Instant {
+        let is_late = |at: &Instant| now.saturating_duration_since(*at) < LATE_AGAIN_MAX;
+        let patience = match self.late.get(id).is_some_and(is_late) {
+            true => self.patience().min(WANT_DEADLINE_AGAIN),
+            false => self.patience(),
+        };
         self.open_until = self.open_until.map(|until| until.min(now + patience / 4));
         now + patience
     }
@@ -91,6 +102,12 @@ impl Queue {
     pub fn rest(&mut self, now: Instant, pause: Duration) {
         let longest = if self.is_waited_for() { self.patience() / 4 } else { pause };
         self.open_until = now.checked_add(pause.min(longest));
+    }
+
+    /// The remote answered.
+    pub fn succeeded(&mut self) {
+        (self.failures, self.open_until) = (0, None);
+        self.late.clear();
     }
 
     /// Whether the remote is thought to be dead.
@@ -240,14 +257,21 @@ impl Queue {
     /// Takes out who has waited too long.
     pub fn expire(&mut self, now: Instant) -> (Vec<Done<Blob>>, Vec<Done<()>>) {
         let mut blobs = Vec::new();
-        self.wants.retain(|_, want| {
+        self.late.retain(|_, at| now.saturating_duration_since(*at) < LATE_AGAIN_MAX);
+        let known = &mut self.late;
+        self.wants.retain(|id, want| {
             let (late, waiting) = want.waiters.drain(..).partition::<Vec<_>, _>(|w| w.deadline <= now);
             want.waiters = waiting;
+            if !late.is_empty() && known.len() < LATE_MAX {
+                known.insert(*id, now);
+            }
             blobs.extend(late.into_iter().map(|waiter| waiter.done));
             want.is_under_way || !want.waiters.is_empty()
         });
         let (late, waiting) = self.sizes.drain(..).partition::<VecDeque<_>, _>(|w| w.waiter.deadline <= now);
         self.sizes = waiting;
+        let room = LATE_MAX.saturating_sub(self.late.len());
+        self.late.extend(late.iter().filter_map(|want| want.ids.first()).take(room).map(|id| (*id, now)));
         (blobs, late.into_iter().map(|want| want.waiter.done).collect())
     }
 

@@ -153,7 +153,7 @@ impl Tree {
             found.push(Candidate { path: folder.to_vec(), id, size: None });
             return Ok(found);
         }
-        let mut open = vec![(folder.to_vec(), id, 0)];
+        let (mut open, mut folders) = (vec![(folder.to_vec(), id, 0)], 0);
         while let Some((folder, id, level)) = open.pop() {
             let data = self.store.tree(&id)?;
             for entry in TreeIter::new(id.algo(), &data) {
@@ -166,8 +166,9 @@ impl Tree {
                 path.extend_from_slice(entry.name);
                 match entry.link_kind() {
                     Some(Kind::Blob) => found.push(Candidate { path, id, size: None }),
-                    // A bomb has more folders than there is time for.
-                    Some(Kind::Tree) if level < depth.min(TREE_DEPTH_MAX) && open.len() < max => {
+                    // A bomb has more folders than there is time for, and perhaps no file.
+                    Some(Kind::Tree) if level < depth.min(TREE_DEPTH_MAX) && folders < max => {
+                        folders += 1;
                         open.push((path, id, level + 1));
                     }
                     _ => {}

@@ -32,7 +32,7 @@ impl Repo {
             let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
             name == b".gitattributes" || name == b".gitignore"
         };
-        let rules = listing.files().filter(|file| is_rule(&file.path) && !self.blobs.has(&file.id));
+        let rules = listing.blobs().filter(|file| is_rule(file.path) && !self.blobs.has(&file.id));
         let mut ids: Vec<_> = rules.map(|file| file.id).take(RULES_AT_MOUNT_MAX).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -91,14 +91,42 @@ impl Repo {
             }
             let named = |what: &str| io::Error::other(format!("{folder}.gitattributes {what}"));
             let blob = self.open(&file.id).ok_or_else(|| named("could not be fetched"))?;
-            bytes += blob.size as usize;
-            if blob.size as usize > ATTRIBUTES_BYTES_MAX || bytes > ATTRIBUTES_TOTAL_BYTES_MAX {
-                return Err(named(&format!("is too large: {} bytes", blob.size)));
-            }
+            fits(&mut bytes, blob.size).map_err(|why| named(&why))?;
             let mut content = vec![0; blob.size as usize];
             blob.file.read_exact_at(&mut content, 0)?;
             sources.files.insert(folder.to_owned(), content);
         }
         Ok(sources)
+    }
+}
+
+/// Adds one attribute file to the bytes of all; in words, why it does not fit.
+fn fits(all_bytes: &mut u64, bytes: u64) -> Result<(), String> {
+    *all_bytes = all_bytes.saturating_add(bytes);
+    if bytes > ATTRIBUTES_BYTES_MAX as u64 {
+        return Err(format!("is too large: {bytes} bytes, at most {ATTRIBUTES_BYTES_MAX} are taken"));
+    }
+    if *all_bytes > ATTRIBUTES_TOTAL_BYTES_MAX as u64 {
+        return Err(format!(
+            "is too much: with it, attribute files have more than {ATTRIBUTES_TOTAL_BYTES_MAX} bytes"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ATTRIBUTES_BYTES_MAX, ATTRIBUTES_TOTAL_BYTES_MAX, fits};
+
+    #[test]
+    fn attribute_files_stop_at_their_limits() {
+        let (one, all) = (ATTRIBUTES_BYTES_MAX as u64, ATTRIBUTES_TOTAL_BYTES_MAX as u64);
+        assert!(fits(&mut 0, one).is_ok());
+        assert!(fits(&mut 0, one + 1).is_err_and(|why| why.contains(&one.to_string())));
+        let mut bytes = 0;
+        for _ in 0..all / one {
+            assert_eq!(fits(&mut bytes, one), Ok(()));
+        }
+        assert!(fits(&mut bytes, 1).is_err_and(|why| why.contains(&all.to_string())));
     }
 }

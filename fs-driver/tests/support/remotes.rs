@@ -4,6 +4,9 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +33,26 @@ pub struct World {
     /// Below the front's origin.
     pub path: String,
     pub token: Option<String>,
+}
+
+/// A rule that holds the first fetch until the sender is dropped.
+pub fn held() -> (Sender<()>, impl Fn(&Asked) -> Deed + Send + Sync) {
+    held_from(0)
+}
+
+/// The same after so many fetches.
+pub fn held_from(first: usize) -> (Sender<()>, impl Fn(&Asked) -> Deed + Send + Sync) {
+    let seen = AtomicUsize::new(0);
+    let (open, wait): (_, Receiver<()>) = channel();
+    let wait = Mutex::new(wait);
+    let rule = move |asked: &Asked| {
+        if asked.is_command("fetch") && seen.fetch_add(1, Ordering::SeqCst) >= first {
+            // Ends with an error once the sender is gone.
+            let _ = wait.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        }
+        Deed::Pass
+    };
+    (open, rule)
 }
 
 impl World {

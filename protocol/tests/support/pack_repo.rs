@@ -10,9 +10,28 @@ use std::process::{Command, Stdio};
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId};
 use cairn_protocol::pack::{
-    Check, IndexOptions, IndexedPack, Known, LinksOnly, NothingKnown, PackBytes, PackError, scan,
+    Check, IndexOptions, IndexedPack, Known, LinksOnly, NothingKnown, PackBytes, PackError, ReadObject, scan,
 };
 use cairn_protocol::source::SourceError;
+
+/// Follows links as `LinksOnly`; then does what it holds.
+pub struct AtEnd<F>(pub F);
+
+impl<F: Fn(&ReadObject<'_>) -> Result<(), PackError> + Sync> Check for AtEnd<F> {
+    fn object(
+        &self,
+        kind: Kind,
+        id: &ObjectId,
+        data: &[u8],
+        links: &mut dyn FnMut(&[u8], Kind),
+    ) -> Result<(), PackError> {
+        LinksOnly.object(kind, id, data, links)
+    }
+
+    fn finish(&self, read: &ReadObject<'_>) -> Result<(), PackError> {
+        self.0(read)
+    }
+}
 
 pub struct Repo {
     pub dir: tempfile::TempDir,

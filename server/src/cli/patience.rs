@@ -4,8 +4,8 @@ use clap::{Args, value_parser};
 
 use crate::config::Patience;
 use crate::limits::{
-    BODY_IDLE_MS_MAX, BODY_MIN_BYTES_PER_SECOND, CONNECTIONS_MAX, GIT_DEADLINE_MS, HTTP2_PING_MS,
-    REST_DEADLINE_MS, WRITE_IDLE_MS_MAX,
+    BODY_IDLE_MS_MAX, BODY_MIN_BYTES_PER_SECOND, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX,
+    GIT_DEADLINE_MS, HTTP2_PING_MS, REST_DEADLINE_MS, WRITE_IDLE_MS_MAX,
 };
 
 #[derive(Args)]
@@ -31,6 +31,10 @@ pub(super) struct PatienceArgs {
     /// Serve so many connections at once, as far as the system's limit of descriptors goes.
     #[arg(long, env = "CAIRN_CONNECTIONS_MAX", default_value_t = CONNECTIONS_MAX, value_parser = connections)]
     connections_max: usize,
+    /// Serve so many connections of one client at once, and behind trusted proxies so many requests; but never more than
+    /// three quarters of --connections-max.
+    #[arg(long, env = "CAIRN_CONNECTIONS_PER_ADDRESS_MAX", default_value_t = CONNECTIONS_PER_ADDRESS_MAX, value_parser = connections)]
+    connections_per_address_max: usize,
 }
 
 fn connections(text: &str) -> Result<usize, String> {
@@ -50,6 +54,7 @@ impl From<PatienceArgs> for Patience {
             rest_deadline_ms: args.rest_deadline_ms,
             git_deadline_ms: args.git_deadline_ms,
             connections_max: args.connections_max,
+            connections_per_address_max: args.connections_per_address_max,
         }
     }
 }

@@ -35,6 +35,7 @@ codes! {
     FORBIDDEN 10107 403 false "The credentials are good, but do not open this.";
     NOT_FOUND 10200 404 false "There is no such thing.";
     ALREADY_EXISTS 10201 409 false "The name is taken.";
+    NO_LONGER_KEPT 10202 410 false "What was asked for is of a moment of which something was dropped since; meta.floor is the first entry that can be read.";
     CREATE_IN_PROGRESS 10301 409 true "The repository is being made.";
     IMPORT_IN_PROGRESS 10302 409 true "The repository is being imported.";
     FORK_IN_PROGRESS 10303 409 true "The repository is being forked.";
@@ -47,8 +48,8 @@ codes! {
     QUOTA_EXCEEDED 10403 422 false "A named limit would be exceeded.";
     NOT_READY 10404 503 true "The server cannot take work now.";
     STORAGE_FULL 10405 507 true "The server's disk is full; nothing was stored. Reading and deleting still work.";
-    DEADLINE_EXCEEDED 10408 504 true "The work took too long and was given up. Whether a change was made is not known: \
-        look, or ask again with the same Idempotency-Key.";
+    DEADLINE_EXCEEDED 10408 504 true "The work took too long and was given up. meta.changed of a change says whether it was \
+        made: no, yes or unknown; then look, or ask again with the same Idempotency-Key.";
     RATE_LIMITED 10429 429 true "Too many requests; Retry-After says when to come back.";
 }
 

@@ -59,4 +59,44 @@ pub const COMPACT_FILE_BYTES_MAX: u64 = 128 << 20;
 /// Repositories whose rolled packs are kept for clones under way and looked at again.
 #[inner = "a list; what has no room in it is found again by its age"]
 pub const MAINTAIN_LATER_MAX: usize = 10_000;
+/// Repositories whose maintenance failed and is tried again; others wait for their next push.
+#[test_at = "server/src/jobs/retry.rs::so_many_are_known_and_no_more"]
+pub const MAINTAIN_RETRIES_MAX: usize = 10_000;
+/// Pause before maintenance that failed is tried again, in milliseconds; after each further failure it is twice as long.
+#[test_at = "server/tests/maintenance.rs::what_failed_is_tried_again_without_a_push"]
+pub const MAINTAIN_RETRY_MS: i64 = 60_000;
+/// The longest such pause, in milliseconds.
+#[test_at = "server/src/jobs/retry.rs::a_pause_doubles_up_to_its_limit_and_begins_anew_after_success"]
+pub const MAINTAIN_RETRY_MS_MAX: i64 = 6 * 3_600_000;
+/// What no ref named for so long is dropped, in days.
+#[inner = "when maintenance is due; what refs name is read the same"]
+pub const KEEP_UNREACHABLE_DAYS: u64 = 30;
+/// Bytes of packs from which on the server drops of itself: the floor of what can be read as of older entries is not raised
+/// for less.
+#[inner = "when maintenance is due; what refs name is read the same"]
+pub const DROP_BYTES_MIN: u64 = 64 << 10;
+/// A pack is rolled for what was dropped of it where that is at least one byte in so many.
+#[inner = "when maintenance is due; what is read is the same"]
+pub const DROP_ROLL_SHARE: u64 = 8;
+/// Different values of refs since the floor; nothing of a repository that has more is dropped.
+#[inner = "a repository with more keeps what it has"]
+pub const DROP_TIPS_MAX: usize = 1_000_000;
+/// Bytes of one folder or tag that is made in memory to see what it names; nothing of a repository with a larger one is dropped.
+#[inner = "a repository with a larger one keeps what it has"]
+pub const DROP_OBJECT_BYTES_MAX: u64 = 64 << 20;
+/// Until what could not be dropped, since somebody read or pushed, is tried again, in milliseconds.
+#[inner = "how often something is looked at"]
+pub const DROP_RETRY_MS: u64 = 600_000;
+/// Until a repository of which nothing could be dropped, since that failed, is tried again, in milliseconds.
+#[inner = "how often something is looked at"]
+pub const DROP_FAILED_RETRY_MS: u64 = 86_400_000;
+/// Time between two looks that counts as passed, in milliseconds: what goes beyond may be a clock that was set.
+#[inner = "how ages are told; nothing is dropped before its time"]
+pub const STEADY_STEP_MS_MAX: u64 = 86_400_000;
+/// How much of the steady time may be lost when a server ends, in milliseconds.
+#[inner = "how ages are told; nothing is dropped before its time"]
+pub const STEADY_NOTE_MS: u64 = 600_000;
+/// Least time until a quiet repository is looked at again, in milliseconds.
+#[inner = "how often something is looked at"]
+pub const MAINTAIN_AGAIN_MS_MIN: u64 = 60_000;
 }

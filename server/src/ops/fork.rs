@@ -16,7 +16,7 @@ use crate::error::{Error, Result, code};
 use crate::limits::TOKEN_TTL_SECONDS;
 use crate::store::Pin;
 use crate::store::catalog::{NewRepo, RepoRow, Scope};
-use crate::store::repo::{EntryKind, Expected, NewEntry, RefUpdate, Repo, UpdateResult};
+use crate::store::repo::{EntryKind, Expected, NewEntry, RefUpdate, Repo, Snapshot, UpdateResult};
 
 /// What a caller says of the fork.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +71,8 @@ struct Shown {
     objects: u64,
     /// What the default branch must be moved to.
     branch: Option<ObjectId>,
+    /// Keeps all that is seen until a row pins it.
+    seen: Snapshot,
 }
 
 /// Makes the fork; also how many objects are stored for it in the logs that it stands on.
@@ -100,8 +102,16 @@ pub async fn fork(app: &App, grant: Grant<Edit>, wish: Wish) -> Result<(Created,
         error if error.code == code::INVALID_INPUT => error.at("/at"),
         error => error,
     })?;
-    let row = app.catalog.fork_repo(base.id, shown.below, new).await?;
-    if let Some(commit) = shown.branch {
+    let Shown { below, objects, branch, seen } = shown;
+    // A task of its own: what is seen must be held until the row is there, also where the caller goes away.
+    let catalog = app.catalog.clone();
+    let made = tokio::spawn(async move {
+        let row = catalog.fork_repo(base.id, below, new).await;
+        drop(seen);
+        row
+    });
+    let row = made.await.map_err(Error::internal)??;
+    if let Some(commit) = branch {
         let (opened, fork, actor) = (app.clone(), row.clone(), grant.caller().actor.clone());
         let placed = blocking(move || place_branch(&opened, &fork, commit, actor, now_ms)).await;
         if let Err(error) = placed {
@@ -110,7 +120,7 @@ pub async fn fork(app: &App, grant: Grant<Edit>, wish: Wish) -> Result<(Created,
             return Err(error);
         }
     }
-    Ok((Created { row, token: token.plaintext }, shown.objects))
+    Ok((Created { row, token: token.plaintext }, objects))
 }
 
 fn shown(app: &App, base: &RepoRow, start: &Start, only: bool) -> std::result::Result<Shown, OpError> {
@@ -131,6 +141,7 @@ fn shown(app: &App, base: &RepoRow, start: &Start, only: bool) -> std::result::R
         below,
         objects: snapshot.limits().into_iter().map(u64::from).sum(),
         branch: commit.filter(|commit| tip != Some(*commit)),
+        seen: snapshot.to_the_end().at_rest(),
     })
 }
 

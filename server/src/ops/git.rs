@@ -138,6 +138,7 @@ impl OpError {
     pub fn for_peer(&self) -> String {
         match self {
             error if error.is_full() => DISK_FULL.into(),
+            Self::Store(error @ StoreError::Dropped { .. }) => error.to_string(),
             Self::Store(_) | Self::Spool(_) => {
                 "internal error: the repository could not be read or written".into()
             }
@@ -150,6 +151,9 @@ impl OpError {
 
     /// Whether it is ours: worth a line in the log.
     pub fn is_ours(&self) -> bool {
+        if matches!(self, Self::Store(StoreError::Dropped { .. })) {
+            return false;
+        }
         matches!(self, Self::Store(_) | Self::Spool(_) | Self::Engine(_))
             || matches!(self, Self::Walk(error) if !matches!(error, WalkError::NothingSelected | WalkError::TooDeep))
     }

@@ -23,6 +23,9 @@ const START: &[u8] = b"start";
 /// Key of the last walked set of the default branch: raw id of its tip, then the set.
 const BRANCH: &[u8] = b"branch";
 
+/// What names places of objects that may be dropped.
+pub const STALE: [&[u8]; 3] = [VISIBLE, BRANCH, START];
+
 /// Marks the log as unclean from the next entry on. Must be called before that entry is committed: a mark too much
 /// costs a walk, a mark too few would show objects that no ref reaches.
 pub fn mark_unclean(served: &Served, snapshot: &Snapshot) -> Result<(), OpError> {
@@ -31,6 +34,12 @@ pub fn mark_unclean(served: &Served, snapshot: &Snapshot) -> Result<(), OpError>
         served.repo.save_set(0, UNCLEAN, &(snapshot.seq() + 1).to_le_bytes())?;
     }
     Ok(())
+}
+
+/// Whether the own log may hold something that no ref reaches.
+pub fn may_hide(snapshot: &Snapshot) -> Result<bool, OpError> {
+    let is_unclean = unclean_from(snapshot, 0)?.is_some_and(|from| from <= snapshot.seq());
+    Ok(is_unclean || snapshot.packs(0)?.iter().any(|pack| !pack.whole))
 }
 
 fn unclean_from(snapshot: &Snapshot, source: u16) -> Result<Option<u64>, OpError> {

@@ -32,6 +32,10 @@ pub struct Maintained {
     pack_bytes_in: u64,
     /// Bytes of the packs that came out.
     pack_bytes_out: u64,
+    /// Objects that were dropped, since no ref named them for long; copies included.
+    dropped_objects: u64,
+    /// Bytes of them in packs.
+    dropped_bytes: u64,
     /// Bytes of the file before.
     file_bytes_before: u64,
     /// Bytes of the file since.
@@ -47,6 +51,8 @@ impl From<Done> for Maintained {
             packs_out: done.rolled.packs_out,
             pack_bytes_in: done.rolled.bytes_in,
             pack_bytes_out: done.rolled.bytes_out,
+            dropped_objects: done.dropped.objects,
+            dropped_bytes: done.dropped.bytes,
             file_bytes_before: done.file_bytes_before,
             file_bytes_after: done.file_bytes_after,
             waiting: done.is_waiting,
@@ -54,8 +60,8 @@ impl From<Done> for Maintained {
     }
 }
 
-/// Rolls the small packs of a repository into larger ones and rewrites its file where much of it is free. Changes nothing
-/// that clients see; pushes to the repository wait while the file is rewritten.
+/// Drops what no ref named for long, rolls the small packs of a repository into larger ones and rewrites its file where much
+/// of it is free. Changes nothing that refs show; pushes to the repository wait while the file is rewritten.
 #[utoipa::path(post, path = "/namespaces/{ns}/repos/{name}/maintenance", tag = "repositories",
     params(("ns" = String, Path), ("name" = String, Path)),
     responses((status = 200, body = Envelope<Maintained>), (status = 404, description = "10200: no such repository")))]

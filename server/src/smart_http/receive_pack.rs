@@ -10,7 +10,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use cairn_protocol::pack::PackBytes;
 use cairn_protocol::pktline;
-use cairn_protocol::receive_pack::{Outcome, Parsed, PushRequest, Report, parse_push, write_report};
+use cairn_protocol::receive_pack::{
+    Front, Outcome, Parsed, PushRequest, Report, RequestError, parse_push, write_report,
+};
 use cairn_protocol::upload_pack::Service;
 use http_body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -53,9 +55,9 @@ async fn answer(app: App, names: (String, String), request: Request) -> Result<R
     let (request, upload, turn) = match commands(&mut inflow, &served).await? {
         Head::Empty => return done(Body::empty()),
         Head::Commands(request, _) if request.commands.is_empty() => return done(Body::empty()),
-        Head::Commands(request, rest) => (request, take_pack(&app, inflow, rest).await?, None),
-        Head::Large(head) => {
-            let (request, upload, turn) = large(&app, inflow, head, &served).await?;
+        Head::Commands(request, rest) => (request, take(&app, inflow, rest, None).await?, None),
+        Head::Large(head, front) => {
+            let (request, upload, turn) = large(&app, inflow, head, front, &served).await?;
             (request, Ok(upload), Some(turn))
         }
     };
@@ -69,65 +71,56 @@ enum Head {
     /// Its commands, and the bytes behind them.
     Commands(PushRequest, Vec<u8>),
     /// Commands that go on behind what is kept in memory.
-    Large(Vec<u8>),
+    Large(Vec<u8>, Front),
+}
+
+/// A request that breaks the protocol or its limits.
+fn broken(error: RequestError) -> Response {
+    failed(&OpError::Wire(error))
+}
+
+fn ends_early() -> Response {
+    refuse(StatusCode::BAD_REQUEST, "the commands end early")
 }
 
 /// Reads up to the end of the commands.
 async fn commands(inflow: &mut Inflow, served: &Served) -> Result<Head, Response> {
-    let mut head = Vec::new();
-    let mut parse_at = 0;
+    let (mut head, mut front) = (Vec::new(), Front::default());
     while let Some(data) = inflow.next().await? {
         head.extend_from_slice(&data);
-        // Parsing starts over each time, so it waits until the buffer has doubled. What it waits for is a pack, or the
-        // end of the body, behind which the last word is spoken below.
-        if head.len() < parse_at {
-            continue;
+        if front.take(&data).map_err(broken)? {
+            return match parse_push(&head, served.algo).map_err(broken)? {
+                Parsed::Done { value, used } => Ok(Head::Commands(value, head.split_off(used))),
+                Parsed::NeedMore => Err(ends_early()),
+            };
         }
-        match parse_push(&head, served.algo).map_err(|error| failed(&OpError::Wire(error)))? {
-            Parsed::Done { value, used } => {
-                let rest = head.split_off(used);
-                return Ok(Head::Commands(value, rest));
-            }
-            Parsed::NeedMore if head.len() > SPOOL_MEMORY_BYTES_MAX => return Ok(Head::Large(head)),
-            Parsed::NeedMore => parse_at = (head.len() * 2).min(SPOOL_MEMORY_BYTES_MAX + 1),
+        if head.len() > SPOOL_MEMORY_BYTES_MAX {
+            return Ok(Head::Large(head, front));
         }
     }
-    if head.is_empty() {
-        return Ok(Head::Empty);
-    }
-    match parse_push(&head, served.algo).map_err(|error| failed(&OpError::Wire(error)))? {
-        Parsed::Done { value, used } => Ok(Head::Commands(value, head.split_off(used))),
-        Parsed::NeedMore => Err(refuse(StatusCode::BAD_REQUEST, "the commands end early")),
-    }
+    if head.is_empty() { Ok(Head::Empty) } else { Err(ends_early()) }
 }
 
 /// Takes a push of many commands: the body is whole on disk before they are read, in a turn that is held until the push
-/// is done.
+/// is done. `front` has followed what is in `head`.
 async fn large(
     app: &App,
     inflow: Inflow,
     head: Vec<u8>,
+    front: Front,
     served: &Served,
 ) -> Result<(PushRequest, Option<Spool>, OwnedSemaphorePermit), Response> {
-    let spool = match take_pack(app, inflow, head).await? {
+    let spool = match take(app, inflow, head, Some(front)).await? {
         Ok(spool) => spool.unwrap_or_default(),
         Err(why) => return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, why)),
     };
     let turn = app.commit_turns.commands(&app.memory).await.map_err(busy)?;
     let (spool, algo) = (Arc::new(spool), served.algo);
-    let front = Arc::clone(&spool);
+    let shared = Arc::clone(&spool);
     let bytes = spool.len().min(PUSH_HEADER_BYTES_MAX as u64).saturating_mul(PUSH_COMMANDS_COPIES);
-    let read = move |_| Ok(parse_push(&front.front(PUSH_HEADER_BYTES_MAX as u64)?, algo)?);
+    let read = move |_| Ok(parse_push(&shared.front(PUSH_HEADER_BYTES_MAX as u64)?, algo)?);
     let parsed = within(app, Wait::Upload, bytes, read).await.map_err(|error| failed(&error))?;
-    let Parsed::Done { value, used } = parsed else {
-        return Err(match spool.len() > PUSH_HEADER_BYTES_MAX as u64 {
-            true => {
-                let text = format!("the commands are larger than {PUSH_HEADER_BYTES_MAX} bytes");
-                refuse(StatusCode::PAYLOAD_TOO_LARGE, text)
-            }
-            false => refuse(StatusCode::BAD_REQUEST, "the commands end early"),
-        });
-    };
+    let Parsed::Done { value, used } = parsed else { return Err(ends_early()) };
     let mut spool = Arc::into_inner(spool).expect("the work that shared it is done");
     spool.cut_front(used as u64);
     Ok((value, Some(spool).filter(|spool| spool.len() > 0), turn))
@@ -136,9 +129,16 @@ async fn large(
 /// An upload that is whole, absent, or too large or broken in a way that the report tells.
 type Upload = Result<Option<Spool>, String>;
 
-async fn take_pack(app: &App, mut inflow: Inflow, rest: Vec<u8>) -> Result<Upload, Response> {
+/// Spools `head` and what comes behind it. Where commands are still under way, `front` follows them: what exceeds their
+/// limit is refused as soon as that shows, however much would follow.
+async fn take(
+    app: &App,
+    mut inflow: Inflow,
+    head: Vec<u8>,
+    mut front: Option<Front>,
+) -> Result<Upload, Response> {
     let mut spool = Spool::default();
-    let mut next = Some(Bytes::from(rest));
+    let mut next = Some(Bytes::from(head));
     while let Some(data) = next {
         match append(spool, &app.spool_dir(), data).await? {
             Ok(back) => spool = back,
@@ -149,6 +149,14 @@ async fn take_pack(app: &App, mut inflow: Inflow, rest: Vec<u8>) -> Result<Uploa
             }
         }
         next = inflow.next().await?;
+        if let (Some(under_way), Some(data)) = (&mut front, &next)
+            && under_way.take(data).map_err(broken)?
+        {
+            front = None;
+        }
+    }
+    if front.is_some() {
+        return Err(ends_early());
     }
     Ok(Ok(Some(spool).filter(|spool| spool.len() > 0)))
 }

@@ -18,6 +18,7 @@ mod readers;
 mod repos;
 mod schema;
 mod search;
+mod steady;
 mod tokens;
 mod writer;
 
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::Connection;
 
+use crate::stop::Stop;
 pub use api_tokens::{ApiTokenRow, Right};
 pub(crate) use backup::CatalogCopy;
 pub use idempotency::KeptAnswer;
@@ -179,6 +181,7 @@ impl Catalog {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
+        Stop::current().writes();
         self.writer.submit(work).await
     }
 

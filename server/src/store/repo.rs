@@ -6,6 +6,8 @@
 pub(crate) mod commit;
 pub mod copy;
 mod cuts;
+pub mod dropping;
+mod drops;
 pub mod facts;
 pub(crate) mod file;
 pub mod fsck;
@@ -39,6 +41,7 @@ pub use stage::Staged;
 
 use super::StoreError;
 use super::files::{Files, Pin, RepoId};
+use crate::stop::Stop;
 use facts::{PackBytes, PackFacts};
 use file::Flush;
 
@@ -90,7 +93,13 @@ impl Repo {
     /// Updates are judged one by one against the refs at this moment; where none succeeds, and where one
     /// fails in an atomic entry, nothing is written.
     pub fn commit_entry(&self, entry: NewEntry) -> Result<Committed, StoreError> {
-        commit::commit_entry(self, entry)
+        let stop = Stop::current();
+        stop.begin_entry()?;
+        let done = commit::commit_entry(self, entry)?;
+        if done.seq.is_some() {
+            stop.made_entry();
+        }
+        Ok(done)
     }
 
     /// Rolls runs of at least `packs_min` small packs of the own log into larger ones, beside whatever else goes on.
@@ -106,6 +115,12 @@ impl Repo {
     /// Rolls the first run of packs that is worth it; `None` where there is none. Bounded in memory and in what it writes.
     pub fn roll_step(&self, want: Want) -> Result<Option<Rolled>, StoreError> {
         roll::step(self, want)
+    }
+
+    /// Rolls packs in which something leans on an object of `avoid`, ordinals of the own log, so that it leans on that no
+    /// longer, where it is not too large.
+    pub fn loosen(&self, avoid: &roaring::RoaringBitmap) -> Result<Rolled, StoreError> {
+        roll::loosen(self, avoid)
     }
 
     /// Deletes what was rolled away and is no longer read. True where nothing of it is left.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
+use cairn_server::config::Config;
 use serde_json::{Value, json};
 
 use super::objects::{Id, Objects};
@@ -63,6 +64,12 @@ pub struct World {
     pub objects: Objects,
     pub repos: Vec<Repo>,
     pub made: u64,
+    /// Whether what no ref names goes at once.
+    pub drops: bool,
+}
+
+fn keeping(config: Config, drops: bool) -> Config {
+    if drops { Config { keep_unreachable_ms: Some(0), ..config } } else { config }
 }
 
 pub type Step = Result<(), String>;
@@ -76,8 +83,9 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, server: &T, model: &T) -
 }
 
 impl World {
-    pub fn new() -> Self {
-        Self { server: Some(Server::new()), objects: Objects::default(), repos: Vec::new(), made: 0 }
+    pub fn new(drops: bool) -> Self {
+        let server = Some(Server::with(|config| keeping(config, drops)));
+        Self { server, objects: Objects::default(), repos: Vec::new(), made: 0, drops }
     }
 
     pub fn server(&self) -> &Server {
@@ -94,10 +102,8 @@ impl World {
 
     /// Drops the server and opens its folder again.
     pub fn restart(&mut self) {
-        let now = self.now();
-        let server = self.server.take().expect("only a restart takes it").restart();
-        server.now.store(now, Ordering::SeqCst);
-        self.server = Some(server);
+        let server = self.server.take().expect("only a restart takes it");
+        self.server = Some(server.again(|config| config));
     }
 
     pub fn fresh_name(&mut self) -> String {
@@ -148,10 +154,20 @@ impl World {
         Ok(())
     }
 
+    /// The floor of a moment that is refused since something was dropped of it.
+    pub fn refused(&self, answer: &Answer) -> Option<usize> {
+        let floor = answer.body["errors"][0]["meta"]["floor"].as_u64().filter(|_| self.drops);
+        floor.filter(|_| answer.status == 410).and_then(|floor| usize::try_from(floor).ok())
+    }
+
     async fn check_refs(&self, repo: &Repo, seq: usize) -> Step {
         let answer = self
             .ask(&repo.name, "GET", &format!("/refs?prefix=refs/&limit=100&at={seq}"), &Value::Null)
             .await;
+        if let Some(floor) = self.refused(&answer) {
+            let is_right = seq < floor && floor <= repo.seq();
+            return is_right.then_some(()).ok_or_else(|| format!("{} at {seq}: {}", repo.name, answer.body));
+        }
         let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
         let Some(rows) = answer.result().as_array() else {
             return Err(format!("refs of {} at {seq}: {}", repo.name, answer.body));
@@ -204,7 +220,12 @@ impl World {
         }
         let what = format!("fetch of {wants:?} from {} with {wish:?}", repo.name);
         let got = wire::fetch(self.server(), &self.objects, (&repo.name, &repo.token), &wants, wish).await;
-        let got = got.map_err(|why| format!("{what}: {why}"))?;
+        let got = match got {
+            Err(why) if self.drops && wish.at.is_some() && why.contains("can no longer be read") => {
+                return Ok(());
+            }
+            got => got.map_err(|why| format!("{what}: {why}"))?,
+        };
         let all = if wish.depth { self.objects.shallow(&wants) } else { self.objects.closure(&wants) };
         let visible = self.objects.closure(refs.values());
         let had = self.objects.closure(wish.haves.iter().filter(|have| visible.contains(*have)));

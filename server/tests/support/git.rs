@@ -1,16 +1,12 @@
 //! Stock git against the server in process, over a real socket.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use cairn_server::listen::{self, Door};
-use cairn_server::metrics::Metrics;
-use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 
-use super::support::Server;
+use super::support::{Server, stock_git};
 
 /// A server that listens, and a folder for clones. Needs a runtime of several threads: git blocks the test's own.
 pub struct Live {
@@ -22,11 +18,7 @@ pub struct Live {
 impl Live {
     pub async fn new() -> Self {
         let server = Server::new();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        let edge = server.edge.clone();
-        let door = Door { listener, metrics: Metrics::default(), tls: None };
-        tokio::spawn(async move { listen::serve(door, edge, pending()).await });
+        let origin = server.listen().await;
         Self { server, origin, work: tempfile::tempdir().expect("a folder") }
     }
 
@@ -73,15 +65,8 @@ impl Live {
 
 /// A git that sees nothing of the machine but `PATH`.
 pub fn command(at: &Path, args: &[&str]) -> Command {
-    let mut git = Command::new("git");
-    git.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", at);
-    git.env("GIT_CONFIG_NOSYSTEM", "1").env("LC_ALL", "C").env("TZ", "UTC");
-    for who in ["AUTHOR", "COMMITTER"] {
-        git.env(format!("GIT_{who}_NAME"), "A U Thor").env(format!("GIT_{who}_EMAIL"), "a@example.org");
-        git.env(format!("GIT_{who}_DATE"), "1700000000 +0000");
-    }
-    git.args(["-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsync=none"]);
-    git.args(args).current_dir(at).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut git = stock_git(at, ("A U Thor", "a@example.org"), "1700000000 +0000");
+    git.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
     git
 }
 

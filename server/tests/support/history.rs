@@ -52,18 +52,30 @@ pub struct History {
     pub truth: Truth,
     made: u64,
     now: Arc<AtomicI64>,
+    keep_ms: Option<u64>,
 }
 
-fn open(disk: &Disk, folder: tempfile::TempDir, now: &Arc<AtomicI64>) -> Result<Server, String> {
-    Server::over(Arc::new(Faulty(disk.clone())), folder, now).map_err(|error| error.to_string())
+fn open(
+    disk: &Disk,
+    folder: tempfile::TempDir,
+    now: &Arc<AtomicI64>,
+    keep_ms: Option<u64>,
+) -> Result<Server, String> {
+    let server = Server::over_keeping(Arc::new(Faulty(disk.clone())), folder, now, keep_ms);
+    server.map_err(|error| error.to_string())
 }
 
 impl History {
     pub fn new(seed: u64) -> Self {
+        Self::keeping(seed, cairn_server::config::Config::default().keep_unreachable_ms)
+    }
+
+    /// One in which what no ref names is dropped after so long.
+    pub fn keeping(seed: u64, keep_ms: Option<u64>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (disk, now) = (Disk::mount(folder.path()), Arc::new(AtomicI64::new(1_700_000_000_000)));
-        let server = open(&disk, folder, &now).expect("a healthy disk");
-        Self { server, disk, random: Random::new(seed), truth: Truth::default(), made: 0, now }
+        let server = open(&disk, folder, &now, keep_ms).expect("a healthy disk");
+        Self { server, disk, random: Random::new(seed), truth: Truth::default(), made: 0, now, keep_ms }
     }
 
     /// Without a server yet: its first start meets these faults.
@@ -74,7 +86,7 @@ impl History {
         history.disk = Disk::mount(folder.path());
         history.disk.harm(faults);
         // Where it does not open, what is asked of the server before it hits a disk that is gone.
-        if let Ok(server) = open(&history.disk, folder, &history.now) {
+        if let Ok(server) = open(&history.disk, folder, &history.now, history.keep_ms) {
             history.server = server;
         }
         history
@@ -255,7 +267,8 @@ impl History {
     /// The refs that a repository shows; `None` where the disk failed.
     async fn refs(&self, name: &str, query: &str) -> Option<Vec<(String, String)>> {
         let answer = self.server.get(&format!("{REPOS}/{name}/refs{query}")).await;
-        if answer.status >= 500 {
+        // A moment of which something was dropped is refused.
+        if answer.status >= 500 || answer.status == 410 && self.keep_ms == Some(0) {
             return None;
         }
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -290,7 +303,7 @@ impl History {
         let folder = tempfile::tempdir().expect("a folder");
         self.disk.die();
         self.disk = self.disk.crash(loss, &mut self.random, folder.path());
-        let server = open(&self.disk, folder, &self.now);
+        let server = open(&self.disk, folder, &self.now, self.keep_ms);
         self.server = server.unwrap_or_else(|why| panic!("opens after a crash: {why}"));
     }
 
@@ -300,7 +313,7 @@ impl History {
         self.disk.die();
         self.disk = self.disk.crash(loss, &mut self.random, folder.path());
         self.disk.harm(faults);
-        match open(&self.disk, folder, &self.now) {
+        match open(&self.disk, folder, &self.now, self.keep_ms) {
             Ok(server) => {
                 self.server = server;
                 true

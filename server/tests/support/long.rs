@@ -2,10 +2,9 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use cairn_protocol::object::{HashAlgo, Kind, ObjectId};
-use cairn_protocol::pack::{IndexOptions, LinksOnly, NothingKnown, PackWriter, scan};
-use cairn_server::store::repo::{EntryKind, Expected, NewEntry, RefUpdate};
+use cairn_protocol::pack::PackWriter;
 
-use super::support::Server;
+use super::support::{Server, append_pack};
 
 /// A pack of `count` commits in a row, each of which changes a file, and the last of them.
 pub fn pack(algo: HashAlgo, count: u32) -> (Vec<u8>, ObjectId) {
@@ -25,36 +24,25 @@ pub fn pack(algo: HashAlgo, count: u32) -> (Vec<u8>, ObjectId) {
 
 /// Makes it the history of `main`, past all requests.
 pub async fn place(server: &Server, namespace: &str, name: &str, count: u32) -> ObjectId {
-    let row = server.app.catalog.resolve(namespace, name).await.expect("an answer").expect("a repository");
-    let algo = row.object_format;
-    let repo = server.app.files.repo(algo, &row.pins).expect("a repository");
-    let (bytes, tip) = pack(algo, count);
-    let options = IndexOptions {
-        algo,
-        cache_bytes: 1 << 20,
-        object_bytes_max: 1 << 20,
-        objects_max: u32::MAX,
-        fsck: false,
-    };
-    let scanned = scan(&bytes, &options, &mut |_, _| {}).expect("a pack");
-    let resolver = scanned.resolver(&bytes, &NothingKnown, &LinksOnly).expect("a pack");
-    resolver.work().expect("resolves");
-    let staged = repo.stage(&resolver.finish().expect("a pack"), &bytes, true).expect("staged");
-    let update = RefUpdate {
-        name: b"refs/heads/main".to_vec(),
-        expected: Expected::Absent,
-        new: Some(tip),
-        peeled: None,
-    };
-    let entry = NewEntry {
-        kind: EntryKind::Push,
-        actor: "tests".into(),
-        time_ms: 0,
-        nonce: [0; 16],
-        staged: Some(staged),
-        updates: vec![update],
-        atomic: false,
-    };
-    assert!(repo.commit_entry(entry).expect("committed").seq.is_some());
+    let repo = server.repository(namespace, name).await;
+    let (bytes, tip) = pack(repo.algo(), count);
+    append_pack(&repo, bytes, "refs/heads/main", tip);
     tip
+}
+
+/// Makes `main` one commit of `count` small files, past all requests.
+pub async fn place_files(server: &Server, namespace: &str, name: &str, count: u32) {
+    let repo = server.repository(namespace, name).await;
+    let mut writer = PackWriter::new(repo.algo());
+    let mut tree = Vec::new();
+    for number in 0..count {
+        let blob = writer.add(Kind::Blob, format!("{number}\n").as_bytes()).expect("no collision");
+        tree.extend_from_slice(format!("100644 {number:08}\0").as_bytes());
+        tree.extend_from_slice(blob.as_bytes());
+    }
+    let tree = writer.add(Kind::Tree, &tree).expect("no collision");
+    let who = "A <a@x> 1600000000 +0000";
+    let text = format!("tree {tree}\nauthor {who}\ncommitter {who}\n\nmany\n");
+    let tip = writer.add(Kind::Commit, text.as_bytes()).expect("no collision");
+    append_pack(&repo, writer.finish().expect("no collision"), "refs/heads/main", tip);
 }

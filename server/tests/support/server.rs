@@ -2,12 +2,13 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
-use cairn_protocol::object::Kind;
+use cairn_protocol::object::{Kind, ObjectId};
 use cairn_protocol::pack::{IndexOptions, LinksOnly, NothingKnown, PackWriter, scan};
 use cairn_server::app::App;
 use cairn_server::boot;
@@ -15,8 +16,7 @@ use cairn_server::clock::Clock;
 use cairn_server::config::{Config, ImportConfig};
 use cairn_server::edge::Edge;
 use cairn_server::listen::{self, Door};
-use cairn_server::metrics::Metrics;
-use cairn_server::store::repo::{EntryKind, Expected, NewEntry, RefUpdate};
+use cairn_server::store::repo::{EntryKind, Expected, NewEntry, RefUpdate, Repo};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -86,37 +86,30 @@ impl Server {
 
     /// Appends `count` entries to a repository's log, each with a blob and a tag that names it.
     pub async fn append(&self, namespace: &str, name: &str, count: u64) {
-        let row = self.app.catalog.resolve(namespace, name).await.expect("an answer").expect("a repository");
-        let algo = row.object_format;
-        let repo = self.app.files.repo(algo, &row.pins).expect("a repository");
+        let repo = self.repository(namespace, name).await;
         for _ in 0..count {
             let seq = repo.snapshot(None).expect("a snapshot").seq();
-            let mut writer = PackWriter::new(algo);
+            let mut writer = PackWriter::new(repo.algo());
             let blob = writer.add(Kind::Blob, format!("{name} {seq}").as_bytes()).expect("no collision");
             let bytes = writer.finish().expect("no collision");
-            let options =
-                IndexOptions { algo, cache_bytes: 0, object_bytes_max: 99, objects_max: 9, fsck: false };
-            let scanned = scan(&bytes, &options, &mut |_, _| {}).expect("a pack");
-            let resolver = scanned.resolver(&bytes, &NothingKnown, &LinksOnly).expect("a pack");
-            resolver.work().expect("resolves");
-            let staged = repo.stage(&resolver.finish().expect("a pack"), &bytes, true).expect("staged");
-            let update = RefUpdate {
-                name: format!("refs/tags/{name}-{seq}").into_bytes(),
-                expected: Expected::Absent,
-                new: Some(blob),
-                peeled: None,
-            };
-            let entry = NewEntry {
-                kind: EntryKind::Push,
-                actor: "tests".into(),
-                time_ms: 0,
-                nonce: [0; 16],
-                staged: Some(staged),
-                updates: vec![update],
-                atomic: false,
-            };
-            assert_eq!(repo.commit_entry(entry).expect("committed").seq, Some(seq + 1));
+            append_pack(&repo, bytes, &format!("refs/tags/{name}-{seq}"), blob);
         }
+    }
+
+    /// The log of a repository.
+    pub async fn repository(&self, namespace: &str, name: &str) -> Repo {
+        let row = self.app.catalog.resolve(namespace, name).await.expect("an answer").expect("a repository");
+        self.app.files.repo(row.object_format, &row.pins).expect("a repository")
+    }
+
+    /// Starts again on the same folder, with other settings.
+    pub fn again(self, change: impl FnOnce(Config) -> Config) -> Self {
+        let Self { app, edge, folder, now } = self;
+        let config = change(app.config.clone());
+        drop((app, edge));
+        let app =
+            boot::open_at(config, API_TOKEN, Clock::Manual(Arc::clone(&now))).expect("the folder opens");
+        Self { edge: Edge::new(app.clone()), app, now, folder }
     }
 
     pub fn restart(self) -> Self {
@@ -169,7 +162,11 @@ impl Server {
 
     /// On an empty folder, with other settings than the usual ones.
     pub fn with(change: impl FnOnce(Config) -> Config) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::with_on(tempfile::tempdir().expect("a folder"), change)
+    }
+
+    /// The same on a folder of the caller's.
+    pub fn with_on(folder: TempDir, change: impl FnOnce(Config) -> Config) -> Self {
         let now = Arc::new(AtomicI64::new(1_700_000_000_000));
         let config = Config {
             data: folder.path().to_owned(),
@@ -183,6 +180,33 @@ impl Server {
     }
 }
 
+/// Appends an entry with a pack, past all requests, that makes a new ref stand at `tip`.
+pub fn append_pack(repo: &Repo, bytes: Vec<u8>, name: &str, tip: ObjectId) {
+    let options = IndexOptions {
+        algo: tip.algo(),
+        cache_bytes: 1 << 20,
+        object_bytes_max: 1 << 20,
+        objects_max: u32::MAX,
+        fsck: false,
+    };
+    let scanned = scan(&bytes, &options, &mut |_, _| {}).expect("a pack");
+    let resolver = scanned.resolver(&bytes, &NothingKnown, &LinksOnly).expect("a pack");
+    resolver.work().expect("resolves");
+    let staged = repo.stage(&resolver.finish().expect("a pack"), &bytes, true).expect("staged");
+    let (name, expected) = (name.as_bytes().to_vec(), Expected::Absent);
+    let entry = NewEntry {
+        kind: EntryKind::Push,
+        actor: "tests".into(),
+        time_ms: 0,
+        nonce: [0; 16],
+        staged: Some(staged),
+        updates: vec![RefUpdate { name, expected, new: Some(tip), peeled: None }],
+        atomic: false,
+    };
+    let before = repo.snapshot(None).expect("a snapshot").seq();
+    assert_eq!(repo.commit_entry(entry).expect("committed").seq, Some(before + 1));
+}
+
 impl Server {
     /// Sends a body of any kind; `path` is under the account's base.
     pub async fn send_body(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Answer {
@@ -194,26 +218,47 @@ impl Server {
         self.send(request.body(body).expect("a request")).await
     }
 
+    /// A page that is no JSON.
+    pub async fn page(&self, path: &str) -> String {
+        let request = Request::builder().uri(path).header("authorization", format!("Bearer {API_TOKEN}"));
+        let request = request.body(Body::empty()).expect("a request");
+        let response = self.edge.clone().call(request).await.expect("edges do not fail");
+        let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Listens on loopback, for stock git; answers the origin.
     pub async fn listen(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        let door = Door { listener, metrics: Metrics::default(), tls: None };
+        let door = Door { listener, metrics: self.app.metrics.clone(), tls: None };
         tokio::spawn(listen::serve(door, self.edge.clone(), std::future::pending()));
         origin
     }
 }
 
+/// Stock git that sees nothing of the machine but `PATH`: no user or system settings, fixed people and dates, no upkeep.
+pub fn stock_git(dir: &Path, (name, email): (&str, &str), date: &str) -> Command {
+    let mut git = Command::new("git");
+    git.current_dir(dir)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", dir);
+    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_TERMINAL_PROMPT", "0");
+    git.env("LC_ALL", "C").env("TZ", "UTC");
+    for who in ["AUTHOR", "COMMITTER"] {
+        git.env(format!("GIT_{who}_NAME"), name).env(format!("GIT_{who}_EMAIL"), email);
+        git.env(format!("GIT_{who}_DATE"), date);
+    }
+    git.args(["-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.fsync=none"])
+        .stdin(Stdio::null());
+    git
+}
+
 /// Stock git with an environment of its own. Answers what it printed; panics where it fails.
 pub async fn git(dir: &Path, args: &[&str]) -> String {
-    let mut command = std::process::Command::new("git");
-    command.args(args).current_dir(dir).env_clear().env("PATH", std::env::var_os("PATH").expect("a path"));
-    command.env("HOME", dir).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
-    command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
-    for role in ["AUTHOR", "COMMITTER"] {
-        command.env(format!("GIT_{role}_NAME"), "A").env(format!("GIT_{role}_EMAIL"), "a@x");
-        command.env(format!("GIT_{role}_DATE"), "1700000000 +0000");
-    }
+    let mut command = stock_git(dir, ("A", "a@x"), "1700000000 +0000");
+    command.args(args);
     let said = format!("git {args:?}");
     let out =
         tokio::task::spawn_blocking(move || command.output()).await.expect("it ends").expect("git runs");
@@ -228,7 +273,18 @@ impl Server {
         folder: TempDir,
         now: &Arc<AtomicI64>,
     ) -> Result<Self, boot::BootError> {
+        Self::over_keeping(disk, folder, now, Config::default().keep_unreachable_ms)
+    }
+
+    /// The same that keeps what no ref names for so long.
+    pub fn over_keeping(
+        disk: Arc<dyn cairn_server::store::disk::Disk>,
+        folder: TempDir,
+        now: &Arc<AtomicI64>,
+        keep_unreachable_ms: Option<u64>,
+    ) -> Result<Self, boot::BootError> {
         let config = Config {
+            keep_unreachable_ms,
             data: folder.path().to_owned(),
             account: "local".into(),
             public_url: "http://cairn.test".into(),

@@ -2,27 +2,22 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
-use cairn_server::listen::{self, Door};
-use cairn_server::metrics::Metrics;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tower_service::Service;
 
-use crate::server::{API_TOKEN, BASE, Server};
+use crate::server::{API_TOKEN, BASE, Server, stock_git};
 
 /// A server, its address, and a folder for git.
 pub struct Stock {
     pub server: Server,
     pub origin: String,
     pub folder: TempDir,
-    stop: Option<oneshot::Sender<()>>,
 }
 
 /// An answer as it is on the wire.
@@ -54,17 +49,8 @@ impl Raw {
 impl Stock {
     pub async fn new() -> Self {
         let server = Server::new();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        let (stop, stopped) = oneshot::channel::<()>();
-        let edge = server.edge.clone();
-        tokio::spawn(async move {
-            let wait = async {
-                stopped.await.ok();
-            };
-            listen::serve(Door { listener, metrics: Metrics::default(), tls: None }, edge, wait).await
-        });
-        Self { server, origin, folder: tempfile::tempdir().expect("a folder"), stop: Some(stop) }
+        let origin = server.listen().await;
+        Self { server, origin, folder: tempfile::tempdir().expect("a folder") }
     }
 
     /// Makes `team/name` and a local repository with it as `origin`.
@@ -124,14 +110,6 @@ impl Stock {
     }
 }
 
-impl Drop for Stock {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            stop.send(()).ok();
-        }
-    }
-}
-
 /// A local repository.
 #[derive(Clone)]
 pub struct Local {
@@ -140,16 +118,9 @@ pub struct Local {
 
 /// A command with an environment of its own: no user or system settings, fixed people and dates.
 pub fn git(dir: &Path, seconds: u32) -> Command {
-    let mut command = Command::new("git");
-    command.current_dir(dir).env_clear().stdin(Stdio::null());
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.env("HOME", dir).env("GIT_CONFIG_NOSYSTEM", "1").env("LC_ALL", "C").env("TZ", "UTC");
     let date = format!("{seconds} +0100");
-    for who in ["AUTHOR", "COMMITTER"] {
-        command.env(format!("GIT_{who}_NAME"), "A U Thor").env(format!("GIT_{who}_EMAIL"), "a@example.com");
-        command.env(format!("GIT_{who}_DATE"), &date);
-    }
-    command.args(["-c", "core.fsync=none", "-c", "gc.auto=0", "-c", "core.quotePath=false"]);
+    let mut command = stock_git(dir, ("A U Thor", "a@example.com"), &date);
+    command.args(["-c", "core.quotePath=false"]);
     command
 }
 

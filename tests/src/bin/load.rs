@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,8 @@ struct Args {
 struct Shared {
     /// Where the server is now.
     origin: RwLock<String>,
+    /// Times that it went or came: odd while it is away.
+    turns: AtomicU64,
     /// Microseconds of each operation that went well.
     times: Mutex<BTreeMap<&'static str, Vec<u64>>>,
     /// Errors by operation and kind.
@@ -84,6 +87,14 @@ fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Shared {
     fn origin(&self) -> String {
         self.origin.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn turn(&self) -> u64 {
+        self.turns.load(Ordering::SeqCst)
+    }
+
+    fn goes_or_comes(&self) {
+        self.turns.fetch_add(1, Ordering::SeqCst);
     }
 
     fn move_to(&self, origin: &str) {
@@ -271,8 +282,9 @@ impl Agent<'_> {
     /// The same by stock git.
     fn clone_by_git(&self) -> Done<()> {
         let (url, to) = (self.here(&self.remote).url_with_password(), self.dir.join(&self.name));
-        let git = Git::new(self.dir);
+        let (git, turn) = (Git::new(self.dir), self.shared.turn());
         let out = git.run(self.dir, &["clone", "--quiet", "--bare", &url, &self.name]);
+        let went = turn % 2 == 1 || turn != self.shared.turn();
         let stands = match out.ok() {
             true => git.run(&to, &["rev-parse", "refs/heads/main"]).text(),
             false => String::new(),
@@ -288,9 +300,12 @@ impl Agent<'_> {
             "disconnect",
             "503",
         ];
-        match (out.ok(), again.iter().find(|word| said.contains(*word))) {
+        // A connection that ends between the 401 that asks for the password and the next answer leaves git with that 401.
+        let refused = "Authentication failed";
+        let again = again.into_iter().chain(went.then_some(refused)).find(|word| said.contains(word));
+        match (out.ok(), again) {
             (true, _) if stands == self.main => Ok(()),
-            (false, Some(word)) => Err(Failed::Again((*word).to_owned())),
+            (false, Some(word)) => Err(Failed::Again(word.to_owned())),
             _ => Err(Failed::Fault(format!("at {stands:?} instead of {}: {said}", self.main))),
         }
     }
@@ -420,15 +435,17 @@ fn rss_kib(pid: u32) -> u64 {
 fn disturb(server: &mut Server, shared: &Shared, until: Instant, every: Duration) -> Vec<Vec<u64>> {
     let mut lives = vec![Vec::new()];
     let mut next = Instant::now() + every;
-    while Instant::now() < until {
+    while Instant::now() < until && lock(&shared.faults).is_empty() {
         std::thread::sleep(Duration::from_millis(SAMPLE_MS));
         if let Some(samples) = lives.last_mut() {
             samples.push(rss_kib(server.pid()));
         }
         if Instant::now() >= next {
+            shared.goes_or_comes();
             server.kill();
             server.restart();
             shared.move_to(server.origin());
+            shared.goes_or_comes();
             lives.push(Vec::new());
             next = Instant::now() + every;
         }

@@ -203,10 +203,19 @@ impl Mounted<'_> {
 
     /// Megabytes that the daemon holds in memory.
     fn resident(&self) -> Result<f64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that it ever held.
+    fn resident_at_most(&self) -> Result<f64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, which: &str) -> Result<f64> {
         let pid = self.status()?["pid"].as_u64().unwrap_or_default();
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
-        let kib: f64 = line.split_whitespace().nth(1).ok_or("no VmRSS")?.parse()?;
+        let line = status.lines().find(|line| line.starts_with(which)).ok_or(which)?;
+        let kib: f64 = line.split_whitespace().nth(1).ok_or(which)?.parse()?;
         Ok(kib / 1024.0)
     }
 }

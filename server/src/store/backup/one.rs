@@ -4,7 +4,10 @@ use std::path::Path;
 
 use super::manifest::Manifest;
 use super::{BackupError, catalog_name, place, recover};
+use cairn_protocol::source::ObjectSource;
+
 use crate::names::Name;
+use crate::store::StoreError;
 use crate::store::catalog::{Catalog, NewRepo, RepoRow};
 use crate::store::disk::System;
 use crate::store::files::{Files, Pin, RepoId};
@@ -52,15 +55,22 @@ pub async fn restore_one(
             None => None,
         };
         if theirs.is_none() || theirs != copy::nonce_at(&files.path(log.id), seq)? {
-            return Err(BackupError::Refused(format!(
-                "{namespace}/{name} stands on entry {seq} of the log {}, which {} does not have: restore the whole \
-                 backup into another folder and fetch from there",
-                log.id,
-                data.display()
-            )));
+            return Err(lacks(&old, log, data));
         }
     }
     let id = RepoId::random();
+    let mut chain = old.pins.clone();
+    chain.splice(..1, [Pin::new(id, None)]);
+    // Until the row is there nobody drops anything that it is to stand on: `files` is held.
+    for (log, limit) in old.pins.iter().zip(limits(&files, &old, &chain)?).skip(1) {
+        let kept = manifest.find(log.id)?.map(|kept| place(from, log.id, Some(kept.generation)));
+        let mut lost = copy::dropped_at(&files.path(log.id))?;
+        lost.remove_range(limit..);
+        lost -= kept.map(|kept| copy::dropped_at(&kept)).transpose()?.unwrap_or_default();
+        if !lost.is_empty() {
+            return Err(lacks(&old, log, data));
+        }
+    }
     if let Some(kept) = manifest.find(old.id)? {
         recover(&System, &place(from, old.id, Some(kept.generation)))?;
         fsck::backup(&System, &place(from, old.id, Some(kept.generation)), &files.path(id))?;
@@ -76,10 +86,30 @@ pub async fn restore_one(
         now_ms,
         token: None,
     };
-    let mut chain = old.pins.clone();
-    chain.splice(..1, [Pin::new(id, None)]);
     let own_bytes = files.repo(old.object_format, &chain)?.snapshot(None)?.own_bytes()?;
     let row = catalog.adopt_repo(id, new, old, own_bytes).await?;
     let findings = fsck::fsck(&files, row.object_format, &row.pins);
     Ok(Adopted { row, findings })
+}
+
+/// How far a chain sees each of its logs, in ordinals.
+fn limits(files: &Files, row: &RepoRow, chain: &[Pin]) -> Result<Vec<u32>, BackupError> {
+    match files.repo(row.object_format, chain)?.snapshot(None) {
+        Ok(snapshot) => Ok(snapshot.limits()),
+        // Told of each log.
+        Err(StoreError::Dropped { .. }) => Ok(vec![u32::MAX; chain.len()]),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn lacks(row: &RepoRow, log: &Pin, data: &Path) -> BackupError {
+    BackupError::Refused(format!(
+        "{}/{} stands on entry {} of the log {}, which {} does not have: restore the whole backup into another folder and \
+         fetch from there",
+        row.namespace,
+        row.name,
+        log.seq.unwrap_or(0),
+        log.id,
+        data.display()
+    ))
 }

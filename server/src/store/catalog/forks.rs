@@ -114,6 +114,32 @@ impl Catalog {
         .await
     }
 
+    /// The last entry of a repository's log up to which another repository stands on it, or a deleted one whose file is
+    /// still there; 0 where none does.
+    pub async fn pinned_up_to(&self, id: RepoId) -> Result<u64> {
+        self.read(move |conn| {
+            let mut last = 0;
+            let mut take = |sql: &str, n: i64| -> Result<()> {
+                let mut chains = conn.prepare_cached(sql)?;
+                let mut rows = chains.query([n])?;
+                while let Some(row) = rows.next()? {
+                    let chain: Vec<u8> = row.get(0)?;
+                    let chain = decode_chain(&chain).ok_or(CatalogError::Corrupt("fork chain"))?;
+                    let seqs = chain.iter().filter(|pin| pin.id == id).filter_map(|pin| pin.seq);
+                    last = seqs.fold(last, u64::max);
+                }
+                Ok(())
+            };
+            let n = number(conn, id)?;
+            let live = "SELECT r.chain FROM pins p JOIN repos r ON r.n = p.repo WHERE p.base = ?1 AND r.chain IS NOT NULL";
+            take(live, n)?;
+            let kept = "SELECT chain FROM repos WHERE deleted_at IS NOT NULL AND dropped = 0 AND chain IS NOT NULL AND n <> ?1";
+            take(kept, n)?;
+            Ok(last)
+        })
+        .await
+    }
+
     /// Deleted repositories whose file no live repository pins. Nothing can pin them again.
     pub async fn files_to_drop(&self) -> Result<Vec<RepoId>> {
         self.read(|conn| {

@@ -15,7 +15,7 @@ use crate::store::disk::{self, Disk};
 
 /// What brings the tables from one version to the next: a file of version N has seen the first N steps. A step that
 /// was released is never changed.
-const STEPS: &[&str] = &[TABLES, IMPORTS, ORDERS, API_TOKENS, BYTES, IDEMPOTENCY, MAINTAINED];
+const STEPS: &[&str] = &[TABLES, IMPORTS, ORDERS, API_TOKENS, BYTES, IDEMPOTENCY, MAINTAINED, AGES];
 
 const TABLES: &str = "
 CREATE TABLE namespaces (
@@ -148,6 +148,18 @@ CREATE TABLE imports (
 const MAINTAINED: &str = "
 ALTER TABLE repos ADD COLUMN maintained_at INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX repos_to_maintain ON repos (last_push_at) WHERE deleted_at IS NULL AND last_push_at > maintained_at;
+";
+
+/// again_at: when a quiet repository is to be looked at again, since something in it comes of age. steady_ms counts the time in
+/// which the data was looked after; seen_ms is when that was told last.
+const AGES: &str = "
+ALTER TABLE repos ADD COLUMN again_at INTEGER;
+CREATE INDEX repos_again ON repos (again_at) WHERE deleted_at IS NULL AND again_at IS NOT NULL;
+CREATE TABLE steady (
+    n         INTEGER PRIMARY KEY,
+    seen_ms   INTEGER NOT NULL,
+    steady_ms INTEGER NOT NULL
+);
 ";
 
 /// Opens the catalog for writing and brings its tables up to date.

@@ -4,6 +4,7 @@
 //! bases included; then the pack, the entry and the ref changes are written together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cairn_protocol::object::ObjectId;
 use roaring::RoaringBitmap;
@@ -159,6 +160,11 @@ pub(crate) fn commit_entry(repo: &Repo, mut entry: NewEntry) -> Result<Committed
                         publish_pack(&file, conn, staged, seq)
                     })
                     .transpose()?;
+                let has = |id: &ObjectId| {
+                    Ok(staged.as_ref().is_some_and(|staged| staged.may_hold(id))
+                        || snapshot.find_from(1, id)?.is_some())
+                };
+                check_kept(&file, conn, &verdict.changes, has)?;
                 let pack_id = pack.as_ref().map(|pack| pack.id);
                 conn.prepare_cached(
                 "INSERT INTO entry (seq, time_ms, actor, kind, nonce, pack) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -184,6 +190,26 @@ pub(crate) fn commit_entry(repo: &Repo, mut entry: NewEntry) -> Result<Committed
         repo.files.note_due(repo.id());
     }
     Ok(committed)
+}
+
+/// In a log of which something was dropped: whether what refs are to name is there. It is, since whoever judged them holds a
+/// snapshot; a ref to nothing would be worse than an error.
+fn check_kept(
+    file: &RepoFile,
+    conn: &Connection,
+    changes: &[Change],
+    has: impl Fn(&ObjectId) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    if file.packs().drops.places.is_empty() {
+        return Ok(());
+    }
+    let mut finder = Finder::new(file, conn, file.packs().limit());
+    for id in changes.iter().filter_map(|change| change.new) {
+        if !has(&id)? && finder.find(&id)?.is_none() {
+            return Err(StoreError::MissingObject { id });
+        }
+    }
+    Ok(())
 }
 
 /// A ref change that applies.
@@ -343,8 +369,10 @@ fn publish_pack(
     let mut dups = staged.dups.clone();
     add_new_dups(file, conn, staged, pack, &mut dups)?;
     if staged.fanout.is_empty() {
+        let drops = Arc::clone(&file.packs().drops);
         let mut insert = conn.prepare_cached("INSERT INTO object (id, ordinal) VALUES (?1, ?2)")?;
         for (id, index) in staged.ids.iter().filter(|(_, index)| !dups.contains(*index)) {
+            drops.forget_row(conn, id)?;
             insert.execute((id.as_bytes(), base_ordinal + index))?;
         }
     }
@@ -392,17 +420,20 @@ fn add_new_dups(
         }
         return Ok(());
     }
-    let came: Vec<(u32, u32)> = {
+    let drops = Arc::clone(&file.packs().drops);
+    let came: Vec<(u32, u32, u32)> = {
         let packs = file.packs();
         // A pack that was rolled meanwhile may hold what was seen and what came.
         let came = packs.list.iter().filter(|other| other.end() > staged.seen_limit);
-        came.map(|other| (other.id, other.object_count)).collect()
+        came.map(|other| (other.id, other.base_ordinal, other.object_count)).collect()
     };
     let (mut row, mut last) = (Vec::new(), LastShard::default());
-    for (other, object_count) in came {
+    for (other, first, object_count) in came {
         for n in 0..object_count.div_ceil(RECORDS_PER_ROW) {
             read_row(conn, row_id(other, Section::Records, n), &mut row)?;
-            for raw in row.chunks_exact(record_bytes(file.algo)) {
+            let places = (first + n * RECORDS_PER_ROW..).zip(row.chunks_exact(record_bytes(file.algo)));
+            // What was dropped and comes again is new.
+            for (_, raw) in places.filter(|(ordinal, _)| !drops.places.contains(*ordinal)) {
                 let id = RawRecord::decode(file.algo, raw)?.id;
                 let fresh = |index: u32| !dups.contains(index);
                 if let Some(index) =

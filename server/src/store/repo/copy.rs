@@ -9,8 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use roaring::RoaringBitmap;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use super::drops::{Drops, PLACES};
 use super::fsck;
 use super::limits::BUSY_MS_MAX;
 use super::schema::{self, Use};
@@ -144,7 +146,12 @@ fn lost_something(conn: &Connection) -> Result<bool, StoreError> {
             return Ok(true);
         }
     }
-    Ok(false)
+    // What was dropped may be what an older catalog pins.
+    let dropped = |schema: &str| -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = format!("SELECT value FROM {schema}.meta WHERE key = ?1");
+        Ok(conn.query_row(&sql, [PLACES], |row| row.get(0)).optional()?)
+    };
+    Ok(dropped("main")? != dropped("source")?)
 }
 
 fn tables(conn: &Connection) -> Result<Vec<String>, StoreError> {
@@ -203,6 +210,11 @@ fn take_over(conn: &Connection, table: &str) -> Result<(), StoreError> {
         [],
     )?;
     Ok(())
+}
+
+/// Ordinals of a log that were dropped.
+pub fn dropped_at(path: &Path) -> Result<RoaringBitmap, StoreError> {
+    Ok(Drops::load(&schema::connect(path, Use::ReadOnly)?)?.places)
 }
 
 /// What tells an entry of a log from every other; `None` where the log does not have it.
@@ -322,6 +334,7 @@ mod tests {
             ("an object at another place", "UPDATE object SET ordinal = 7"),
             ("an entry of another log", "UPDATE entry SET nonce = x'09'"),
             ("a ref change that is gone", "DELETE FROM ref_change"),
+            ("objects that were dropped", "INSERT INTO meta VALUES ('dropped', x'01')"),
             ("a table more", "CREATE TABLE more (id INTEGER PRIMARY KEY)"),
             ("a newer version", "PRAGMA user_version = 99"),
         ];

@@ -5,10 +5,19 @@
 //! lease: their rows are deleted when every snapshot that may name them is gone.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::file::PackMeta;
-use crate::store::StoreError;
+use cairn_protocol::object::HashAlgo;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::drops::Drops;
+use super::file::{PackMeta, Packs};
+use super::index::read_row;
+use super::limits::RECORDS_PER_ROW;
+use super::record::{RawRecord, record_bytes};
+use super::schema::{self, Section, row_id};
+use crate::store::{StoreError, outside};
 
 /// Held by snapshots. Its number is that of the newest rolled pack: the same places of objects, the same number.
 pub(crate) type Lease = Arc<u32>;
@@ -92,6 +101,11 @@ impl Retired {
         self.batches.is_empty()
     }
 
+    /// Whether a snapshot holds one of the leases.
+    pub(crate) fn is_read(&self) -> bool {
+        self.batches.iter().any(|(lease, _)| Arc::strong_count(lease) > 1)
+    }
+
     pub(crate) fn by_id(&self, id: u32) -> Option<&Arc<PackMeta>> {
         self.metas.get(&id).map(|(pack, _)| pack)
     }
@@ -111,6 +125,62 @@ impl Retired {
         self.batches.push_front((Lease::default(), packs.iter().map(|(pack, _)| pack.id).collect()));
         self.metas.extend(packs.into_iter().map(|pack| (pack.0.id, pack)));
     }
+}
+
+/// Deletes the packs that were staged when an earlier process ended, and those that it had rolled away, unless another
+/// process reads: it may name those, and the next open sweeps them.
+pub(crate) fn sweep(
+    conn: &Connection,
+    data_dir: &Path,
+    algo: HashAlgo,
+    packs: &Packs,
+) -> Result<(), StoreError> {
+    let left: Vec<(u32, bool)> = conn
+        .prepare("SELECT id, base_ordinal IS NOT NULL FROM pack WHERE live = 0")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let was_live = left.iter().any(|(_, was_live)| *was_live);
+    let alone = if was_live { outside::keep_out(data_dir) } else { None };
+    for (pack, _) in left.into_iter().filter(|(_, was_live)| !was_live || alone.is_some()) {
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        delete_retired(conn, algo, pack, &packs.drops, |ordinal| packs.is_sharded(ordinal))?;
+        conn.execute_batch("COMMIT")?;
+    }
+    Ok(())
+}
+
+/// Deletes a pack that is not live, and the ids in `object` where the index of the pack that it was rolled into holds
+/// them (`is_indexed`, which is given its first ordinal) or where they were dropped: not before, since a lookup that began
+/// with the list of packs as it was must find them.
+pub(crate) fn delete_retired(
+    conn: &Connection,
+    algo: HashAlgo,
+    pack: u32,
+    drops: &Drops,
+    is_indexed: impl FnOnce(u32) -> bool,
+) -> Result<(), StoreError> {
+    let base =
+        "SELECT base_ordinal, object_count FROM pack WHERE id = ?1 AND live = 0 AND base_ordinal IS NOT NULL
+        AND fanout = x''";
+    let mut select = conn.prepare_cached(base)?;
+    let found: Option<(u32, u32)> =
+        select.query_row([pack], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    if let Some((base, object_count)) = found {
+        let all = is_indexed(base);
+        let goes = |ordinal: &u32| all || drops.places.contains(*ordinal);
+        let holds = all || drops.places.range_cardinality(base..base.saturating_add(object_count)) > 0;
+        let rows = if holds { object_count.div_ceil(RECORDS_PER_ROW) } else { 0 };
+        let mut delete = conn.prepare_cached("DELETE FROM object WHERE id = ?1 AND ordinal = ?2")?;
+        let mut row = Vec::new();
+        for n in 0..rows {
+            read_row(conn, row_id(pack, Section::Records, n), &mut row)?;
+            let places = (base + n * RECORDS_PER_ROW..).zip(row.chunks_exact(record_bytes(algo)));
+            for (ordinal, raw) in places.filter(|(ordinal, _)| goes(ordinal)) {
+                delete.execute((RawRecord::decode(algo, raw)?.id.as_bytes(), ordinal))?;
+            }
+        }
+    }
+    schema::delete_staged(conn, pack)
 }
 
 #[cfg(test)]

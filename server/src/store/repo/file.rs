@@ -4,24 +4,23 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use cairn_protocol::object::HashAlgo;
 use prometheus_client::metrics::histogram::Histogram;
 use roaring::RoaringBitmap;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
-use super::cuts::{Cut, Lease, Retired, decode_cuts};
+use super::cuts::{Cut, Lease, Retired, decode_cuts, delete_retired, sweep};
+use super::drops::{Drops, Hush};
 use super::graph::{Graphs, Serial};
-use super::index::read_row;
 use super::kinds::KindSets;
-use super::limits::RECORDS_PER_ROW;
 use super::limits::{READERS_IDLE_MAX, ROLL_DELETE_OBJECTS, ROLL_DELETE_PACKS};
 use super::pick::is_loose;
-use super::record::{RawRecord, bitmap_from, record_bytes};
-use super::schema::{self, Section, Use, row_id};
+use super::record::bitmap_from;
+use super::schema::{self, Use};
 use crate::store::StoreError;
 use crate::store::disk::{self, Disk};
 use crate::store::outside;
@@ -43,7 +42,8 @@ pub(crate) enum Flush {
     Later,
 }
 
-/// A live pack. Nothing of it ever changes.
+/// A live pack. Nothing of it ever changes, but that places of it may be dropped.
+#[derive(Clone)]
 pub(crate) struct PackMeta {
     pub(crate) id: u32,
     pub(crate) base_ordinal: u32,
@@ -51,7 +51,7 @@ pub(crate) struct PackMeta {
     pub(crate) bytes: u64,
     pub(crate) whole: bool,
     pub(crate) seq: u64,
-    /// Places whose objects an older pack or a base has already.
+    /// Places whose objects an older pack or a base has already, and those that were dropped.
     pub(crate) dups: RoaringBitmap,
     /// The first id prefix of each index shard; empty where the ids are in `object`.
     pub(crate) fanout: Vec<u64>,
@@ -87,6 +87,8 @@ pub(crate) struct Packs {
     /// Held by each snapshot that may name packs of the list as it is.
     pub(crate) lease: Lease,
     pub(crate) retired: Retired,
+    /// What was dropped of the log.
+    pub(crate) drops: Arc<Drops>,
 }
 
 impl Packs {
@@ -97,6 +99,24 @@ impl Packs {
         }
         self.loose += usize::from(is_loose(&pack));
         self.list.push(Arc::new(pack));
+    }
+
+    /// Drops more of the log.
+    pub(crate) fn set_drops(&mut self, drops: Drops) {
+        for pack in &mut self.list {
+            drops.mark(Arc::make_mut(pack));
+        }
+        self.drops = Arc::new(drops);
+    }
+
+    /// Whether a snapshot is open.
+    fn is_read(&self) -> bool {
+        Arc::strong_count(&self.lease) > 1 || self.retired.is_read()
+    }
+
+    /// Whether the log as of an entry lacks what was dropped of it: it can no longer be read as it was.
+    pub(crate) fn lacks_at(&self, seq: u64) -> bool {
+        self.drops.lacks(seq, self.limit_at(seq))
     }
 
     /// One past the last ordinal.
@@ -117,7 +137,7 @@ impl Packs {
     }
 
     /// Whether the pack that holds an ordinal has an index of its own.
-    fn is_sharded(&self, ordinal: u32) -> bool {
+    pub(crate) fn is_sharded(&self, ordinal: u32) -> bool {
         self.at(ordinal).is_some_and(|pack| !pack.fanout.is_empty())
     }
 
@@ -164,6 +184,7 @@ impl Packs {
         conn.execute_batch("BEGIN")?;
         let head = conn.query_row("SELECT max(seq) FROM entry", [], |row| row.get::<_, Option<i64>>(0))?;
         packs.head = head.unwrap_or(0) as u64;
+        packs.drops = Arc::new(Drops::load(conn)?);
         let cuts = if schema::has_cuts(conn)? { "cuts" } else { "NULL" };
         let mut select = conn.prepare(&format!(
             "SELECT id, base_ordinal, object_count, bytes, whole, seq, dups, fanout, {cuts} FROM pack
@@ -171,7 +192,7 @@ impl Packs {
         ))?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
-            packs.push(PackMeta {
+            let mut pack = PackMeta {
                 id: row.get(0)?,
                 base_ordinal: row.get(1)?,
                 object_count: row.get(2)?,
@@ -182,7 +203,9 @@ impl Packs {
                 fanout: fanout_from(row.get_ref(7)?.as_blob().map_err(rusqlite::Error::from)?),
                 serial: Serial::next(),
                 cuts: decode_cuts(row.get::<_, Option<Vec<u8>>>(8)?.unwrap_or_default().as_slice())?,
-            });
+            };
+            packs.drops.mark(&mut pack);
+            packs.push(pack);
         }
         drop(rows);
         drop(select);
@@ -214,6 +237,10 @@ pub(crate) struct RepoFile {
     is_suspect: Arc<AtomicBool>,
     /// Whether the names of the file and of its log are durable.
     is_named: AtomicBool,
+    /// Set while it is not known whether something was dropped: nobody may look before that is settled.
+    in_doubt: AtomicBool,
+    /// Snapshots that were opened.
+    opened: AtomicU64,
     packs: RwLock<Packs>,
     /// Held while packs are rolled, before the writer's turn: one at a time.
     pub(crate) rolling: Mutex<()>,
@@ -258,6 +285,8 @@ impl RepoFile {
             writer: Mutex::new(writer),
             is_suspect,
             is_named: AtomicBool::new(false),
+            in_doubt: AtomicBool::new(false),
+            opened: AtomicU64::new(0),
             readers: Mutex::new(readers),
             packs: RwLock::new(packs),
             rolling: Mutex::default(),
@@ -274,6 +303,72 @@ impl RepoFile {
 
     pub(crate) fn packs(&self) -> RwLockReadGuard<'_, Packs> {
         self.packs.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The packs for a new snapshot, which holds their lease from before they are let go of.
+    pub(crate) fn packs_to_open(&self) -> Result<RwLockReadGuard<'_, Packs>, StoreError> {
+        loop {
+            let packs = self.packs();
+            if !self.in_doubt.load(Ordering::Acquire) {
+                self.opened.fetch_add(1, Ordering::Relaxed);
+                return Ok(packs);
+            }
+            drop(packs);
+            self.settle()?;
+        }
+    }
+
+    /// A moment at which nobody reads the file, in this process or another; `None` where somebody does.
+    pub(crate) fn hush(&self) -> Option<Hush> {
+        let alone = outside::keep_out(&self.data_dir)?;
+        let packs = self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        (!packs.is_read()).then(|| Hush::new(self.opened.load(Ordering::Relaxed), alone))
+    }
+
+    /// Runs `work` in one transaction if nobody opened a snapshot since `hush`; none can be opened before it is published,
+    /// and where it fails none before the next writer has settled whether it was done. False where somebody did.
+    ///
+    /// `work` must not ask for the packs: it is given them.
+    pub(crate) fn write_alone<T>(
+        &self,
+        hush: Hush,
+        work: impl FnOnce(&Connection, &Packs) -> Result<Option<T>, StoreError>,
+        publish: impl FnOnce(&T, &mut Packs),
+    ) -> Result<Option<T>, StoreError> {
+        if self.access == Access::ReadOnly {
+            return Err(StoreError::Misuse("the files are open for reading only"));
+        }
+        let mut writer = locked(&self.writer);
+        let conn = match writer.take() {
+            Some(conn) => conn,
+            None => self.reopen()?,
+        };
+        let done = (|| {
+            let has_no_entry = self.packs().head == 0;
+            schema::sync_names(&*self.disk, &self.path, &self.data_dir, has_no_entry)?;
+            let mut kinds = locked(&self.kinds);
+            let mut packs = self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+            if packs.is_read() || self.opened.load(Ordering::Relaxed) != hush.opened() {
+                return Ok(None);
+            }
+            conn.execute_batch("BEGIN IMMEDIATE")?;
+            let Some(out) = work(&conn, &packs)? else {
+                conn.execute_batch("ROLLBACK")?;
+                return Ok(None);
+            };
+            *kinds = KindSets::default();
+            self.in_doubt.store(true, Ordering::Release);
+            conn.execute_batch("COMMIT")?;
+            publish(&out, &mut packs);
+            self.in_doubt.store(false, Ordering::Release);
+            Ok(Some(out))
+        })();
+        if done.is_ok() && !self.is_suspect.load(Ordering::Relaxed) {
+            *writer = Some(conn);
+        } else {
+            disk::give_up(conn);
+        }
+        done
     }
 
     /// Runs `work` with a connection that may only read. One that failed is not used again.
@@ -306,6 +401,7 @@ impl RepoFile {
         }
         let Some(_alone) = outside::keep_out(&self.data_dir) else { return Ok(false) };
         let free = self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner()).retired.take_free();
+        let drops = Arc::clone(&self.packs().drops);
         let mut rest = free.as_slice();
         while !rest.is_empty() {
             let mut objects = 0;
@@ -317,7 +413,7 @@ impl RepoFile {
             let (batch, later) = rest.split_at(count);
             let delete = |conn: &Connection| {
                 let one = |(pack, is_indexed): &(Arc<PackMeta>, bool)| {
-                    delete_retired(conn, self.algo, pack.id, |_| *is_indexed)
+                    delete_retired(conn, self.algo, pack.id, &drops, |_| *is_indexed)
                 };
                 batch.iter().try_for_each(one)
             };
@@ -433,6 +529,7 @@ impl RepoFile {
         let mut held = self.packs.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         packs.inherit(&mut held);
         *held = packs;
+        self.in_doubt.store(false, Ordering::Release);
         drop(held);
         disk::take_log(&conn)?;
         Ok(conn)
@@ -441,49 +538,4 @@ impl RepoFile {
 
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// Deletes the packs that were staged when an earlier process ended, and those that it had rolled away, unless another
-/// process reads: it may name those, and the next open sweeps them.
-fn sweep(conn: &Connection, data_dir: &Path, algo: HashAlgo, packs: &Packs) -> Result<(), StoreError> {
-    let left: Vec<(u32, bool)> = conn
-        .prepare("SELECT id, base_ordinal IS NOT NULL FROM pack WHERE live = 0")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    let was_live = left.iter().any(|(_, was_live)| *was_live);
-    let alone = if was_live { outside::keep_out(data_dir) } else { None };
-    for (pack, _) in left.into_iter().filter(|(_, was_live)| !was_live || alone.is_some()) {
-        conn.execute_batch("BEGIN IMMEDIATE")?;
-        delete_retired(conn, algo, pack, |ordinal| packs.is_sharded(ordinal))?;
-        conn.execute_batch("COMMIT")?;
-    }
-    Ok(())
-}
-
-/// Deletes a pack that is not live, and the ids in `object` where the index of the pack that it was rolled into holds
-/// them (`is_indexed`, which is given its first ordinal): not before, since a lookup that began with the list of packs as it
-/// was must find them.
-fn delete_retired(
-    conn: &Connection,
-    algo: HashAlgo,
-    pack: u32,
-    is_indexed: impl FnOnce(u32) -> bool,
-) -> Result<(), StoreError> {
-    let base =
-        "SELECT base_ordinal, object_count FROM pack WHERE id = ?1 AND live = 0 AND base_ordinal IS NOT NULL
-        AND fanout = x''";
-    let mut select = conn.prepare_cached(base)?;
-    let found: Option<(u32, u32)> =
-        select.query_row([pack], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    if let Some((base, object_count)) = found.filter(|(base, _)| is_indexed(*base)) {
-        let mut delete = conn.prepare_cached("DELETE FROM object WHERE id = ?1 AND ordinal = ?2")?;
-        let mut row = Vec::new();
-        for n in 0..object_count.div_ceil(RECORDS_PER_ROW) {
-            read_row(conn, row_id(pack, Section::Records, n), &mut row)?;
-            for (ordinal, raw) in (base + n * RECORDS_PER_ROW..).zip(row.chunks_exact(record_bytes(algo))) {
-                delete.execute((RawRecord::decode(algo, raw)?.id.as_bytes(), ordinal))?;
-            }
-        }
-    }
-    schema::delete_staged(conn, pack)
 }

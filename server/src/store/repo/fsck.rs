@@ -1,6 +1,7 @@
 //! Checking a repository file from its first byte to its last ref, and copying one while it serves.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use cairn_protocol::object::{HashAlgo, Hasher, ObjectId, hash_object};
 use cairn_protocol::source::ObjRef;
@@ -161,6 +162,19 @@ fn check_object(
     found: &mut Vec<String>,
 ) -> Result<(), StoreError> {
     let record = file.read(|conn| read_record(conn, file.algo, pack.id, index))?;
+    let drops = Arc::clone(&file.packs().drops);
+    if drops.places.contains(pack.base_ordinal + index) {
+        // Nothing reads it, and what it leans on may be gone.
+        let at = ObjRef { source: 0, ordinal: pack.base_ordinal + index };
+        if snapshot.find_from(0, &record.id)? == Some(at) {
+            found.push(format!("object {}: was dropped, and is found at {at:?}", record.id));
+        }
+        return Ok(());
+    }
+    if pack.dups.contains(index) && !drops.places.is_empty() && snapshot.find_from(0, &record.id)?.is_some() {
+        // Nothing reads a copy; what it leans on may have been dropped.
+        return Ok(());
+    }
     if record.entry_bytes == 0 {
         // Rolling leaves out the bytes of a copy, which nothing reads.
         let is_found = snapshot.find_from(0, &record.id)?.is_some();

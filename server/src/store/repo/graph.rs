@@ -170,15 +170,19 @@ pub(crate) struct PackCommits {
 }
 
 impl PackCommits {
-    /// Takes in one row of the file. `canonical` moves a place to the canonical one.
+    /// Takes in those of one row of the file that are `wanted`. `canonical` moves a place to the canonical one.
     pub(crate) fn extend(
         &mut self,
         bytes: &[u8],
+        wanted: &dyn Fn(u32) -> bool,
         canonical: &dyn Fn(Place) -> Result<Place, StoreError>,
     ) -> Result<(), StoreError> {
         let mut cursor = Cursor(bytes);
         while !cursor.0.is_empty() {
             let commit = RawCommit::decode(&mut cursor).ok_or_else(|| StoreError::corrupt("a commit row"))?;
+            if !wanted(commit.index) {
+                continue;
+            }
             for parent in commit.parents {
                 self.parents.push(canonical(parent)?);
             }
@@ -230,7 +234,7 @@ mod tests {
             let (tree, parents) = (Place::InPack(index), vec![Place::InPack(index)]);
             RawCommit { index, generation: 1, time: 0, tree, parents }.encode(&mut row);
         }
-        graph.extend(&row, &Ok).unwrap();
+        graph.extend(&row, &|_| true, &Ok).unwrap();
         graph.shrink();
         graph
     }

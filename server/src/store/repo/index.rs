@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cairn_protocol::object::{HashAlgo, ObjectId};
 use rusqlite::{Connection, MAIN_DB, OptionalExtension};
 
+use super::drops::Drops;
 use super::file::{PackMeta, RepoFile};
 use super::limits::{CHUNK_BYTES, RECORDS_PER_ROW, SHARD_IDS};
 use super::record::{RawRecord, record_bytes};
@@ -142,20 +143,24 @@ pub(crate) struct Finder<'a> {
     conn: &'a Connection,
     limit: u32,
     packs: Vec<(Arc<PackMeta>, LastShard)>,
+    drops: Arc<Drops>,
 }
 
 impl<'a> Finder<'a> {
     pub(crate) fn new(file: &'a RepoFile, conn: &'a Connection, limit: u32) -> Self {
         let packs = file.packs();
         let visible = packs.sharded().take_while(|pack| pack.base_ordinal < limit);
-        let packs = visible.map(|pack| (Arc::clone(pack), LastShard::default())).collect();
-        Self { file, conn, limit, packs }
+        let (drops, visible) = (Arc::clone(&packs.drops), visible.map(Arc::clone));
+        let packs = visible.map(|pack| (pack, LastShard::default())).collect();
+        Self { file, conn, limit, packs, drops }
     }
 
     /// The canonical ordinal of an object.
     pub(crate) fn find(&mut self, id: &ObjectId) -> Result<Option<u32>, StoreError> {
         let mut select = self.conn.prepare_cached("SELECT ordinal FROM object WHERE id = ?1")?;
-        if let Some(ordinal) = select.query_row([id.as_bytes()], |row| row.get::<_, u32>(0)).optional()? {
+        let found = select.query_row([id.as_bytes()], |row| row.get::<_, u32>(0)).optional()?;
+        // The row of what was dropped stays until its pack goes; it may have come again in a pack with an index of its own.
+        if let Some(ordinal) = found.filter(|ordinal| !self.drops.places.contains(*ordinal)) {
             return Ok((ordinal < self.limit).then_some(ordinal));
         }
         for (pack, last) in &mut self.packs {

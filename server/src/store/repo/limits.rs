@@ -91,6 +91,12 @@ pub const ROLL_DELETE_PACKS: usize = 1_000;
 /// Objects of retired packs deleted in one transaction, but for the last pack.
 #[inner = "how maintenance is cut into steps; what is read is the same"]
 pub const ROLL_DELETE_OBJECTS: u32 = 8_192;
+/// A pack that holds something that was dropped is rolled by itself up to so many objects, what was dropped included.
+#[inner = "how maintenance is cut into steps; what is read is the same"]
+pub const ROLL_DROPPED_OBJECTS_MAX: u32 = 262_144;
+/// Marks of how far a log was when, for each time that unreachable objects are kept.
+#[inner = "how finely ages are told; nothing is dropped before its time"]
+pub const DROP_MARKS_PER_TIME: u64 = 8;
 
 const _: () = assert!(ROLL_STEP_BYTES_MAX < PACK_BYTES_MAX);
 // Every record of the largest pack has a row to live in.

@@ -13,6 +13,8 @@ pub enum Want {
     /// Runs of so many packs of about the same number of entries, so that each entry is rolled a few times only, however
     /// many there are: for repositories that are pushed to.
     Tiers(usize),
+    /// Each pack of which what was dropped is at least one byte in so many, whatever its size.
+    Dropped(u64),
 }
 
 /// Whether a pack may be rolled. Packs that came with an index of their own stay: they hold much already.
@@ -28,6 +30,8 @@ pub(crate) fn is_loose(pack: &PackMeta) -> bool {
 /// The first run of neighbours that are worth a step.
 pub(crate) fn pick(packs: &Packs, want: Want) -> Option<Vec<Arc<PackMeta>>> {
     match want {
+        // Those are not told by what is kept in memory of packs.
+        Want::Dropped(_) => None,
         Want::Runs(least) => run(packs, least.max(2), |_| true),
         Want::Tiers(least) => {
             let least = least.max(2);

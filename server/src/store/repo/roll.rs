@@ -24,13 +24,15 @@ use rusqlite::Connection;
 
 use super::Repo;
 use super::cuts::{Cut, encode_cuts};
+use super::dropping::dead_bytes;
 use super::file::{Flush, PackMeta, Packs, RepoFile, locked};
 use super::graph::{RawCommit, Serial};
 use super::index::{encode_shard_entry, prefix_of, read_record, shard_cuts};
 use super::kinds::extend_kinds;
 use super::limits::{
     CHUNK_BYTES, COMMIT_ROW_BYTES, RECORDS_PER_ROW, ROLL_DELTA_BYTES, ROLL_DELTA_DEPTH_MAX,
-    ROLL_SHARDED_PACKS_MAX, ROLL_STEP_BYTES_MAX, SHARDED_OBJECTS_MIN,
+    ROLL_DROPPED_OBJECTS_MAX, ROLL_SHARDED_PACKS_MAX, ROLL_STEP_BYTES_MAX, ROLL_STEP_OBJECTS_MAX,
+    SHARDED_OBJECTS_MIN,
 };
 use super::pick::{Want, pick};
 use super::record::{Place, RawBase, RawRecord, bitmap_bytes, record_bytes};
@@ -66,14 +68,29 @@ impl Rolled {
 pub(crate) fn step(repo: &Repo, want: Want) -> Result<Option<Rolled>, StoreError> {
     let Some(file) = repo.files.get(repo.id(), repo.algo)? else { return Ok(None) };
     let _turn = locked(&file.rolling);
-    let picked = pick(&file.packs(), want);
+    let picked = match want {
+        Want::Dropped(share) => pick_dropped(repo, &file, share)?,
+        _ => pick(&file.packs(), want),
+    };
     let Some(run) = picked else { return Ok(None) };
-    let is_sharded = is_sharded(&file.packs(), &run);
+    let rolled = roll_run(repo, &file, &run, None)?;
+    file.delete_retired()?;
+    Ok(Some(rolled))
+}
+
+/// Rolls a run of packs; what leans on `avoid` is made to lean on something else.
+fn roll_run(
+    repo: &Repo,
+    file: &RepoFile,
+    run: &[Arc<PackMeta>],
+    avoid: Option<&RoaringBitmap>,
+) -> Result<Rolled, StoreError> {
+    let is_sharded = is_sharded(&file.packs(), run);
     let mut made = {
         let snapshot = repo.snapshot(None)?;
         // Counted by packs: what is known must end where a pack ends.
-        extend_kinds(&file, &mut locked(&file.kinds))?;
-        Roller::new(&snapshot, &file).roll(&run)?
+        extend_kinds(file, &mut locked(&file.kinds))?;
+        Roller { avoid, ..Roller::new(&snapshot, file) }.roll(run)?
     };
     let rolled = Rolled {
         packs_in: run.len() as u64,
@@ -84,9 +101,55 @@ pub(crate) fn step(repo: &Repo, want: Want) -> Result<Option<Rolled>, StoreError
     if is_sharded {
         made.shard(file.algo)?;
     }
-    publish(&file, &run, made)?;
+    publish(file, run, made)?;
+    Ok(rolled)
+}
+
+/// The first pack of which enough was dropped, and of which what stays fits into a step.
+fn pick_dropped(repo: &Repo, file: &RepoFile, share: u64) -> Result<Option<Vec<Arc<PackMeta>>>, StoreError> {
+    let (list, drops) = {
+        let packs = file.packs();
+        (packs.list.clone(), Arc::clone(&packs.drops))
+    };
+    let snapshot = repo.snapshot(None)?;
+    for pack in list {
+        let dropped = drops.places.range_cardinality(pack.base_ordinal..pack.end());
+        let kept = u64::from(pack.object_count) - dropped;
+        let fits = kept <= u64::from(ROLL_STEP_OBJECTS_MAX) && pack.object_count <= ROLL_DROPPED_OBJECTS_MAX;
+        if dropped == 0 || !fits {
+            continue;
+        }
+        let dead = dead_bytes(file, &snapshot, &pack)?;
+        if dead > 0 && dead.saturating_mul(share) >= pack.bytes && pack.bytes - dead <= ROLL_STEP_BYTES_MAX {
+            return Ok(Some(vec![pack]));
+        }
+    }
+    Ok(None)
+}
+
+/// Rolls each pack that fits into a step and in which something leans on an object of `avoid` (ordinals of the own log), so
+/// that it leans on that no longer, where it is not too large.
+pub(crate) fn loosen(repo: &Repo, avoid: &RoaringBitmap) -> Result<Rolled, StoreError> {
+    let mut all = Rolled::default();
+    let Some(file) = repo.files.get(repo.id(), repo.algo)? else { return Ok(all) };
+    let _turn = locked(&file.rolling);
+    let list = file.packs().list.clone();
+    for pack in list {
+        if pack.bytes > ROLL_STEP_BYTES_MAX || pack.object_count > ROLL_STEP_OBJECTS_MAX {
+            continue;
+        }
+        let mut leans = false;
+        repo.snapshot(None)?.records(0, pack.base_ordinal..pack.end(), &mut |ordinal, record| {
+            if let Base::Ofs(base) | Base::Ref(base) = record.base {
+                leans |= base.source == 0 && avoid.contains(base.ordinal) && !avoid.contains(ordinal);
+            }
+        })?;
+        if leans {
+            all.add(roll_run(repo, &file, &[pack], Some(avoid))?);
+        }
+    }
     file.delete_retired()?;
-    Ok(Some(rolled))
+    Ok(all)
 }
 
 /// A rolled pack before it is written.
@@ -155,6 +218,8 @@ struct Roller<'a> {
     window: Window,
     /// Paths of objects of the pack that is read now, by ordinal.
     names: HashMap<u32, u64>,
+    /// Places of the own log on which nothing is to lean.
+    avoid: Option<&'a RoaringBitmap>,
     /// Links below an object, and whether each of them leads to a lower ordinal or a deeper source.
     chains: HashMap<ObjRef, (u32, bool)>,
     made: Made,
@@ -173,6 +238,7 @@ impl<'a> Roller<'a> {
             offsets: Vec::new(),
             window: Window::default(),
             names: HashMap::new(),
+            avoid: None,
             chains: HashMap::new(),
             made: Made { bytes, records, commits, kinds, dups, cuts, shards, fanout },
         }
@@ -249,7 +315,7 @@ impl<'a> Roller<'a> {
         self.chains.insert(at, (stored.depth, is_downward));
         if kind == Kind::Commit {
             self.commit(index, at)?;
-        } else if is_downward && kind != Kind::Tag && ROLL_DELTA_BYTES.contains(&size) {
+        } else if is_downward && kind != Kind::Tag && !self.avoids(at) && ROLL_DELTA_BYTES.contains(&size) {
             let data = self.reader.read(at).map_err(walk_error)?.1;
             let name = self.names.get(&at.ordinal).copied();
             self.window.add(name, Candidate { kind, index, data, depth: stored.depth });
@@ -307,7 +373,9 @@ impl<'a> Roller<'a> {
             let depth = self.chain(base)?.0 + 1;
             // Cutting makes objects whole: never more of them than a step may hold.
             let has_room = self.writer.offset() + record.size <= 2 * ROLL_STEP_BYTES_MAX;
-            if depth <= ROLL_DELTA_DEPTH_MAX || record.size > *ROLL_DELTA_BYTES.end() || !has_room {
+            let stays = depth <= ROLL_DELTA_DEPTH_MAX && (!self.avoids(base) || self.avoids(at));
+            let most = if self.avoids(base) { ROLL_STEP_BYTES_MAX } else { *ROLL_DELTA_BYTES.end() };
+            if stays || record.size > most || !has_room {
                 return self.kept_delta(record, base, depth);
             }
         }
@@ -321,6 +389,10 @@ impl<'a> Roller<'a> {
         let mut header = Vec::new();
         entry::encode_whole(&mut header, record.kind, record.size);
         Ok(Stored { header, compressed: whole, base: RawBase::None, depth: 0 })
+    }
+
+    fn avoids(&self, at: ObjRef) -> bool {
+        at.source == 0 && self.avoid.is_some_and(|avoid| avoid.contains(at.ordinal))
     }
 
     /// The header and the compressed bytes of an entry as it is stored now.

@@ -20,6 +20,8 @@ const LAYOUT: i64 = 1;
 pub(crate) const LAYOUT_ROLLED: i64 = 2;
 /// What it says once a rolled pack has an index of its own: programs before would roll such a pack and lose its ids.
 pub(crate) const LAYOUT_INDEXED: i64 = 3;
+/// What it says once something was dropped: programs before would take it for there.
+pub(crate) const LAYOUT_DROPPED: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -177,8 +179,8 @@ pub(crate) fn connect_on(disk: &dyn Disk, path: &Path, to: Use) -> Result<Connec
 /// Refuses a file of another layout or hash.
 pub(crate) fn check_meta(conn: &Connection, algo: HashAlgo) -> Result<(), StoreError> {
     let layout: i64 = conn.query_row("SELECT value FROM meta WHERE key = 'layout'", [], |row| row.get(0))?;
-    if !(LAYOUT..=LAYOUT_INDEXED).contains(&layout) {
-        let known = format!("{LAYOUT} to {LAYOUT_INDEXED}");
+    if !(LAYOUT..=LAYOUT_DROPPED).contains(&layout) {
+        let known = format!("{LAYOUT} to {LAYOUT_DROPPED}");
         return Err(StoreError::corrupt(format!("layout {layout}, this program reads {known}")));
     }
     let name: String = conn.query_row("SELECT value FROM meta WHERE key = 'algo'", [], |row| row.get(0))?;
@@ -269,8 +271,8 @@ mod tests {
         bring_up_to_date(&conn).unwrap();
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, STEPS.len() as i64 + 1, "what a newer program added stays noted");
-        conn.execute("UPDATE meta SET value = ?1 WHERE key = 'layout'", [LAYOUT_INDEXED + 1]).unwrap();
+        conn.execute("UPDATE meta SET value = ?1 WHERE key = 'layout'", [LAYOUT_DROPPED + 1]).unwrap();
         let error = check_meta(&conn, HashAlgo::Sha1).unwrap_err().to_string();
-        assert_eq!(error, "corrupt: layout 4, this program reads 1 to 3");
+        assert_eq!(error, "corrupt: layout 5, this program reads 1 to 4");
     }
 }

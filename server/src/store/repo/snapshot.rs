@@ -68,10 +68,13 @@ impl View {
                 Some(_) => Err(StoreError::MissingFile { repo: pin.id }),
             };
         };
-        let packs = file.packs();
+        let packs = file.packs_to_open()?;
         let seq = seq.unwrap_or(packs.head);
         if seq > packs.head {
             return Err(StoreError::TooLarge { what: "seq", seen: seq, max: packs.head });
+        }
+        if packs.lacks_at(seq) {
+            return Err(StoreError::Dropped { seq, floor: packs.drops.floor() });
         }
         let limit = packs.limit_at(seq);
         let lease = Arc::clone(&packs.lease);
@@ -152,6 +155,11 @@ impl Snapshot {
     /// Whether some refs of the sources are not seen, so that some stored objects may not be either.
     pub fn is_narrowed(&self) -> bool {
         self.views.iter().any(|view| view.seq > 0 && view.only.is_some())
+    }
+
+    /// Keeps what the snapshot shows for as long as it is held.
+    pub(crate) fn leases(&self) -> Vec<Lease> {
+        self.views.iter().map(|view| Arc::clone(&view.lease)).collect()
     }
 
     /// The hash that names the objects.
@@ -259,6 +267,13 @@ impl Snapshot {
         drop(kinds);
         set.remove_range(view.limit..);
         Ok(set)
+    }
+
+    /// One past the last ordinal of the own log as of an entry of it.
+    pub fn limit_at(&self, seq: u64) -> u32 {
+        let view = self.views.first();
+        let limit = view.and_then(|view| view.file.as_ref()).map_or(0, |file| file.packs().limit_at(seq));
+        limit.min(self.own_limit())
     }
 
     /// One past the last ordinal of the own log.
@@ -406,7 +421,9 @@ impl Snapshot {
                 Ok(select.query_map((first, last), |row| row.get(0))?.collect::<Result<Vec<Vec<u8>>, _>>()?)
             })?;
             let mut graph = PackCommits::default();
-            rows.iter().try_for_each(|row| graph.extend(row, &canonical))?;
+            // Copies and what was dropped are never named, and what they name may be gone.
+            let wanted = |index| !pack.dups.contains(index);
+            rows.iter().try_for_each(|row| graph.extend(row, &wanted, &canonical))?;
             graph.shrink();
             Ok(graph)
         })

@@ -11,6 +11,7 @@ use cairn_protocol::source::ObjRef;
 use roaring::RoaringBitmap;
 use rusqlite::Connection;
 
+use super::cuts::Lease;
 use super::facts::{CommitLinks, EntryBase, PackBytes, PackFacts, RefBase};
 use super::file::{Flush, RepoFile};
 use super::graph::RawCommit;
@@ -42,6 +43,8 @@ pub struct Staged {
     pub(crate) ids: Vec<(ObjectId, u32)>,
     /// Ordinals of the own log that `dups` knows of.
     pub(crate) seen_limit: u32,
+    /// Of the snapshot that it leans on: nothing of that is dropped before the entry is there.
+    pub(crate) _leases: Vec<Lease>,
     pub(crate) body: Body,
 }
 
@@ -69,6 +72,11 @@ impl Staged {
     /// How many objects, those included that the repository had already.
     pub fn object_count(&self) -> u32 {
         self.object_count
+    }
+
+    /// Whether it holds an object; true where it has too many ids to tell.
+    pub(crate) fn may_hold(&self, id: &ObjectId) -> bool {
+        self.ids.is_empty() || self.ids.binary_search_by_key(id, |(id, _)| *id).is_ok()
     }
 
     /// Writes the row of the pack.
@@ -157,6 +165,7 @@ pub(crate) fn stage(
         fanout,
         ids,
         seen_limit: snapshot.own_limit(),
+        _leases: snapshot.leases(),
         body: Body::Live,
     };
     let rows = plan.rows().map(|row| {

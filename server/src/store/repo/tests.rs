@@ -1,6 +1,8 @@
 //! Claims about the store, on packs built by hand.
 
 mod double;
+mod dropping;
+mod dropping_model;
 mod log;
 mod packs;
 mod refs;

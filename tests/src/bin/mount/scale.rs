@@ -32,6 +32,18 @@ pub(super) fn rows(bench: &Bench) -> Result<()> {
         let bar_of_status = if *kilofiles == 50 { "<= 0.1 s" } else { "" };
         row(&format!("{kilofiles},000 files: warm status"), status()?, None, "s", bar_of_status);
         row(&format!("{kilofiles},000 files: memory of the daemon"), mount.resident()?, None, "MiB", bar);
+        let most = mount.resident_at_most()?;
+        row(&format!("{kilofiles},000 files: its memory at most"), most, None, "MiB", bar);
+        drop(mount);
+        // All sizes are known by now, and git has its index.
+        let mut mount = None;
+        let ready = timed(|| {
+            mount = Some(bench.mount_of(&name, "scale", &FOREGROUND)?);
+            Ok(())
+        })?;
+        let mount = mount.ok_or("not mounted")?;
+        row(&format!("{kilofiles},000 files: mount again"), ready, None, "s", "");
+        row(&format!("{kilofiles},000 files: ls -lR"), timed(|| ls(&mount.dir))?, None, "s", "");
     }
     Ok(())
 }

@@ -96,6 +96,14 @@ impl TestPack {
         self.whole(Kind::Tree, &data)
     }
 
+    /// A commit of which the text is known.
+    pub fn commit_as(&mut self, tree: ObjectId, parents: &[ObjectId], time: i64, text: &[u8]) -> ObjectId {
+        let id = self.whole(Kind::Commit, text);
+        let index = self.entries.len() as u32 - 1;
+        self.commits.push(CommitLinks { index, tree, parents: parents.to_vec(), time });
+        id
+    }
+
     pub fn commit(&mut self, tree: ObjectId, parents: &[ObjectId], time: i64) -> ObjectId {
         let mut text = format!("tree {tree}\n");
         parents.iter().for_each(|parent| text.push_str(&format!("parent {parent}\n")));
