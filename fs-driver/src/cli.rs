@@ -74,6 +74,9 @@ struct MountArgs {
     /// Refuses all changes.
     #[arg(long)]
     read_only: bool,
+    /// Lets the kernel read large files of the cache by itself where it can; each open and close is then a request.
+    #[arg(long, conflicts_with = "read_only")]
+    passthrough: bool,
     /// Refuses any other commit.
     #[arg(long, value_name = "OID")]
     require_commit: Option<String>,
@@ -236,6 +239,7 @@ fn mount(args: MountArgs, program: &Path) -> io::Result<()> {
         at: args.at,
         require_commit: args.require_commit.map(|id| id.to_ascii_lowercase()),
         read_only: args.read_only,
+        passthrough: args.passthrough,
         is_async: args.is_async,
         allow_other: args.allow_other,
         cache: cache_of(args.cache.as_ref())?,
@@ -509,6 +513,7 @@ fn fsmonitor(args: &HookArgs) -> io::Result<()> {
     if std::env::current_dir()? != Record::load(&args.state)?.dir {
         return io::stdout().lock().write_all(&[token.as_bytes(), b"\0/\0"].concat());
     }
+    bring_mapped_pages();
     let Reply::Changes(next, paths) = asked(&args.state, &Request::Changes(token.clone()))? else {
         return Err(io::Error::other("the mount answers something else"));
     };
@@ -519,6 +524,16 @@ fn fsmonitor(args: &HookArgs) -> io::Result<()> {
         out.push(0);
     }
     io::stdout().lock().write_all(&out)
+}
+
+/// Makes the kernel send all that was written through memory maps, or is cached otherwise, to the mount below the current
+/// folder. Here, and not in the daemon, which would wait for itself.
+fn bring_mapped_pages() {
+    // What cannot be written any more was told to who wrote it. Where the mount is gone, the question that follows says so.
+    let Ok(dir) = std::fs::File::open(".") else { return };
+    let _ = rustix::fs::syncfs(&dir);
+    // The kernel does not wait for answers there. This request stands behind all of those.
+    let _ = rustix::fs::fstatfs(&dir);
 }
 
 /// git's credential helper. It only ever answers `get`: what git learns elsewhere is not ours to keep.

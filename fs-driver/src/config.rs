@@ -46,6 +46,9 @@ pub struct Record {
     pub history: History,
     /// Whether writes are refused.
     pub read_only: bool,
+    /// Whether the kernel reads large files of the cache by itself.
+    #[serde(default)]
+    pub passthrough: bool,
     /// Whether who looks in waits for the tree.
     #[serde(default)]
     pub is_async: bool,

@@ -7,36 +7,46 @@
 //! One lock guards all state. Reading, writing, copying and syncing of contents happen without it.
 
 mod attr;
+mod by_inode;
 mod changes;
 mod data;
 mod fold;
+mod lately;
 mod list;
 mod live;
 mod names;
 mod state;
+mod writes;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cairn_protocol::object::ObjectId;
 use rustix::io::Errno;
 
+use crate::limits::{
+    READ_LATELY_AGE_MAX, READ_LATELY_BLOBS_MAX, STATE_LOCK_LOOK, STATE_LOCK_WAIT_MAX, WRITES_WAIT_MAX,
+};
 use crate::overlay::journal::Journal;
 use crate::overlay::{Facts, Ino, Inode, Kind, Meta, Overlay, ROOT, Stamp};
 use crate::port::{Blob, Objects};
 use crate::tree::Trees;
 
 pub use attr::{Attr, FileKind, SetAttr, XATTR_PREFIX};
+pub use by_inode::Written;
 pub use changes::Changes;
 pub use data::{NO_HANDLE, Opened, Source};
+use lately::Lately;
 use list::Listings;
 pub use list::{InodeFacts, Listed, ListedFrom, PLACE_RESERVED_MAX, WhilePath};
 pub use names::{New, Rename};
 use state::State;
+use writes::Writes;
+pub use writes::Writing;
 
 /// What the entry `.git` of the root is.
 #[derive(Clone, Debug)]
@@ -119,6 +129,9 @@ pub struct Fs {
     listings: Listings,
     /// Told when a copy of a blob into the state directory ends.
     copied: Condvar,
+    writes: Arc<Writes>,
+    /// Blobs that were read lately without being opened: they are kept from eviction.
+    read_lately: Mutex<Lately<ObjectId, Blob>>,
     /// Locked: one process at a time has a state open.
     _lock: File,
 }
@@ -158,6 +171,8 @@ impl Fs {
             state,
             listings: Listings::default(),
             copied: Condvar::new(),
+            writes: Arc::default(),
+            read_lately: Mutex::new(Lately::new(READ_LATELY_BLOBS_MAX, READ_LATELY_AGE_MAX)),
             _lock: lock,
         }))
     }
@@ -199,8 +214,14 @@ impl Fs {
         }
     }
 
-    /// Paths that changed after `token`, and the token for the next question.
+    /// Paths that changed after `token`, and the token for the next question. Waits for the writes that are under way, so
+    /// that whoever looks at those paths sees them changed; never for the network.
     pub fn changes_since(&self, token: u64) -> Changes {
+        if !self.writes.wait(WRITES_WAIT_MAX) {
+            log::warn!(
+                "a write takes more than {WRITES_WAIT_MAX:?}: who asks now what changed may not see it"
+            );
+        }
         let mut state = self.lock();
         state.record_open_for_write();
         state.changes.since(token)
@@ -277,13 +298,18 @@ fn random_key() -> [u64; 2] {
 
 fn lock_state(state_dir: &Path) -> io::Result<File> {
     let file = File::create(state_dir.join("lock"))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => {
-            let text = format!("{}: another process has this state open", state_dir.display());
-            Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
+    let deadline = Instant::now() + STATE_LOCK_WAIT_MAX;
+    loop {
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            // A daemon that was unmounted may still be closing its files.
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(STATE_LOCK_LOOK),
+            Err(Errno::WOULDBLOCK) => {
+                let text = format!("{}: another process has this state open", state_dir.display());
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+            }
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => Err(error.into()),
     }
 }
 

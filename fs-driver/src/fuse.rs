@@ -3,10 +3,12 @@
 mod adapter;
 mod convert;
 pub mod device;
+mod features;
 pub mod gate;
 pub mod objects;
 mod park;
 mod shared;
+mod write;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,11 +33,13 @@ pub struct MountOptions {
     pub fsname: String,
     /// Threads that serve the kernel; 0 means one per core, at most four.
     pub threads: usize,
+    /// Whether the kernel reads large files of the cache by itself. It must then ask for each open file.
+    pub passthrough: bool,
 }
 
 impl Default for MountOptions {
     fn default() -> Self {
-        Self { allow_other: false, fsname: "cairn".to_owned(), threads: 0 }
+        Self { allow_other: false, fsname: "cairn".to_owned(), threads: 0, passthrough: false }
     }
 }
 
@@ -62,9 +66,10 @@ struct End {
 /// Mounts `fs` at `mountpoint`. It serves when this returns.
 pub fn serve(fs: Arc<Fs>, mountpoint: &Path, options: MountOptions) -> io::Result<Session> {
     raise_open_files();
+    let passthrough = options.passthrough;
     let config = config_of(&fs, options);
     let served = Arc::<AtomicU64>::default();
-    let (adapter, notices) = Adapter::new(Arc::clone(&fs), Arc::clone(&served))?;
+    let (adapter, notices) = Adapter::new(Arc::clone(&fs), Arc::clone(&served), passthrough)?;
     let mut session = fuser::Session::new(adapter, mountpoint, &config).map_err(device::explain)?;
     let unmounter = Unmounter::Fuser(Mutex::new(session.unmount_callable()));
     start(session, notices, fs, served, unmounter)
@@ -73,9 +78,10 @@ pub fn serve(fs: Arc<Fs>, mountpoint: &Path, options: MountOptions) -> io::Resul
 /// Serves `fs` to all who wait before `gate`.
 pub fn serve_behind(gate: Gate, fs: Arc<Fs>, options: MountOptions) -> io::Result<Session> {
     raise_open_files();
+    let passthrough = options.passthrough;
     let config = config_of(&fs, options);
     let served = Arc::<AtomicU64>::default();
-    let (adapter, notices) = Adapter::new(Arc::clone(&fs), Arc::clone(&served))?;
+    let (adapter, notices) = Adapter::new(Arc::clone(&fs), Arc::clone(&served), passthrough)?;
     let dir = gate.dir().to_owned();
     let device = gate.open().ok_or_else(|| io::Error::other("the gate is open already"))?;
     let session = fuser::Session::from_fd(adapter, device, config.acl, config)?;

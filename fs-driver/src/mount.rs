@@ -94,6 +94,7 @@ pub fn run(
     let how = MountOptions {
         allow_other: record.allow_other,
         fsname: record.url.clone(),
+        passthrough: record.passthrough,
         ..MountOptions::default()
     };
     let gate = match record.is_async {
@@ -340,6 +341,7 @@ fn start_background(
     thread::Builder::new().name("fold".to_owned()).spawn(move || {
         while let Some(fs) = about.upgrade() {
             fs.fold_back();
+            fs.close_idle();
             drop(fs);
             repo.close_idle();
             kept.iter().for_each(|listing| repo.save_learnt(listing));

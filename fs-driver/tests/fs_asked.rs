@@ -25,13 +25,17 @@ struct Mount {
 
 impl Mount {
     fn new(read_only: bool) -> Self {
+        Self::with(read_only, false)
+    }
+
+    fn with(read_only: bool, passthrough: bool) -> Self {
         let (fake, dir) = (Arc::new(Fake::default()), tempfile::tempdir().unwrap());
         let root = dir.path().join("mnt");
         fs::create_dir(&root).unwrap();
         let tree = fake.tree_of(&[("file", "100644", b"content\n"), ("folder/other", "100644", b"other\n")]);
         let options = Options { read_only, ..options(Duration::from_secs(60)) };
         let fs = Fs::open(&dir.path().join("state"), tree, fake, options).unwrap();
-        let session = serve(fs, &root, MountOptions::default()).unwrap();
+        let session = serve(fs, &root, MountOptions { passthrough, ..MountOptions::default() }).unwrap();
         Self { session, root, _dir: dir }
     }
 
@@ -74,12 +78,16 @@ fn the_kernel_asks_once_whether_a_file_has_an_access_list() {
 }
 
 #[test]
-fn a_mount_that_is_only_read_is_asked_for_contents_and_not_for_opens() {
-    for (read_only, opens) in [(true, false), (false, true)] {
-        let mount = Mount::new(read_only);
+fn a_mount_is_asked_for_contents_and_not_for_opens_unless_the_kernel_is_to_read_past_it() {
+    for (read_only, passthrough, opens) in [(true, false, false), (false, false, false), (false, true, true)]
+    {
+        let mount = Mount::with(read_only, passthrough);
         let path = mount.root.join("file");
-        assert_eq!(fs::read(&path).unwrap(), b"content\n");
-        let again = mount.asked(|| assert_eq!(fs::read(&path).unwrap(), b"content\n"));
+        let read = || assert_eq!(fs::read(&path).unwrap(), b"content\n");
+        read();
+        // Where anything may change, a request for contents makes the kernel ask once when it was read last.
+        read();
+        let again = mount.asked(read);
         assert_eq!(again > 0, opens, "read only: {read_only}, {again} requests");
         let kept = File::open(&path).unwrap();
         let mut seen = [0; 8];
@@ -88,4 +96,21 @@ fn a_mount_that_is_only_read_is_asked_for_contents_and_not_for_opens() {
         // A release of an earlier open may come as late as now.
         assert!(asked == 0 || opens, "{asked} requests");
     }
+}
+
+#[test]
+fn one_write_into_a_file_that_is_known_is_one_request() {
+    let mount = Mount::new(false);
+    let path = mount.root.join("new");
+    // The first open tells the kernel that there need be none; a release of what was made before may come as late.
+    fs::write(&path, b"first").unwrap();
+    fs::write(&path, b"again").unwrap();
+    let asked = mount.asked(|| {
+        let file = File::options().write(true).open(&path).unwrap();
+        file.write_all_at(b"other", 0).unwrap();
+    });
+    assert_eq!(asked, 1, "no open, no close");
+    assert_eq!(fs::read(&path).unwrap(), b"other");
+    drop(File::create(&path).unwrap());
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
 }

@@ -93,3 +93,17 @@ fn a_file_stays_as_written_while_it_is_open_or_its_blob_is_elsewhere() {
     let fs = open(dir.path(), &fake);
     assert_eq!((fs.fold_back(), fs.status().dirty_files), (1, 0));
 }
+
+#[test]
+fn what_is_written_after_it_was_folded_back_outlives_the_removal_of_what_it_was() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), Arc::new(Fake::default()));
+    let fs = open(dir.path(), &fake);
+    write(&fs, "a", b"other");
+    write(&fs, "a", b"alpha");
+    assert_eq!(fs.fold_back(), 1);
+    write(&fs, "a", b"once more");
+    fs.flush().unwrap();
+    assert_eq!(read(&fs, "a"), b"once more");
+    drop(fs);
+    assert_eq!(read(&open(dir.path(), &fake), "a"), b"once more");
+}

@@ -22,6 +22,7 @@ struct Mount {
     fs: Option<Arc<Fs>>,
     fake: Arc<Fake>,
     dir: tempfile::TempDir,
+    passthrough: bool,
 }
 
 const BIG: usize = 300_000;
@@ -46,8 +47,12 @@ fn base_files() -> Vec<(&'static str, &'static str, Vec<u8>)> {
 
 impl Mount {
     fn new(deadline: Duration) -> Self {
-        let fake = Arc::new(Fake::default());
-        let mut mount = Self { session: None, fs: None, fake, dir: tempfile::tempdir().unwrap() };
+        Self::with(deadline, false)
+    }
+    /// With `passthrough` the kernel asks for each open file, without it for none.
+    fn with(deadline: Duration, passthrough: bool) -> Self {
+        let (fake, dir) = (Arc::new(Fake::default()), tempfile::tempdir().unwrap());
+        let mut mount = Self { session: None, fs: None, fake, dir, passthrough };
         fs::create_dir(mount.dir.path().join("mnt")).unwrap();
         mount.mount(deadline);
         mount
@@ -59,7 +64,8 @@ impl Mount {
         let root = self.fake.tree_of(&files);
         let objects = Arc::clone(&self.fake);
         let fs = Fs::open(&self.dir.path().join("state"), root, objects, options(deadline)).unwrap();
-        self.session = Some(serve(Arc::clone(&fs), &self.root(), MountOptions::default()).unwrap());
+        let how = MountOptions { passthrough: self.passthrough, ..MountOptions::default() };
+        self.session = Some(serve(Arc::clone(&fs), &self.root(), how).unwrap());
         self.fs = Some(fs);
     }
 
@@ -311,16 +317,18 @@ fn told(result: std::io::Result<String>) -> String {
 
 #[test]
 fn every_operation_answers_as_a_native_directory_does_also_after_a_remount() {
-    let mut mount = Mount::new(Duration::from_secs(60));
-    let native = native();
-    assert_eq!(picture(&mount.root()), picture(native.path()), "before any change");
-    for (name, step) in steps() {
-        assert_eq!(told(step(&mount.root())), told(step(native.path())), "{name}");
-        assert_eq!(picture(&mount.root()), picture(native.path()), "after: {name}");
+    for passthrough in [false, true] {
+        let mut mount = Mount::with(Duration::from_secs(60), passthrough);
+        let native = native();
+        assert_eq!(picture(&mount.root()), picture(native.path()), "before any change");
+        for (name, step) in steps() {
+            assert_eq!(told(step(&mount.root())), told(step(native.path())), "{name}");
+            assert_eq!(picture(&mount.root()), picture(native.path()), "after: {name}");
+        }
+        mount.unmount();
+        mount.mount(Duration::from_secs(60));
+        assert_eq!(picture(&mount.root()), picture(native.path()), "after a remount");
     }
-    mount.unmount();
-    mount.mount(Duration::from_secs(60));
-    assert_eq!(picture(&mount.root()), picture(native.path()), "after a remount");
 }
 
 /// The kernel's request for it is one that the library does not know. Programs that get this answer make a name instead.
@@ -416,7 +424,7 @@ fn a_cold_file_is_fetched_when_read_and_not_when_cut() {
 
 #[test]
 fn a_large_file_that_is_being_read_can_be_written_and_keeps_its_old_bytes_for_the_reader() {
-    let mount = Mount::new(Duration::from_secs(60));
+    let mount = Mount::with(Duration::from_secs(60), true);
     let path = mount.root().join("big.bin");
     let reader = File::open(&path).unwrap();
     let mut before = [0; 8];
@@ -425,7 +433,7 @@ fn a_large_file_that_is_being_read_can_be_written_and_keeps_its_old_bytes_for_th
     OpenOptions::new().write(true).open(&path).unwrap().write_all_at(b"changed!", 1000).unwrap();
     assert_eq!(fs::read(&path).unwrap()[1000..1008], *b"changed!");
     reader.read_exact_at(&mut before, 1000).unwrap();
-    // Where the kernel reads the file by itself, the name got an inode of its own and the reader keeps the old one.
+    // Where the kernel reads it by itself, the name got an inode of its own and the reader keeps the old one.
     let apart = reader.metadata().unwrap().ino() != fs::metadata(&path).unwrap().ino();
     println!("read by the kernel itself: {apart}");
     assert_eq!(before, if apart { big()[1000..1008].try_into().unwrap() } else { *b"changed!" });
@@ -434,7 +442,7 @@ fn a_large_file_that_is_being_read_can_be_written_and_keeps_its_old_bytes_for_th
 
 #[test]
 fn changes_are_told_since_a_token_over_a_remount_and_not_over_a_crash() {
-    let mut mount = Mount::new(Duration::from_secs(60));
+    let mut mount = Mount::with(Duration::from_secs(60), true);
     let fs = Arc::clone(mount.fs.as_ref().unwrap());
     let start = fs.changes_since(0);
     assert_eq!(start.paths, None);
@@ -506,7 +514,7 @@ fn random_operations_leave_what_they_leave_on_a_native_directory() {
     let (seeds, ops) = if std::env::var_os("CAIRN_FS_LONG").is_some() { (10, 5_000) } else { (4, 1_000) };
     let mut done = std::collections::BTreeSet::new();
     for seed in 1..=seeds {
-        let mut mount = Mount::new(Duration::from_secs(60));
+        let mut mount = Mount::with(Duration::from_secs(60), seed % 4 == 0);
         let native = native();
         let mut rng = random::Rng::new(seed);
         let (mut our_side, mut their_side) = (ops::Side::new(&mount.root()), ops::Side::new(native.path()));

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use cairn_protocol::object::ObjectId;
 use rustix::fs::{FallocateFlags, SeekFrom};
@@ -16,7 +17,7 @@ use rustix::io::Errno;
 use super::state::State;
 use super::{Fs, Need, Res, later_than};
 use crate::limits::{LINK_TARGET_BYTES_MAX, PASSTHROUGH_BYTES_MIN};
-use crate::overlay::{DOTGIT, Ino, Kind, Op};
+use crate::overlay::{DOTGIT, Ino, Inode, Kind, Op};
 use crate::port::Blob;
 
 /// What is no handle of any open file.
@@ -168,7 +169,7 @@ impl Fs {
             state.record(ino);
         }
         if last_writer {
-            state.note_settled(ino);
+            state.note_settled(ino, None);
         }
         if last {
             if let Some(live) = state.live.get_mut(&ino) {
@@ -200,20 +201,7 @@ impl Fs {
         }
     }
 
-    /// Where the bytes of a file are that was opened without [`Fs::open_file`]: only to be read. Nothing keeps them in the cache
-    /// between two reads.
-    pub fn source_of(&self, ino: Ino) -> Res<Source> {
-        if ino == DOTGIT {
-            return Ok(Source::Bytes(self.dotgit_text()));
-        }
-        match self.facts(ino)?.kind {
-            Kind::Upper => Ok(Source::File(self.lock().upper(ino)?)),
-            Kind::Base(id) => Ok(Source::File(self.blob(&id, ino)?.file)),
-            _ => Err(Errno::INVAL.into()),
-        }
-    }
-
-    fn blob(&self, id: &ObjectId, ino: Ino) -> Res<Blob> {
+    pub(super) fn blob(&self, id: &ObjectId, ino: Ino) -> Res<Blob> {
         self.open_blob(id).ok_or_else(|| {
             let path = self.lock().path(ino).unwrap_or_default();
             super::Fail::Need(Need::Blob(*id, path))
@@ -238,6 +226,10 @@ impl Fs {
     /// Writes into an open file.
     pub fn write(&self, handle: u64, at: u64, data: &[u8]) -> Res<usize> {
         let file = self.begin_write(handle)?;
+        self.write_file(&file, at, data)
+    }
+
+    pub(super) fn write_file(&self, file: &File, at: u64, data: &[u8]) -> Res<usize> {
         match file.write_at(data, at) {
             // Removed files may still take up the room.
             Err(error) if error.kind() == io::ErrorKind::StorageFull && self.make_room()? => {
@@ -249,11 +241,7 @@ impl Fs {
 
     /// Changes how much room a file has (`fallocate`).
     pub fn allocate(&self, handle: u64, mode: i32, at: u64, len: u64) -> Res<()> {
-        let flags = FallocateFlags::from_bits(mode as u32).ok_or(Errno::OPNOTSUPP)?;
-        let supported = FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE | FallocateFlags::ZERO_RANGE;
-        if !supported.contains(flags) {
-            return Err(Errno::OPNOTSUPP.into());
-        }
+        let flags = allocation(mode)?;
         let file = self.begin_write(handle)?;
         Ok(rustix::fs::fallocate(&*file, flags, at, len).map_err(io::Error::from)?)
     }
@@ -264,10 +252,20 @@ impl Fs {
         if !handle.write {
             return Err(Errno::BADF.into());
         }
-        self.copy_up(handle.ino, None)?;
-        let mut state = self.lock();
-        state.begin_write(handle.ino)?;
-        Ok(state.upper(handle.ino)?)
+        self.open_to_write(handle.ino, None)
+    }
+
+    /// Copies a blob into the state directory where that is to be done, of at most `len` bytes, and notes that the file changes.
+    pub(super) fn open_to_write(&self, ino: Ino, len: Option<u64>) -> Res<Arc<File>> {
+        loop {
+            self.copy_up(ino, len)?;
+            let mut state = self.lock();
+            // It may have been folded back since.
+            if matches!(state.facts(ino)?.kind, Kind::Upper) {
+                state.begin_write(ino)?;
+                return Ok(state.upper(ino)?);
+            }
+        }
     }
 
     /// Cuts or lengthens a file.
@@ -286,13 +284,13 @@ impl Fs {
                 return Err(Errno::STALE.into());
             }
         }
-        self.copy_up(ino, Some(size))?;
+        let _under_way = self.writes.begin(ino);
+        self.open_to_write(ino, Some(size))?.set_len(size)?;
         let mut state = self.lock();
-        state.begin_write(ino)?;
-        state.upper(ino)?.set_len(size)?;
         if state.open(ino).is_none_or(|open| open.writers == 0) {
             state.settle(ino)?;
-            state.note_settled(ino);
+            let at = state.open(ino).is_none().then(Instant::now);
+            state.note_settled(ino, at);
         }
         Ok(())
     }
@@ -333,6 +331,12 @@ impl Fs {
 
     fn copy_blob(&self, id: &ObjectId, ino: Ino, len: Option<u64>) -> Res<()> {
         let path = self.upper_path(ino);
+        if path.exists() {
+            // It was folded back. Until that is durable, a crash may bring it back; and whoever reads it still reads on.
+            let journal = self.lock().journal.file();
+            journal.sync_data()?;
+            fs::remove_file(&path)?;
+        }
         if len == Some(0) {
             File::create(path)?;
             return Ok(());
@@ -360,6 +364,11 @@ impl Fs {
     /// Makes a file's content and its name durable.
     pub fn sync(&self, handle: u64) -> Res<()> {
         let ino = self.lock().handle(handle)?.ino;
+        self.sync_inode(ino)
+    }
+
+    /// As [`Fs::sync`], of a file that is not known to be open.
+    pub fn sync_inode(&self, ino: Ino) -> Res<()> {
         let file = {
             let mut state = self.lock();
             match state.facts(ino)?.kind {
@@ -392,12 +401,20 @@ impl Fs {
             state.doomed.extend(doomed);
             return Err(error);
         }
-        for ino in doomed {
-            if let Err(error) = fs::remove_file(self.upper_path(ino)) {
-                log::warn!("cannot remove the content of a removed file: {error}");
-            }
-        }
+        doomed.into_iter().for_each(|ino| self.remove_doomed(ino));
         Ok(())
+    }
+
+    /// Removes a content that nothing names, unless its inode was written again meanwhile: then it is what was written.
+    fn remove_doomed(&self, ino: Ino) {
+        let state = self.lock();
+        let is_upper = |inode: &Inode| inode.facts.kind == Kind::Upper;
+        if state.copying.contains(&ino) || state.overlay.inodes.get(&ino).is_some_and(is_upper) {
+            return;
+        }
+        if let Err(error) = fs::remove_file(self.upper_path(ino)) {
+            log::warn!("cannot remove the content of a removed file: {error}");
+        }
     }
 
     /// Frees what removed files still take up; `false` where there is nothing.
@@ -452,6 +469,13 @@ impl Fs {
     }
 }
 
+/// What `fallocate` is asked to do, where that can be done.
+pub(super) fn allocation(mode: i32) -> Res<FallocateFlags> {
+    let flags = FallocateFlags::from_bits(mode as u32).ok_or(Errno::OPNOTSUPP)?;
+    let supported = FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE | FallocateFlags::ZERO_RANGE;
+    if supported.contains(flags) { Ok(flags) } else { Err(Errno::OPNOTSUPP.into()) }
+}
+
 fn copy_at(from: &File, to: &File, len: u64) -> io::Result<u64> {
     let mut buffer = vec![0; 1 << 16];
     let mut at = 0;
@@ -486,12 +510,16 @@ impl State {
         if self.folding == Some(ino) {
             self.folding = None;
         }
+        if self.open(ino).is_none() {
+            // No close will tell that it is written.
+            self.note_settled(ino, Some(Instant::now()));
+        }
         self.record(ino);
         Ok(())
     }
 
     /// Puts the times of a written file into its record.
-    fn settle(&mut self, ino: Ino) -> Res<()> {
+    pub(super) fn settle(&mut self, ino: Ino) -> Res<()> {
         let Some(inode) = self.overlay.inodes.get(&ino) else { return Ok(()) };
         if !inode.dirty {
             return Ok(());

@@ -4,19 +4,25 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::time::Instant;
 
 use cairn_protocol::object::{Kind as ObjectKind, ObjectId, hash_object};
 
 use super::state::State;
 use super::{Fs, Res};
-use crate::limits::{FOLD_BYTES_MAX, FOLD_WAITING_MAX};
+use crate::limits::{FOLD_AFTER, FOLD_BYTES_MAX, FOLD_WAITING_MAX};
 use crate::overlay::{Ino, Kind};
 use crate::tree::EntryKind;
 
 impl Fs {
-    /// Looks at the files that were closed since the last call, and folds back those it can. Gives their number.
+    /// Looks at the files that were closed since the last call, or not written for a while where no close is told of, and
+    /// folds back those it can. Gives their number.
     pub fn fold_back(&self) -> usize {
-        let waiting = std::mem::take(&mut self.lock().settled);
+        let is_at_rest = |at: &mut Option<Instant>| at.is_none_or(|written| written.elapsed() >= FOLD_AFTER);
+        let waiting: Vec<Ino> = {
+            let mut state = self.lock();
+            state.settled.extract_if(|_, at| is_at_rest(at)).map(|(ino, _)| ino).collect()
+        };
         let mut folded = 0;
         for ino in waiting {
             match self.fold(ino) {
@@ -31,10 +37,11 @@ impl Fs {
     fn fold(&self, ino: Ino) -> Res<bool> {
         let base = {
             let mut state = self.lock();
-            if state.open(ino).is_some() {
-                state.note_settled(ino);
+            if state.open(ino).is_some() || self.writes.is_written(ino) {
+                state.note_settled(ino, None);
                 return Ok(false);
             }
+            state.settle(ino)?;
             let Some(base) = base_of(&state, ino)? else { return Ok(false) };
             state.folding = Some(ino);
             base
@@ -59,6 +66,7 @@ impl Fs {
         facts.kind = Kind::Base(base);
         state.put(ino, facts)?;
         state.publish.remove(&ino);
+        state.uppers.remove(&ino);
         state.doomed.push(ino);
         state.doomed_bytes += len;
         self.reap(state);
@@ -79,10 +87,10 @@ fn base_of(state: &State, ino: Ino) -> Res<Option<ObjectId>> {
 }
 
 impl State {
-    /// Notes that a file was written and closed.
-    pub(super) fn note_settled(&mut self, ino: Ino) {
-        if self.settled.len() < FOLD_WAITING_MAX {
-            self.settled.insert(ino);
+    /// Notes that a file was written: at a time, or until it was closed.
+    pub(super) fn note_settled(&mut self, ino: Ino, at: Option<Instant>) {
+        if self.settled.len() < FOLD_WAITING_MAX || self.settled.contains_key(&ino) {
+            self.settled.insert(ino, at);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::hash::Hasher;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Instant, UNIX_EPOCH};
 
 use cairn_protocol::object::ObjectId;
 use rustix::io::Errno;
@@ -14,9 +14,11 @@ use siphasher::sip::SipHasher13;
 
 use super::changes::ChangeLog;
 use super::data::Handle;
+use super::lately::Lately;
 use super::live::{BaseAt, Live, give_back_room};
 use super::{DotGit, Options, Res, stamp};
-use crate::limits::{DOOMED_BYTES_MAX, DOOMED_FILES_MAX, FOLD_WAITING_MAX, NAME_BYTES_MAX};
+use crate::limits::{CACHE_TOUCH_AFTER, DOOMED_BYTES_MAX, DOOMED_FILES_MAX, FOLD_WAITING_MAX};
+use crate::limits::{NAME_BYTES_MAX, UPPERS_OPEN_MAX};
 use crate::overlay::journal::Journal;
 use crate::overlay::{DOTGIT, Facts, Ino, Kind, LOCAL_FIRST, Op, Overlay, ROOT, Slot, Stamp};
 use crate::tree::{Entry, EntryKind, Trees};
@@ -51,8 +53,10 @@ pub(super) struct State {
     pub doomed: Vec<Ino>,
     /// Bytes in them.
     pub doomed_bytes: u64,
-    /// Written files that were closed: they may be what the base has.
-    pub settled: HashSet<Ino>,
+    /// Written files that may be what the base has: since when they were not written, `None` for those that were closed.
+    pub settled: HashMap<Ino, Option<Instant>>,
+    /// Files of the state directory that were used lately, of inodes that nobody has opened as far as is known.
+    pub uppers: Lately<Ino, Arc<File>>,
     /// Being compared with the base, and not written since that began.
     pub folding: Option<Ino>,
     dir: PathBuf,
@@ -107,7 +111,7 @@ impl State {
         sweep(dir, &overlay)?;
         let last = overlay.inodes.keys().copied().max().unwrap_or(0);
         let uppers = overlay.inodes.iter().filter(|(_, inode)| inode.facts.kind == Kind::Upper);
-        let settled = uppers.map(|(ino, _)| *ino).take(FOLD_WAITING_MAX).collect();
+        let settled = uppers.map(|(ino, _)| (*ino, None)).take(FOLD_WAITING_MAX).collect();
         Ok(Self {
             overlay,
             journal,
@@ -122,6 +126,7 @@ impl State {
             doomed: Vec::new(),
             doomed_bytes: 0,
             settled,
+            uppers: Lately::new(UPPERS_OPEN_MAX, CACHE_TOUCH_AFTER),
             folding: None,
             dir: dir.to_owned(),
             options: options.clone(),
@@ -307,6 +312,8 @@ impl State {
             let gone = self.overlay.inodes.remove(&ino);
             if gone.is_some_and(|inode| inode.facts.kind == Kind::Upper) {
                 self.publish.remove(&ino);
+                self.settled.remove(&ino);
+                self.uppers.remove(&ino);
                 self.doomed.push(ino);
                 self.doomed_bytes += fs::metadata(upper_path(&self.dir, ino)).map_or(0, |meta| meta.len());
             }
@@ -335,10 +342,14 @@ impl State {
         if let Some(file) = self.open(ino).and_then(|open| open.file.as_ref()) {
             return Ok(Arc::clone(file));
         }
+        if let Some(file) = self.uppers.get(&ino) {
+            return Ok(file);
+        }
         let path = upper_path(&self.dir, ino);
         let file = Arc::new(File::options().read(true).write(true).open(path)?);
-        if let Some(open) = self.live.get_mut(&ino).and_then(|live| live.open.as_mut()) {
-            open.file = Some(Arc::clone(&file));
+        match self.live.get_mut(&ino).and_then(|live| live.open.as_mut()) {
+            Some(open) => open.file = Some(Arc::clone(&file)),
+            None => self.uppers.put(ino, Arc::clone(&file)),
         }
         Ok(file)
     }

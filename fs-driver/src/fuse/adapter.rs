@@ -7,27 +7,28 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    BsdFileFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, KernelConfig, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
     ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
     WriteFlags,
 };
 use rustix::io::Errno as Code;
 
 use super::convert::{attr, errno, kind, nothing, set_time};
+use super::features;
 use super::park::Lot;
 use super::shared::{ATTEMPTS, Notices, Shared, lock, run};
 use crate::errno as errnos;
 use crate::fs::{
     Attr, Fail, FileKind, Fs, NO_HANDLE, New, PLACE_RESERVED_MAX, Rename, Res, SetAttr, Source, XATTR_PREFIX,
 };
-use crate::limits::{NAME_BYTES_MAX, WRITE_BYTES_MAX};
+use crate::limits::NAME_BYTES_MAX;
 use crate::overlay::Ino;
 
 /// The kernel keeps what it was told for a day: all changes go through it.
@@ -37,20 +38,30 @@ const GENERATION: Generation = Generation(0);
 pub(super) struct Adapter(Arc<Shared>);
 
 impl Adapter {
-    pub(super) fn new(fs: Arc<Fs>, served: Arc<AtomicU64>) -> io::Result<(Self, Notices)> {
+    pub(super) fn new(
+        fs: Arc<Fs>,
+        served: Arc<AtomicU64>,
+        wants_passthrough: bool,
+    ) -> io::Result<(Self, Notices)> {
         let (send, receive) = channel();
         let shared = Shared {
             lot: Lot::new(fs.options().read_deadline)?,
             fs,
             served,
             notices: Mutex::new(send),
+            wants_passthrough,
             passthrough: AtomicBool::new(false),
             stateless_files: AtomicBool::new(false),
             stateless_dirs: AtomicBool::new(false),
+            parked_bytes: AtomicUsize::new(0),
             backing: Mutex::default(),
             backed: Mutex::default(),
         };
         Ok((Self(Arc::new(shared)), Notices(receive)))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
     }
 
     fn run<T, O, A>(&self, op: O, answer: A)
@@ -124,35 +135,7 @@ fn send_xattr(reply: ReplyXattr, size: u32, result: Result<Vec<u8>, i32>) {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let wanted = [
-            InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_READDIRPLUS_AUTO,
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_CACHE_SYMLINKS,
-            InitFlags::FUSE_ATOMIC_O_TRUNC,
-            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-            InitFlags::FUSE_EXPLICIT_INVAL_DATA,
-            // No file has an access list, and none can be given one: the kernel then remembers that of each.
-            InitFlags::FUSE_POSIX_ACL,
-        ];
-        for flag in wanted {
-            if config.add_capabilities(flag).is_err() {
-                log::info!("the kernel does not offer {flag:?}");
-            }
-        }
-        // Where nothing is written, an open file is its inode: the kernel need not tell of it, and keeps what it read.
-        let stateless_files =
-            self.0.fs.options().read_only && config.add_capabilities(InitFlags::FUSE_NO_OPEN_SUPPORT).is_ok();
-        self.0.stateless_files.store(stateless_files, Ordering::Relaxed);
-        let passthrough = !stateless_files
-            && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
-            && config.set_max_stack_depth(1).is_ok();
-        self.0.passthrough.store(passthrough, Ordering::Relaxed);
-        let stateless_dirs = config.add_capabilities(InitFlags::FUSE_NO_OPENDIR_SUPPORT).is_ok();
-        self.0.stateless_dirs.store(stateless_dirs, Ordering::Relaxed);
-        // A kernel that allows less says so; less is what it then gets.
-        let _ = config.set_max_write(WRITE_BYTES_MAX);
-        let _ = config.set_max_background(64);
+        features::ask(&self.0, config);
         Ok(())
     }
 
@@ -316,6 +299,7 @@ impl Filesystem for Adapter {
     ) {
         let (name, owner) = (name.as_bytes().to_vec(), (request.uid(), request.gid()));
         let write = flags & 0o3 != 0;
+        let stateless = self.0.stateless_files.load(Ordering::Relaxed);
         let op = move |fs: &Fs| {
             let found = match fs.make(parent.0, &name, New::File, mode, owner) {
                 Err(Fail::Io(error))
@@ -325,8 +309,19 @@ impl Filesystem for Adapter {
                 }
                 made => made?,
             };
+            if stateless {
+                // A file that is new has nothing that could be cut.
+                if flags & O_TRUNC != 0
+                    && found.size > 0
+                    && let Err(error) = fs.truncate(found.ino, 0)
+                {
+                    fs.forget(found.ino, 1);
+                    return Err(error);
+                }
+                return Ok((fs.getattr(found.ino)?, None));
+            }
             match fs.open_file(found.ino, write, flags & O_TRUNC != 0) {
-                Ok(opened) => Ok((fs.getattr(found.ino)?, opened)),
+                Ok(opened) => Ok((fs.getattr(found.ino)?, Some(opened))),
                 Err(error) => {
                     fs.forget(found.ino, 1);
                     Err(error)
@@ -335,11 +330,12 @@ impl Filesystem for Adapter {
         };
         self.run(op, |shared, result| match result {
             Ok((found, opened)) => {
-                if opened.passthrough.is_some() {
-                    shared.fs.no_passthrough(opened.handle);
+                let handle = opened.as_ref().map_or(NO_HANDLE, |opened| opened.handle);
+                if opened.is_some_and(|opened| opened.passthrough.is_some()) {
+                    shared.fs.no_passthrough(handle);
                 }
                 let flags = FopenFlags::FOPEN_KEEP_CACHE;
-                reply.created(&TTL, &attr(&found), GENERATION, FileHandle(opened.handle), flags);
+                reply.created(&TTL, &attr(&found), GENERATION, FileHandle(handle), flags);
             }
             Err(code) => reply.error(errno(code)),
         });
@@ -368,7 +364,7 @@ impl Filesystem for Adapter {
     fn write(
         &self,
         _: &Request,
-        _: INodeNo,
+        ino: INodeNo,
         handle: FileHandle,
         at: u64,
         data: &[u8],
@@ -377,6 +373,9 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        if handle.0 == NO_HANDLE {
+            return self.write_inode(ino.0, at, data, reply);
+        }
         // A file that is open for writing has its content at hand: this never waits for the network.
         let result = catch_unwind(AssertUnwindSafe(|| self.0.fs.write(handle.0, at, data)));
         match result {
@@ -408,8 +407,11 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn fsync(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.empty(reply, move |fs| fs.sync(handle.0));
+    fn fsync(&self, _: &Request, ino: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.empty(reply, move |fs| match handle.0 {
+            NO_HANDLE => fs.sync_inode(ino.0),
+            handle => fs.sync(handle),
+        });
     }
 
     /// Listings need no handle. A kernel that can do without asks this once, and keeps listings by itself from then on.
@@ -547,14 +549,17 @@ impl Filesystem for Adapter {
     fn fallocate(
         &self,
         _: &Request,
-        _: INodeNo,
+        ino: INodeNo,
         handle: FileHandle,
         at: u64,
         len: u64,
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.empty(reply, move |fs| fs.allocate(handle.0, mode, at, len));
+        self.empty(reply, move |fs| match handle.0 {
+            NO_HANDLE => fs.allocate_inode(ino.0, mode, at, len),
+            handle => fs.allocate(handle, mode, at, len),
+        });
     }
 
     fn lseek(&self, _: &Request, ino: INodeNo, handle: FileHandle, at: i64, whence: i32, reply: ReplyLseek) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -24,11 +24,16 @@ pub(super) struct Shared {
     /// Requests so far, but for those that the kernel wants no answer to.
     pub(super) served: Arc<AtomicU64>,
     pub(super) notices: Mutex<Sender<Ino>>,
+    /// Whether the kernel is to be asked to read large files by itself.
+    pub(super) wants_passthrough: bool,
+    /// Whether it does.
     pub(super) passthrough: AtomicBool,
     /// Whether the kernel opens files without asking.
     pub(super) stateless_files: AtomicBool,
     /// Whether the kernel lists directories without opening them.
     pub(super) stateless_dirs: AtomicBool,
+    /// Bytes of writes that wait for what they are written into.
+    pub(super) parked_bytes: AtomicUsize,
     /// The kernel wants one id for all that have an inode open.
     pub(super) backing: Mutex<HashMap<Ino, Weak<BackingId>>>,
     pub(super) backed: Mutex<HashMap<u64, Arc<BackingId>>>,
