@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use fuser::{Config, MountOption, SessionACL, SessionUnmounter};
+use fuser::{Config, MountOption, SessionACL};
 use rustix::mount::UnmountFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -45,16 +45,10 @@ impl Default for MountOptions {
 
 /// A mounted working tree. Dropping it unmounts.
 pub struct Session {
-    unmounter: Unmounter,
+    dir: PathBuf,
     end: Arc<End>,
     fs: Arc<Fs>,
     served: Arc<AtomicU64>,
-}
-
-enum Unmounter {
-    Fuser(Mutex<SessionUnmounter>),
-    /// What was mounted as a gate is not fuser's to unmount.
-    Gate(PathBuf),
 }
 
 #[derive(Default)]
@@ -70,9 +64,8 @@ pub fn serve(fs: Arc<Fs>, mountpoint: &Path, options: MountOptions) -> io::Resul
     let config = config_of(&fs, options);
     let served = Arc::<AtomicU64>::default();
     let (adapter, notices) = Adapter::new(Arc::clone(&fs), Arc::clone(&served), passthrough)?;
-    let mut session = fuser::Session::new(adapter, mountpoint, &config).map_err(device::explain)?;
-    let unmounter = Unmounter::Fuser(Mutex::new(session.unmount_callable()));
-    start(session, notices, fs, served, unmounter)
+    let session = fuser::Session::new(adapter, mountpoint, &config).map_err(device::explain)?;
+    start(session, notices, fs, served, mountpoint.to_owned())
 }
 
 /// Serves `fs` to all who wait before `gate`.
@@ -85,7 +78,7 @@ pub fn serve_behind(gate: Gate, fs: Arc<Fs>, options: MountOptions) -> io::Resul
     let dir = gate.dir().to_owned();
     let device = gate.open().ok_or_else(|| io::Error::other("the gate is open already"))?;
     let session = fuser::Session::from_fd(adapter, device, config.acl, config)?;
-    start(session, notices, fs, served, Unmounter::Gate(dir))
+    start(session, notices, fs, served, dir)
 }
 
 fn config_of(fs: &Fs, options: MountOptions) -> Config {
@@ -111,7 +104,7 @@ fn start(
     notices: Notices,
     fs: Arc<Fs>,
     served: Arc<AtomicU64>,
-    unmounter: Unmounter,
+    dir: PathBuf,
 ) -> io::Result<Session> {
     notices.start(session.notifier())?;
     let end = Arc::new(End::default());
@@ -123,7 +116,7 @@ fn start(
         *ending.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         ending.told.notify_all();
     })?;
-    Ok(Session { unmounter, end, fs, served })
+    Ok(Session { dir, end, fs, served })
 }
 
 impl Session {
@@ -146,13 +139,12 @@ impl Session {
         self.served.load(Ordering::Relaxed)
     }
 
-    /// Unmounts. Files that are open stay usable until they are closed, as far as the kernel allows.
+    /// Unmounts what nobody uses; to be tried again where somebody does, which fuser's own way cannot.
     pub fn unmount(&self) -> io::Result<()> {
-        match &self.unmounter {
-            Unmounter::Fuser(unmounter) => unmounter.lock().unwrap_or_else(PoisonError::into_inner).unmount(),
-            // Once it ended, something else could be mounted there.
-            Unmounter::Gate(_) if self.has_ended() => Ok(()),
-            Unmounter::Gate(dir) => gate::unmount(dir, UnmountFlags::empty()),
+        match self.has_ended() {
+            // Something else could be mounted there by now.
+            true => Ok(()),
+            false => gate::unmount(&self.dir, UnmountFlags::empty()),
         }
     }
 

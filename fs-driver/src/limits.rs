@@ -253,6 +253,12 @@ pub const PREPARE_TRIES_MAX: u32 = 4;
 /// Attempts to bring the history in the background.
 #[inner = "how often something is tried again"]
 pub const HISTORY_TRIES_MAX: u32 = 20;
+/// To try to unmount what is in use, after a signal. Files that were closed just now count as open for a moment.
+#[inner = "a time to wait"]
+pub const UNMOUNT_TRY_MAX: Duration = Duration::from_secs(5);
+/// Between two such tries.
+#[inner = "how often something is looked at"]
+pub const UNMOUNT_PAUSE: Duration = Duration::from_millis(50);
 /// To wait until a mount is gone after it was asked to end.
 #[inner = "a time to wait"]
 pub const UNMOUNT_DEADLINE: Duration = Duration::from_secs(20);
@@ -282,23 +288,32 @@ pub const FOLD_WAITING_MAX: usize = 65_536;
 #[inner = "what is compared with the base; a larger file stays as it was written, and is read the same"]
 pub const FOLD_BYTES_MAX: u64 = 16 << 20;
 /// To wait until the daemon before has closed the state of a mount: it is told of as unmounted a moment earlier.
+#[inner = "a time to wait"]
 pub const STATE_LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Between two looks whether it has.
+#[inner = "how often something is looked at"]
 pub const STATE_LOCK_LOOK: Duration = Duration::from_millis(10);
 /// After the last write into a file of whose close nobody is told, before it is compared with the base.
+#[inner = "when something is compared; what is shown is the same"]
 pub const FOLD_AFTER: Duration = Duration::from_secs(2);
 /// Files of the state directory that are left open after a read or a write; one of another inode is opened by its path.
+#[inner = "descriptors that are kept; a file beyond is opened by its path"]
 pub const UPPERS_OPEN_MAX: usize = 256;
 /// Blobs that are left open, and kept from eviction, after a read that no open announced.
+#[inner = "descriptors that are kept; a content beyond is opened anew"]
 pub const READ_LATELY_BLOBS_MAX: usize = 128;
 /// After this they are opened anew, or closed by the next look that `FOLD_PAUSE` makes.
+#[inner = "descriptors that are kept; a content beyond is opened anew"]
 pub const READ_LATELY_AGE_MAX: Duration = Duration::from_secs(20);
 /// To wait for writes that are under way, before it is told what changed.
+#[inner = "a time to wait"]
 pub const WRITES_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Bytes of writes that wait for the content of the files that they go into; more are refused with `EIO`.
+#[test_at = "fs-driver/src/fuse/write.rs::so_many_bytes_of_writes_wait_and_no_more"]
 pub const PARKED_WRITE_BYTES_MAX: usize = 256 << 20;
 /// Requests that the kernel sends before it has answers, of those that nobody waits for: reads ahead, and writes of mapped
 /// pages. What changed is asked for behind all of them.
+#[inner = "how many the kernel sends ahead; what is read and written is the same"]
 pub const BACKGROUND_REQUESTS_MAX: u16 = 4_096;
 /// Between two looks at what was written.
 #[inner = "how often something is looked at"]

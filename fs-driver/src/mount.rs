@@ -25,7 +25,7 @@ use crate::gitdir::loose::Names;
 use crate::hydrate::upstream::{Dial, Failure, dial};
 use crate::limits::{
     BACKOFF_MAX, BACKOFF_MIN, CALM, CALM_WAIT_MAX, FOLD_PAUSE, HISTORY_TRIES_MAX, LEARNT_LISTING_MAX,
-    PREPARE_TRIES_MAX, VIEW_OBJECTS_MAX,
+    PREPARE_TRIES_MAX, UNMOUNT_PAUSE, UNMOUNT_TRY_MAX, VIEW_OBJECTS_MAX,
 };
 use crate::port::Objects;
 use crate::registry;
@@ -275,9 +275,13 @@ fn stop_on_signals(
 
 fn unmount_when_told(stopped: &Receiver<()>, session: &fuse::Session) {
     while stopped.recv().is_ok() {
-        match session.unmount() {
-            Ok(()) => return,
-            Err(error) => eprintln!("cannot unmount: {error}"),
+        let deadline = Instant::now() + UNMOUNT_TRY_MAX;
+        loop {
+            match session.unmount() {
+                Ok(()) => return,
+                Err(_) if Instant::now() < deadline => thread::sleep(UNMOUNT_PAUSE),
+                Err(error) => break eprintln!("cannot unmount: {error}"),
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use cairn_conformance::fixture::{Script, lines};
 use cairn_conformance::front::Deed;
@@ -180,4 +181,21 @@ fn who_mounts_from_a_script_is_told_the_outcome_only() {
     let commit = world.ok(&["rev-parse", "HEAD"]);
     let told = format!("mounted {commit} at {}\n", world.mountpoint().display());
     assert_eq!((String::from_utf8(out.stderr).unwrap(), out.stdout), (told, Vec::new()));
+}
+
+#[test]
+fn what_is_in_use_is_unmounted_once_it_is_not() {
+    let world = World::stock(&script(), |_| Deed::Pass);
+    world.mount(ONLY_ASKED);
+    let dir = world.mountpoint();
+    let file = fs::File::open(dir.join("README")).unwrap();
+    let mut unmount = world.driver_command(&["unmount", dir.to_str().unwrap()]).spawn().unwrap();
+    let until = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < until {
+        assert!(unmount.try_wait().unwrap().is_none(), "nothing goes while it is in use");
+        assert!(dir.join("README").exists());
+    }
+    drop(file);
+    assert!(unmount.wait().unwrap().success());
+    assert!(!dir.join("README").exists());
 }

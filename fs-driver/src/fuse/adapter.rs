@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -53,7 +53,7 @@ impl Adapter {
             passthrough: AtomicBool::new(false),
             stateless_files: AtomicBool::new(false),
             stateless_dirs: AtomicBool::new(false),
-            parked_bytes: AtomicUsize::new(0),
+            parked_bytes: Arc::default(),
             backing: Mutex::default(),
             backed: Mutex::default(),
         };

@@ -33,7 +33,7 @@ pub(super) struct Shared {
     /// Whether the kernel lists directories without opening them.
     pub(super) stateless_dirs: AtomicBool,
     /// Bytes of writes that wait for what they are written into.
-    pub(super) parked_bytes: AtomicUsize,
+    pub(super) parked_bytes: Arc<AtomicUsize>,
     /// The kernel wants one id for all that have an inode open.
     pub(super) backing: Mutex<HashMap<Ino, Weak<BackingId>>>,
     pub(super) backed: Mutex<HashMap<u64, Arc<BackingId>>>,

@@ -2,14 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fuser::ReplyWrite;
 use rustix::io::Errno as Code;
 
 use super::adapter::Adapter;
 use super::convert::errno;
-use super::shared::{ATTEMPTS, Shared, run};
+use super::shared::{ATTEMPTS, run};
 use crate::errno as errnos;
 use crate::fs::Fail;
 use crate::limits::PARKED_WRITE_BYTES_MAX;
@@ -18,24 +18,24 @@ use crate::overlay::Ino;
 /// Data of a write that waits.
 struct Parked {
     data: Vec<u8>,
-    shared: Arc<Shared>,
+    all_bytes: Arc<AtomicUsize>,
 }
 
 impl Parked {
     /// `None` where too much waits already.
-    fn new(shared: &Arc<Shared>, data: &[u8]) -> Option<Self> {
-        let before = shared.parked_bytes.fetch_add(data.len(), Ordering::Relaxed);
+    fn new(all_bytes: &Arc<AtomicUsize>, data: &[u8]) -> Option<Self> {
+        let before = all_bytes.fetch_add(data.len(), Ordering::Relaxed);
         if before.saturating_add(data.len()) > PARKED_WRITE_BYTES_MAX {
-            shared.parked_bytes.fetch_sub(data.len(), Ordering::Relaxed);
+            all_bytes.fetch_sub(data.len(), Ordering::Relaxed);
             return None;
         }
-        Some(Self { data: data.to_vec(), shared: Arc::clone(shared) })
+        Some(Self { data: data.to_vec(), all_bytes: Arc::clone(all_bytes) })
     }
 }
 
 impl Drop for Parked {
     fn drop(&mut self) {
-        self.shared.parked_bytes.fetch_sub(self.data.len(), Ordering::Relaxed);
+        self.all_bytes.fetch_sub(self.data.len(), Ordering::Relaxed);
     }
 }
 
@@ -48,7 +48,7 @@ impl Adapter {
                 reply.written(written.count as u32);
                 return drop(written);
             }
-            Ok(Err(Fail::Need(_))) => match Parked::new(shared, data) {
+            Ok(Err(Fail::Need(_))) => match Parked::new(&shared.parked_bytes, data) {
                 Some(parked) => {
                     let op = move |fs: &crate::fs::Fs| fs.write_inode(ino, at, &parked.data);
                     return run(shared, ATTEMPTS, op, |_, result| match result {
@@ -68,5 +68,26 @@ impl Adapter {
             Err(_) => Code::IO.raw_os_error(),
         };
         reply.error(errno(code));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::{PARKED_WRITE_BYTES_MAX, Parked};
+
+    #[test]
+    fn so_many_bytes_of_writes_wait_and_no_more() {
+        let all = Arc::new(AtomicUsize::new(PARKED_WRITE_BYTES_MAX - 3));
+        let last = Parked::new(&all, b"abc").expect("it fits");
+        assert!(Parked::new(&all, b"d").is_none(), "one past it");
+        drop(last);
+        assert_eq!(
+            all.load(Ordering::Relaxed),
+            PARKED_WRITE_BYTES_MAX - 3,
+            "what was refused counts no more"
+        );
     }
 }
