@@ -20,19 +20,21 @@ async fn answered(stream: &mut TcpStream) {
     assert!(answer[..len].starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer[..len]));
 }
 
+/// A connection that was served once and stays open.
+async fn asked(origin: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(origin.trim_start_matches("http://")).await.expect("a connection");
+    stream.write_all(ASK).await.expect("it is sent");
+    answered(&mut stream).await;
+    stream
+}
+
 #[tokio::test]
 async fn one_connection_past_the_ceiling_waits_until_another_ends() {
     let patience = Patience { connections_max: 2, ..Patience::default() };
     let server = Server::with(|config| Config { patience, ..config });
     let origin = server.listen().await;
     let connect = || TcpStream::connect(origin.trim_start_matches("http://"));
-    let mut served = Vec::new();
-    for _ in 0..2 {
-        let mut stream = connect().await.expect("a connection");
-        stream.write_all(ASK).await.expect("it is sent");
-        answered(&mut stream).await;
-        served.push(stream);
-    }
+    let mut served = [asked(&origin).await, asked(&origin).await];
     // The kernel takes it and what it says; the server does not look at it yet.
     let mut third = connect().await.expect("a connection");
     third.write_all(ASK).await.expect("it is sent");
@@ -42,7 +44,8 @@ async fn one_connection_past_the_ceiling_waits_until_another_ends() {
     }
     let early = third.try_read(&mut [0; 1]).expect_err("no answer yet");
     assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
-    served.pop();
+    let [_, last] = served;
+    drop(last);
     answered(&mut third).await;
 }
 
@@ -66,13 +69,7 @@ async fn one_address_has_so_many_connections_and_no_more() {
     let server = Server::with(|config| Config { patience, ..config });
     let origin = server.listen().await;
     let connect = || TcpStream::connect(origin.trim_start_matches("http://"));
-    let mut served = Vec::new();
-    for _ in 0..2 {
-        let mut stream = connect().await.expect("a connection");
-        stream.write_all(ASK).await.expect("it is sent");
-        answered(&mut stream).await;
-        served.push(stream);
-    }
+    let mut served = [asked(&origin).await, asked(&origin).await];
     let mut third = connect().await.expect("the kernel takes it");
     let closed = timeout(Duration::from_secs(60), third.read(&mut [0; 1])).await.expect("in time");
     assert!(!matches!(closed, Ok(1..)), "one past it is closed: {closed:?}");
@@ -99,9 +96,7 @@ async fn connections_that_are_refused_are_told_in_the_metrics() {
     let server = Server::with(|config| Config { patience, ..config });
     let origin = server.listen().await;
     let connect = || TcpStream::connect(origin.trim_start_matches("http://"));
-    let mut first = connect().await.expect("a connection");
-    first.write_all(ASK).await.expect("it is sent");
-    answered(&mut first).await;
+    let _first = asked(&origin).await;
     let mut second = connect().await.expect("the kernel takes it");
     let _ = timeout(Duration::from_secs(60), second.read(&mut [0; 1])).await.expect("in time");
     metric(&server, "cairn_connections_refused_total", 1).await;

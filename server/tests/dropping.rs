@@ -3,29 +3,24 @@
 
 #[path = "support/server.rs"]
 mod support;
+#[path = "support/upkeep.rs"]
+mod upkeep;
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
-use axum::http::Request;
-use cairn_conformance::pack::{DELIM, FLUSH, pkt, pkt_lines};
+use cairn_conformance::pack::pkt_lines;
 use cairn_server::config::Config;
 use cairn_server::jobs::maintenance::look;
 use cairn_server::limits::{KEEP_UNREACHABLE_DAYS, MAINTAIN_QUIET_MS};
 use cairn_server::store::maintain;
-use cairn_server::store::repo::Repo;
-use cairn_server::store::repo::fsck::fsck;
 use http_body_util::BodyExt;
 use serde_json::json;
 use support::{Server, git};
-use tower_service::Service;
+use upkeep::{assert_sound, clone_begun, pass};
 
 const DAY_MS: u64 = 86_400_000;
-
-fn pass(server: &Server, ms: u64) {
-    server.now.fetch_add(i64::try_from(ms).expect("a time"), Ordering::SeqCst);
-}
 
 /// Days on each of which the server looks at what is due.
 async fn days(server: &Server, count: u64) {
@@ -35,18 +30,8 @@ async fn days(server: &Server, count: u64) {
     }
 }
 
-async fn repo(server: &Server, name: &str) -> Repo {
-    let row = server.app.catalog.resolve("t", name).await.expect("an answer").expect("a repository");
-    server.app.files.repo(row.object_format, &row.pins).expect("a repository")
-}
-
 async fn floor(server: &Server, name: &str) -> u64 {
-    repo(server, name).await.floor().expect("a file")
-}
-
-async fn assert_sound(server: &Server, name: &str) {
-    let row = server.app.catalog.resolve("t", name).await.expect("an answer").expect("a repository");
-    assert_eq!(fsck(&server.app.files, row.object_format, &row.pins), Vec::<String>::new());
+    server.repository("t", name).await.floor().expect("a file")
 }
 
 fn noise(bytes: usize, seed: u64) -> Vec<u8> {
@@ -122,7 +107,7 @@ async fn what_was_forced_away_goes_after_its_time_and_can_be_pushed_again() {
     git(&work, &["push", "-q", "--force", "origin", "main"]).await;
     pass(&server, MAINTAIN_QUIET_MS);
     assert_eq!(look(&server.app).await.repos, 1);
-    let x = repo(&server, "x").await;
+    let x = server.repository("t", "x").await;
     let before = x.file_bytes().expect("a file");
     days(&server, KEEP_UNREACHABLE_DAYS - 1).await;
     assert_eq!(
@@ -262,22 +247,6 @@ async fn what_a_fork_stands_on_stays_until_the_fork_is_gone() {
     assert_sound(&server, "x").await;
 }
 
-async fn clone_begun(server: &Server, token: &str, tip: &str) -> Body {
-    let mut body = pkt("command=fetch\n");
-    body.extend_from_slice(DELIM);
-    body.extend(pkt("no-progress\n"));
-    body.extend(pkt("ofs-delta\n"));
-    body.extend(pkt(format!("want {tip}\n")));
-    body.extend(pkt("done\n"));
-    body.extend_from_slice(FLUSH);
-    let request = Request::post("/git/t/x.git/git-upload-pack")
-        .header("authorization", format!("Bearer {token}"))
-        .header("content-type", "application/x-git-upload-pack-request")
-        .header("git-protocol", "version=2");
-    let answer = server.edge.clone().call(request.body(Body::from(body)).expect("a request")).await;
-    answer.expect("edges do not fail").into_body()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_under_way_ends_whole_and_holds_up_what_it_reads() {
     let server = Server::with(|config| Config { keep_unreachable_ms: Some(0), ..config });
@@ -378,7 +347,7 @@ async fn busy(server: Server, seed: u64) -> Vec<String> {
             }
             6 => {
                 let name = format!("f{seed}-{nth}");
-                let last = repo(&server, "x").await.snapshot(None).expect("a snapshot").seq();
+                let last = server.repository("t", "x").await.snapshot(None).expect("a snapshot").seq();
                 let at = (dice.roll(2) == 0)
                     .then(|| usize::try_from(last).expect("few").saturating_sub(dice.roll(6)));
                 let body = json!({ "name": name, "at": at.map(|at| at.to_string()) }).to_string();

@@ -2,41 +2,26 @@
 
 #[path = "support/server.rs"]
 mod support;
+#[path = "support/upkeep.rs"]
+mod upkeep;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 use axum::body::Body;
-use axum::http::Request;
-use cairn_conformance::pack::{DELIM, FLUSH, pkt, pkt_lines};
+use cairn_conformance::pack::pkt_lines;
 use cairn_protocol::object::HashAlgo;
 use cairn_protocol::pack::{IndexOptions, LinksOnly, NothingKnown, scan};
 use cairn_server::jobs::maintenance::{Looked, look};
 use cairn_server::limits::{MAINTAIN_QUIET_MS, MAINTAIN_RETRY_MS};
 use cairn_server::store::Files;
-use cairn_server::store::repo::Repo;
 use cairn_server::store::repo::fsck::fsck;
 use cairn_server::store::repo::limits::ROLL_TIER_PACKS;
 use http_body_util::BodyExt;
 use serde_json::json;
 use support::Server;
-use tower_service::Service;
+use upkeep::{assert_sound, clone_begun, pass};
 
 const MANY: u64 = ROLL_TIER_PACKS as u64;
-
-async fn repo(server: &Server, name: &str) -> Repo {
-    let row = server.app.catalog.resolve("t", name).await.expect("an answer").expect("a repository");
-    server.app.files.repo(row.object_format, &row.pins).expect("a repository")
-}
-
-async fn assert_sound(server: &Server, name: &str) {
-    let row = server.app.catalog.resolve("t", name).await.expect("an answer").expect("a repository");
-    assert_eq!(fsck(&server.app.files, row.object_format, &row.pins), Vec::<String>::new());
-}
-
-fn pass(server: &Server, ms: u64) {
-    server.now.fetch_add(i64::try_from(ms).expect("a time"), Ordering::SeqCst);
-}
 
 /// A commit of a file of so many bytes that hardly compress.
 async fn commit(server: &Server, name: &str, nth: u64, bytes: usize) -> String {
@@ -62,7 +47,7 @@ async fn many_small_packs_are_rolled_without_waiting_for_a_quiet_time() {
     server.append("t", "x", MANY - 1).await;
     assert_eq!(look(&server.app).await, Looked::default(), "one less than many");
     server.append("t", "x", 1).await;
-    let repo = repo(&server, "x").await;
+    let repo = server.repository("t", "x").await;
     assert_eq!(repo.loose_packs().expect("a file"), ROLL_TIER_PACKS);
     assert_eq!(look(&server.app).await, Looked { repos: 1, failed: 0 });
     assert_eq!(repo.loose_packs().expect("a file"), 0);
@@ -75,7 +60,7 @@ async fn each_entry_is_rolled_as_often_as_there_are_tiers_and_no_more() {
     let server = Server::new();
     server.repo("t", "x").await;
     let (mut packs_in, mut packs_out) = (0, 0);
-    let repo = repo(&server, "x").await;
+    let repo = server.repository("t", "x").await;
     let want = cairn_server::store::repo::Want::Tiers(4);
     for _ in 0..64 {
         server.append("t", "x", 1).await;
@@ -97,7 +82,7 @@ async fn a_quiet_repository_is_maintained_once_for_each_time_that_it_was_pushed_
     for nth in 0..5 {
         commit(&server, "x", nth, 20_000).await;
     }
-    let repo = repo(&server, "x").await;
+    let repo = server.repository("t", "x").await;
     assert_eq!(look(&server.app).await, Looked::default(), "it may be pushed to again at any moment");
     pass(&server, MAINTAIN_QUIET_MS);
     assert_eq!(look(&server.app).await, Looked { repos: 1, failed: 0 });
@@ -136,7 +121,7 @@ async fn what_failed_is_tried_again_without_a_push() {
     assert_eq!(look(&server.app).await, Looked::default(), "the second pause is twice as long");
     pass(&server, 1);
     assert_eq!(look(&server.app).await, Looked { repos: 1, failed: 0 });
-    assert_eq!(repo(&server, "x").await.loose_packs().expect("a file"), 0);
+    assert_eq!(server.repository("t", "x").await.loose_packs().expect("a file"), 0);
     pass(&server, 100 * pause);
     assert_eq!(look(&server.app).await, Looked::default(), "it is done");
     assert_sound(&server, "x").await;
@@ -206,25 +191,6 @@ fn ids(pack: &[u8]) -> BTreeSet<String> {
     (0..index.len()).map(|at| index.entry(at).id.to_string()).collect()
 }
 
-/// Begins a clone; its answer comes as it is taken.
-async fn clone(server: &Server, token: &str, tip: &str) -> Body {
-    let mut body = pkt("command=fetch\n");
-    body.extend_from_slice(DELIM);
-    body.extend(pkt("no-progress\n"));
-    body.extend(pkt("ofs-delta\n"));
-    body.extend(pkt(format!("want {tip}\n")));
-    body.extend(pkt("done\n"));
-    body.extend_from_slice(FLUSH);
-    let request = Request::post("/git/t/x.git/git-upload-pack")
-        .header("authorization", format!("Bearer {token}"))
-        .header("content-type", "application/x-git-upload-pack-request")
-        .header("git-protocol", "version=2");
-    let answer = server.edge.clone().call(request.body(Body::from(body)).expect("a request")).await;
-    let answer = answer.expect("edges do not fail");
-    assert_eq!(answer.status(), 200);
-    answer.into_body()
-}
-
 async fn frame(body: &mut Body, into: &mut Vec<u8>) -> bool {
     match body.frame().await {
         Some(frame) => {
@@ -250,7 +216,7 @@ async fn a_slow_clone_runs_across_maintenance_and_pushes_and_its_pack_is_whole()
         tip = commit(&server, "x", nth, 150_000).await;
     }
     let mut answer = Vec::new();
-    let mut slow = clone(&server, &token, &tip).await;
+    let mut slow = clone_begun(&server, &token, &tip).await;
     assert!(frame(&mut slow, &mut answer).await);
     for round in 0..3 {
         let done = server.maintain("t", "x").await;
@@ -262,7 +228,7 @@ async fn a_slow_clone_runs_across_maintenance_and_pushes_and_its_pack_is_whole()
     assert_sound(&server, "x").await;
     while frame(&mut slow, &mut answer).await {}
     let mut again = Vec::new();
-    let mut quick = clone(&server, &token, &tip).await;
+    let mut quick = clone_begun(&server, &token, &tip).await;
     while frame(&mut quick, &mut again).await {}
     let got = ids(&pack_of(&answer));
     assert_eq!((got.len(), &got), (3 * 14, &ids(&pack_of(&again))));
