@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use fuser::{Config, MountOption, SessionACL};
+use fuser::{Config, MountOption, SessionACL, SessionUnmounter};
 use rustix::mount::UnmountFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -46,6 +46,9 @@ impl Default for MountOptions {
 /// A mounted working tree. Dropping it unmounts.
 pub struct Session {
     dir: PathBuf,
+    /// Of what fuser mounted, until the first try: a second one of its own does nothing, but while it has one it would
+    /// unmount once more what is found there at its end.
+    unmounter: Mutex<Option<SessionUnmounter>>,
     end: Arc<End>,
     fs: Arc<Fs>,
     served: Arc<AtomicU64>,
@@ -64,8 +67,9 @@ pub fn serve(fs: Arc<Fs>, mountpoint: &Path, options: MountOptions) -> io::Resul
     let config = config_of(&fs, options);
     let served = Arc::<AtomicU64>::default();
     let (adapter, notices) = Adapter::new(Arc::clone(&fs), Arc::clone(&served), passthrough)?;
-    let session = fuser::Session::new(adapter, mountpoint, &config).map_err(device::explain)?;
-    start(session, notices, fs, served, mountpoint.to_owned())
+    let mut session = fuser::Session::new(adapter, mountpoint, &config).map_err(device::explain)?;
+    let unmounter = session.unmount_callable();
+    start(session, notices, fs, served, (mountpoint.to_owned(), Some(unmounter)))
 }
 
 /// Serves `fs` to all who wait before `gate`.
@@ -78,7 +82,7 @@ pub fn serve_behind(gate: Gate, fs: Arc<Fs>, options: MountOptions) -> io::Resul
     let dir = gate.dir().to_owned();
     let device = gate.open().ok_or_else(|| io::Error::other("the gate is open already"))?;
     let session = fuser::Session::from_fd(adapter, device, config.acl, config)?;
-    start(session, notices, fs, served, dir)
+    start(session, notices, fs, served, (dir, None))
 }
 
 fn config_of(fs: &Fs, options: MountOptions) -> Config {
@@ -104,7 +108,7 @@ fn start(
     notices: Notices,
     fs: Arc<Fs>,
     served: Arc<AtomicU64>,
-    dir: PathBuf,
+    (dir, unmounter): (PathBuf, Option<SessionUnmounter>),
 ) -> io::Result<Session> {
     notices.start(session.notifier())?;
     let end = Arc::new(End::default());
@@ -116,7 +120,7 @@ fn start(
         *ending.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         ending.told.notify_all();
     })?;
-    Ok(Session { dir, end, fs, served })
+    Ok(Session { dir, unmounter: Mutex::new(unmounter), end, fs, served })
 }
 
 impl Session {
@@ -139,12 +143,16 @@ impl Session {
         self.served.load(Ordering::Relaxed)
     }
 
-    /// Unmounts what nobody uses; to be tried again where somebody does, which fuser's own way cannot.
+    /// Unmounts what nobody uses. May be tried again where somebody does.
     pub fn unmount(&self) -> io::Result<()> {
-        match self.has_ended() {
+        if self.has_ended() {
             // Something else could be mounted there by now.
-            true => Ok(()),
-            false => gate::unmount(&self.dir, UnmountFlags::empty()),
+            return Ok(());
+        }
+        let first = self.unmounter.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match first {
+            Some(mut unmounter) => unmounter.unmount(),
+            None => gate::unmount(&self.dir, UnmountFlags::empty()),
         }
     }
 
