@@ -11,5 +11,5 @@ pub mod pack;
 pub mod receive;
 pub mod staging;
 pub mod store;
-mod text;
+pub mod text;
 pub mod untracked;

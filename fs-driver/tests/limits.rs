@@ -23,6 +23,7 @@ use cairn_fs::gitdir::head::head_of;
 use cairn_fs::gitdir::index::list;
 use cairn_fs::gitdir::pack::read_object;
 use cairn_fs::gitdir::receive::receive;
+use cairn_fs::gitdir::text::PIECE_BYTES;
 use cairn_fs::limits::{
     CHANGED_PATHS_MAX, CONTROL_CLIENTS_MAX, CONTROL_REQUEST_BYTES_MAX, DEADLINE_SECONDS_MAX, DELTA_DEPTH_MAX,
     INDEX_ENTRIES_MAX, INDEX_TEXT_BYTES_MAX, JOURNAL_BYTES_MAX, JOURNAL_FRAME_BYTES_MAX,
@@ -315,19 +316,21 @@ fn a_tree_of_too_many_files_or_too_deep_folders_has_no_prepared_index() {
 #[test]
 fn paths_of_too_many_bytes_have_no_prepared_index() {
     const FILES: usize = 1_000;
-    const NAME: usize = 250;
+    const PATH: usize = 255;
     let (mut forest, blob) = (Forest::default(), fake::id_of(b""));
-    let files = (0..FILES).flat_map(|nth| entry("100644", &format!("{nth:0NAME$}"), &blob)).collect();
+    // A piece holds so many paths, each with the name of its object; no other is begun once there are as many as may be.
+    let in_a_piece = PIECE_BYTES / (PATH + blob.as_bytes().len());
+    let most = (INDEX_TEXT_BYTES_MAX / PIECE_BYTES - 1) * in_a_piece + 1;
+    let files = (0..FILES).flat_map(|nth| entry("100644", &format!("{nth:0>250}"), &blob)).collect();
     let folder = forest.add(files);
-    // Each file has its path, which begins with five bytes of its folder, and a name of its object.
-    let folder_bytes = FILES * (5 + NAME + blob.as_bytes().len());
-    let count = INDEX_TEXT_BYTES_MAX / folder_bytes - 1;
-    let folders: Vec<u8> = (0..count).flat_map(|nth| entry("40000", &format!("{nth:04}"), &folder)).collect();
-    let left = INDEX_TEXT_BYTES_MAX - count * folder_bytes - blob.as_bytes().len();
-    let last = |bytes: usize| [folders.clone(), entry("100644", &"z".repeat(bytes), &blob)].concat();
-    let (at, past) = (forest.add(last(left)), forest.add(last(left + 1)));
-    assert_eq!(forest.listed(&at), Some(count * FILES + 1));
-    assert_eq!(forest.listed(&past), None, "one byte past it");
+    let mut root = |count: usize| {
+        let folders = (0..count / FILES).flat_map(|nth| entry("40000", &format!("{nth:04}"), &folder));
+        let rest = (0..count % FILES).flat_map(|nth| entry("100644", &format!("z{nth:0>254}"), &blob));
+        forest.add(folders.chain(rest).collect())
+    };
+    let (at, past) = (root(most), root(most + 1));
+    assert_eq!(forest.listed(&at), Some(most));
+    assert_eq!(forest.listed(&past), None, "one path past it");
 }
 
 #[test]
